@@ -1,0 +1,1 @@
+"""Analyses that the product ships. Data, no code."""

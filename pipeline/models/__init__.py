@@ -1,0 +1,1 @@
+"""Bundles, networks by name, and predictors on warm models."""

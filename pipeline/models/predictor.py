@@ -1,0 +1,30 @@
+"""The one protocol that every loaded model answers by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from pipeline.models.spec import ModelSpec
+from pipeline.results import Prediction
+from pipeline.volume import Input
+
+#: Called between windows; raises ``pipeline.errors.Interrupted`` or ``DeadlineExceeded`` to stop.
+Checkpoint = Callable[[], None]
+
+
+class Predictor(Protocol):
+    """A loaded model version that answers for an input. Thread-safe: jobs share it."""
+
+    spec: ModelSpec
+
+    def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer for one input, on its own grid.
+
+        Raises:
+            ModelMismatch: the input does not fit ``spec``.
+            OutOfMemory: memory was used up after every step down.
+            Interrupted, DeadlineExceeded: raised by ``checkpoint``.
+
+        """
+        ...

@@ -1,0 +1,71 @@
+"""What a model states about itself: ``configs/metadata.json`` of its bundle, checked."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.results import Code
+
+
+class Kind(enum.StrEnum):
+    """What a model answers with."""
+
+    CLASSIFICATION = "classification"
+    SEGMENTATION = "segmentation"
+    DETECTION = "detection"
+    THRESHOLD = "threshold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """One class of a model. ``number`` is the output channel (segmentation: the label value)."""
+
+    number: int
+    name: str
+    code: Code | None = None
+    category: Code | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What the network expects. A mismatch refuses; it is never guessed away."""
+
+    #: allowed DICOM modalities, e.g. ("CT",)
+    modalities: tuple[str, ...]
+    #: 2 = a single image, 3 = a volume
+    spatial_dims: int
+    channels: int = 1
+    #: mm along (slices, rows, columns); None = as it comes
+    spacing: tuple[float, ...] | None = None
+    #: values are clipped to this range and mapped to 0..1; None = scaled by percentiles
+    window: tuple[float, float] | None = None
+    #: percentiles (low, high) of the foreground mapped to 0..1 where ``window`` is None
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    #: network input (voxels): sliding window for segmentation, resize for classification
+    size: tuple[int, ...] = ()
+    #: share of neighbouring windows, 0 to below 1
+    overlap: float = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """The checked metadata of a bundle."""
+
+    name: str
+    version: str
+    kind: Kind
+    title: str
+    input: InputSpec
+    labels: tuple[Label, ...]
+    #: network name in our table and its keyword arguments; None for a model without weights
+    network: str | None = None
+    network_arguments: Mapping[str, Any] = field(default_factory=dict)
+    #: score below which a detection is not reported, thresholds of a mask ... by kind
+    options: Mapping[str, Any] = field(default_factory=dict)
+    #: True for the shipped demonstrations: said in every output
+    is_demonstration: bool = False
+    #: sha256 over every file of the bundle, in path order
+    digest: str = ""

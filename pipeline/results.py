@@ -1,0 +1,93 @@
+"""What a predictor states: frozen values with units. Positions are patient coordinates, LPS, mm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Point: TypeAlias = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """A coded concept, e.g. scheme 'SCT', value '39607008', meaning 'Lung'."""
+
+    scheme: str
+    value: str
+    meaning: str
+
+    def __str__(self) -> str:
+        """Return ``scheme:value``, as the tables show it."""
+        return f"{self.scheme}:{self.value}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """A label with its score (probability, 0 to 1). ``is_top`` marks the most likely of its set."""
+
+    label: str
+    score: float
+    code: Code | None = None
+    is_top: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One labelled region of a label map."""
+
+    number: int
+    label: str
+    voxels: int
+    volume_ml: float
+    #: mean of the voxel centres; None where the segment is empty
+    centroid: Point | None
+    code: Code | None = None
+    category: Code | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """A box with a score. The box is axis-aligned on the source grid.
+
+    ``index_box`` holds (slice, row, column) of the first and of one past the last voxel:
+    (s0, r0, c0, s1, r1, c1), float. ``centre`` and ``size`` are in mm; ``size`` runs along
+    (slices, rows, columns). For an image without place in the patient both are None.
+    """
+
+    label: str
+    score: float
+    index_box: tuple[float, float, float, float, float, float]
+    centre: Point | None
+    size: tuple[float, float, float] | None
+    code: Code | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A number with a UCUM unit."""
+
+    label: str
+    value: float
+    unit: str
+    code: Code | None = None
+
+
+Finding: TypeAlias = Classification | Segment | Detection | Measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """All that one predictor says of one input."""
+
+    findings: tuple[Finding, ...]
+    #: uint8 (slices, rows, columns) on the grid of the input; None unless segmentation
+    label_map: NDArray[np.uint8] | None = field(default=None, repr=False)
+    #: options that were really used: device, dtype, window batch, step-downs ...
+    options: Mapping[str, object] = field(default_factory=dict)
+    #: stage -> seconds
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,142 @@
+"""Voxels with their place in the patient. A value that exists is valid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import StudyRejected
+from pipeline.reasons import Reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceInstance:
+    """One instance a volume or image was read from, in the order of its slices."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    instance_number: int | None = None
+    #: ImagePositionPatient in mm, None where the image has no place in the patient
+    position: tuple[float, float, float] | None = None
+    frames: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceHeader:
+    """What writers need of the source: one template header and the instances behind the slices."""
+
+    #: one header without pixels, encoded as a DICOM file (explicit little endian), from slice 0
+    template: bytes = field(repr=False)
+    instances: tuple[SourceInstance, ...]
+    study_instance_uid: str
+    series_instance_uid: str
+    frame_of_reference_uid: str | None
+    modality: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A 3-D image on a regular grid in patient space.
+
+    ``stored`` has shape (slices, rows, columns), any integer or float dtype. A value in the
+    modality's unit is ``stored * slope + intercept``. ``affine`` (4, 4) float64 maps the index
+    (slice, row, column, 1) to patient coordinates (LPS, mm). Slices run along +normal, where
+    normal = row cosine x column cosine (PS3.3 C.7.6.2.1.1), so the affine is right-handed or
+    not as the scanner chose, but always orthogonal.
+    """
+
+    stored: NDArray[Any] = field(repr=False)
+    affine: NDArray[np.float64]
+    slope: float = 1.0
+    intercept: float = 0.0
+    #: UCUM-like unit of the values: "HU" for CT, "" where the modality has none
+    unit: str = ""
+    header: SourceHeader | None = field(default=None, repr=False)
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a half-valid volume.
+
+        Raises:
+            StudyRejected: wrong number of axes, an affine that is not finite, singular or not
+                orthogonal, a rescale that is not finite or has slope 0.
+
+        """
+        if self.stored.ndim != 3 or min(self.stored.shape) < 1:
+            sentence = f"a volume needs three non-empty axes, not shape {self.stored.shape}"
+            raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
+        if not (np.isfinite(self.slope) and np.isfinite(self.intercept)) or self.slope == 0:
+            sentence = "RescaleSlope and RescaleIntercept must be finite and the slope not zero"
+            raise StudyRejected(sentence, Reason.PIXELS_RESCALE_NOT_FINITE)
+        if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
+            sentence = "the affine of the volume is not a finite 4 x 4 matrix"
+            raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
+        steps = self.affine[:3, :3]
+        lengths = np.linalg.norm(steps, axis=0)
+        if lengths.min() <= 0:
+            sentence = "a voxel of the volume has no extent along one axis"
+            raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
+        cosines = steps / lengths
+        if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-3:
+            sentence = "the axes of the volume are not at right angles"
+            raise StudyRejected(sentence, Reason.SERIES_GANTRY_TILT)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance between (slices, rows, columns) in mm."""
+        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(lengths[0]), float(lengths[1]), float(lengths[2])
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
+
+    def values(self) -> NDArray[np.float32]:
+        """Return the voxels in the modality's unit, float32, shape (slices, rows, columns)."""
+        values = self.stored.astype(np.float32)
+        if self.slope != 1.0:
+            values *= np.float32(self.slope)
+        if self.intercept != 0.0:
+            values += np.float32(self.intercept)
+        return values
+
+    def to_patient(self, index: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map indices (..., 3) = (slice, row, column) to patient coordinates (..., 3), LPS mm."""
+        return np.asarray(index, np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A single image or a cine loop without a place in the patient, or one lone slice.
+
+    ``pixels`` has shape (frames, rows, columns) for grey or (frames, rows, columns, 3) for RGB
+    uint8. Grey values are in the modality's unit (``stored * slope + intercept`` applied),
+    float32, MONOCHROME1 already inverted so that larger is brighter.
+    """
+
+    pixels: NDArray[Any] = field(repr=False)
+    unit: str = ""
+    #: (between rows, between columns) in mm where the image states it
+    spacing: tuple[float, float] | None = None
+    header: SourceHeader | None = field(default=None, repr=False)
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a half-valid image.
+
+        Raises:
+            StudyRejected: the shape is neither (F, R, C) nor (F, R, C, 3).
+
+        """
+        shape = self.pixels.shape
+        is_grey, is_rgb = len(shape) == 3, len(shape) == 4 and shape[3] == 3
+        if not (is_grey or is_rgb) or min(shape) < 1:
+            sentence = f"an image needs frames, rows and columns, not shape {shape}"
+            raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)
+
+
+Input: TypeAlias = Volume | Image

@@ -1,0 +1,80 @@
+"""The settings: one frozen tree, read once at the edge and passed down."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """All settings. Environment: ``NIGHTSHIFT_`` + the name; ``.env`` and secret files too.
+
+    Without ``database_url`` and ``broker_url`` the embedded services under ``home`` are used.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="NIGHTSHIFT_",
+        env_file=".env",
+        frozen=True,
+        extra="ignore",
+        secrets_dir=next((d for d in ("/run/secrets",) if os.path.isdir(d)), None),  # noqa: PTH112
+    )
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".nightshift")
+    database_url: SecretStr | None = None
+    broker_url: SecretStr | None = None
+    store: Path | None = Field(default=None, description="default: home/store")
+
+    lane: str = Field(default="shared", description="set by `run` for its own processes")
+    lease: timedelta = timedelta(seconds=30)
+    resend_after: timedelta = timedelta(seconds=8)
+    window: int = Field(default=8, ge=1, description="wake-ups outstanding ahead of the workers")
+    max_attempts: int = Field(default=3, ge=1)
+    job_deadline: timedelta = timedelta(minutes=30)
+
+    inference_processes: int = Field(default=0, ge=0, description="0 = one per device")
+    jobs_in_flight: int = Field(default=3, ge=1, description="per inference process")
+    device: str = Field(default="auto", description="auto, cpu, cuda:0 ...")
+    threads: int = Field(default=0, ge=0, description="torch threads per process; 0 = cores share")
+    decode_timeout: timedelta = timedelta(seconds=120)
+    decode_memory_bytes: int = 8 * 2**30
+    max_pixels: int = Field(default=2**31, description="pixels of one volume, before decoding")
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8080
+    api_keys_required: bool = True
+    flower_host: str = "127.0.0.1"
+    flower_port: int = 5555
+    flower_user: str = "nightshift"
+    flower_password: SecretStr | None = None
+    metrics_port: int = Field(default=0, description="of each worker; 0 = a free port, logged")
+    source_roots: tuple[Path, ...] = Field(
+        default=(), description="folders that POST /v1/batches may read; empty = none over HTTP"
+    )
+    disk_reserve_bytes: int = Field(default=512 * 2**20, description="below it no job is claimed")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @cached_property
+    def database(self) -> str:
+        """URL of the database in force."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home / 'nightshift.db'}"
+
+    @cached_property
+    def broker(self) -> str:
+        """URL of the broker in force; for the embedded one, the unix socket under ``home``."""
+        if self.broker_url is not None:
+            return self.broker_url.get_secret_value()
+        return f"redis+socket://{self.home / 'redis' / 's.sock'}"
+
+    @cached_property
+    def store_path(self) -> Path:
+        """Folder of bundles and artifacts."""
+        return self.store if self.store is not None else self.home / "store"
