@@ -1,0 +1,45 @@
+# Two commands do all set-up on a fresh machine:
+#   make run                     a sample export becomes results one can open
+#   make run EXPORT=dir OUT=dir  the same for a real export
+#   make test                    lint, types, import contracts and all tests
+# The rest are verbs for people who work on Nightshift; `make help` lists them.
+
+PY := .venv/bin/python
+EXPORT ?= build/sample-export
+OUT ?= out/sample
+JOBS ?= 2
+
+.PHONY: help run test lint types contracts tests bench models clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+.venv/installed: pyproject.toml constraints.txt
+	@.ci/install
+
+build/sample-export: pipeline/sample.py pipeline/phantoms.py | .venv/installed
+	@$(PY) -m pipeline.sample $@
+
+# Exit code 4 of `nightshift run` means: finished, but some studies were rejected. The sample holds
+# such studies on purpose, so it is no failure here.
+run: .venv/installed $(if $(filter build/sample-export,$(EXPORT)),build/sample-export) ## analyse EXPORT into OUT
+	@.venv/bin/nightshift run "$(EXPORT)" --out "$(OUT)" || [ $$? -eq 4 ]
+
+test: lint types contracts tests ## everything CI checks
+
+lint: .venv/installed ## ruff
+	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --quiet --check .
+
+types: .venv/installed ## mypy, strict
+	@.venv/bin/mypy --no-error-summary
+
+contracts: .venv/installed ## who may import whom
+	@mkdir -p build
+	@.venv/bin/lint-imports --no-logo >build/contracts.log 2>&1 || { cat build/contracts.log; exit 1; }
+
+tests: .venv/installed ## all tests, in parallel
+	@.ci/services
+	@.venv/bin/pytest -n $(JOBS) --dist worksteal
+
+clean: ## remove what the verbs made, but not .venv
+	rm -rf build out .mypy_cache .ruff_cache .pytest_cache
