@@ -150,6 +150,10 @@ class ModelVersion(Base):
     bundle_metadata: Mapped[Json] = mapped_column(comment="configs/metadata.json as registered")
     metrics: Mapped[Json] = mapped_column(default=dict, comment="on the held-out part")
     training_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("trainings.id"))
+    previous_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey("model_versions.id"),
+        comment="active when this one was promoted: where a rollback returns",
+    )
     created_at: Mapped[Time]
     __table_args__ = (
         UniqueConstraint("name", "version"),
