@@ -346,6 +346,19 @@ class ApiKey(Base):
     revoked_at: Mapped[Time | None]
 
 
+class KeptAnswer(Base):
+    """The answer to a POST that carried an Idempotency-Key, to be given again."""
+
+    __tablename__ = "kept_answers"
+
+    caller: Mapped[Name] = mapped_column(primary_key=True, comment="name of the API key")
+    idempotency_key: Mapped[Name] = mapped_column(primary_key=True)
+    request_digest: Mapped[Digest] = mapped_column(comment="of method, path and body")
+    status: Mapped[int]
+    body: Mapped[Json]
+    created_at: Mapped[Time] = mapped_column(index=True)
+
+
 class AuditRecord(Base):
     """Append-only, hash-chained statement of who did what to which object (PS3.15 A.5 words)."""
 
@@ -380,6 +393,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobModel",
+    "KeptAnswer",
     "Leased",
     "ModelVersion",
     "Result",
