@@ -3,6 +3,7 @@
 PipelineError
 ├── StudyRejected      permanent: the input is refused for a stated reason
 │   └── ModelMismatch  the input does not fit what the model's metadata states
+├── TrainingRefused    permanent: the recipe or the manifest is refused, or the loss diverged
 └── ComputeFailed      the software or the machine could not; another attempt may
     ├── OutOfMemory
     ├── DeadlineExceeded
@@ -38,6 +39,12 @@ class ModelMismatch(StudyRejected):
     """The input does not fit what the model's metadata states."""
 
     reason = Reason.MODEL_INPUT_MISMATCH
+
+
+class TrainingRefused(PipelineError):
+    """A training is refused for a stated reason. Trying again cannot help."""
+
+    reason = Reason.TRAINING_MANIFEST_INVALID
 
 
 class ComputeFailed(PipelineError):
