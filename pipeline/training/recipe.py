@@ -53,8 +53,8 @@ class LabelField(_Strict):
         return Label(
             number=self.number,
             name=self.name,
-            code=self.code and self.code.to_code(),
-            category=self.category and self.category.to_code(),
+            code=self.code.to_code() if self.code else None,
+            category=self.category.to_code() if self.category else None,
         )
 
 

@@ -1,0 +1,106 @@
+"""The checkpoint of a training: all that is needed to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import TrainingRefused
+from pipeline.reasons import Reason
+
+Weights = dict[str, Tensor]
+
+
+@dataclass
+class Progress:
+    """Where a training stands, beside the states of network, optimiser and random numbers."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best_score: float | None = None
+    best_epoch: int = 0
+    is_stopped: bool = False
+    losses: list[float] = field(default_factory=list)
+
+
+class State:
+    """All that a checkpoint holds."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler,
+        digest: str,
+    ) -> None:
+        self.network = network
+        self.optimiser = optimiser
+        self.scheduler = scheduler
+        self.digest = digest
+        self.progress = Progress()
+        self.best: Weights = {}
+
+    def keep_best(self) -> None:
+        """Copy the weights as they are now."""
+        self.best = {
+            name: tensor.detach().cpu().clone()
+            for name, tensor in self.network.state_dict().items()
+        }
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint: a reader sees the old one or the new one, never a part."""
+        is_cuda = torch.cuda.is_available()
+        content = {
+            "digest": self.digest,
+            "progress": asdict(self.progress),
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "best": self.best,
+            "random": {
+                "torch": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state_all() if is_cuda else [],
+                "numpy": _numpy_state(),
+                "python": random.getstate(),
+            },
+        }
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    def restore(self, path: Path, device: torch.device) -> None:
+        """Continue from a checkpoint. No code in it runs: tensors and plain values only."""
+        content: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if content["digest"] != self.digest:
+            sentence = "the checkpoint belongs to another recipe or snapshot"
+            raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID)
+        self.progress = Progress(**content["progress"])
+        self.network.load_state_dict(content["network"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.scheduler.load_state_dict(content["scheduler"])
+        self.best = content["best"]
+        chance = content["random"]
+        torch.set_rng_state(chance["torch"])
+        if device.type == "cuda" and chance["cuda"]:
+            torch.cuda.set_rng_state_all(chance["cuda"])
+        kind, keys, *rest = chance["numpy"]
+        np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002 - as saved
+        version, internal, gauss = chance["python"]
+        random.setstate((version, tuple(internal), gauss))
+
+
+def _numpy_state() -> tuple[Any, ...]:
+    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - MONAI's global generator
+    return (str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest)

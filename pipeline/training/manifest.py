@@ -1,0 +1,286 @@
+"""The manifest: the list of cases a training learns from and is measured on.
+
+A CSV file with the columns image, label, patient_id and, where wished, split; or a MONAI datalist
+(JSON) whose cases carry a patient_id. Paths are relative to the manifest. It is read as a whole:
+every fault is listed by row before anything trains. Its frozen, hashed form is the snapshot.
+"""
+
+from __future__ import annotations
+
+import csv
+import enum
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import TrainingRefused
+from pipeline.training.recipe import Recipe, SplitField
+
+IMAGE_SUFFIXES = (".nii", ".nii.gz", ".npy", ".png")
+LABEL_SUFFIXES = {"segmentation": (".nii", ".nii.gz", ".npy"), "detection": (".json",)}
+
+
+class Part(enum.StrEnum):
+    """What a case is used for. One patient is in exactly one part."""
+
+    TRAINING = "training"
+    VALIDATION = "validation"
+    HELD_OUT = "held-out"
+
+
+_PART_WORDS = {
+    "train": Part.TRAINING,
+    "training": Part.TRAINING,
+    "val": Part.VALIDATION,
+    "validation": Part.VALIDATION,
+    "test": Part.HELD_OUT,
+    "testing": Part.HELD_OUT,
+    "held-out": Part.HELD_OUT,
+}
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One thing that is wrong with a manifest. Row 0 stands for the manifest as a whole."""
+
+    row: int
+    column: str
+    sentence: str
+
+    def __str__(self) -> str:
+        """Return ``row 3, label: ...``."""
+        return f"row {self.row}, {self.column}: {self.sentence}"
+
+
+class ManifestInvalid(TrainingRefused):
+    """The manifest has faults; all of them are listed."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(sorted(faults))
+        shown = "; ".join(str(fault) for fault in self.faults[:20])
+        more = f"; and {len(self.faults) - 20} more" if len(self.faults) > 20 else ""
+        super().__init__(f"{len(self.faults)} faults in the manifest: {shown}{more}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the way back from a child process."""
+        return type(self), (self.faults,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row as written; paths are not resolved yet."""
+
+    number: int
+    image: str
+    label: str
+    patient_id: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One case that may be used: an image, what is true of it, whose it is, what it is for."""
+
+    row: int
+    image: Path
+    #: a class name (classification), else the file that holds the mask or the boxes
+    label: str | Path
+    patient_id: str
+    part: Part
+    image_digest: str
+    label_digest: str
+
+    @property
+    def digest(self) -> str:
+        """sha256 that names the content of the case wherever it lies."""
+        return hashlib.sha256(f"{self.image_digest} {self.label_digest}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The cases a training uses, in a fixed order, and the digest that stands for all of them."""
+
+    cases: tuple[Case, ...]
+    digest: str
+
+    def part(self, part: Part) -> tuple[Case, ...]:
+        """Return the cases of one part."""
+        return tuple(case for case in self.cases if case.part is part)
+
+
+def freeze(path: Path, recipe: Recipe) -> Snapshot:
+    """Read a manifest, check it as a whole, hash every file and split by patient.
+
+    Raises:
+        ManifestInvalid: with every fault that can be seen without decoding pixels.
+
+    """
+    faults: list[Fault] = []
+    rows = _rows(path)
+    cases = [case for row in rows if (case := _case(row, path.parent, recipe, faults))]
+    if not faults:
+        cases = _with_parts(rows, cases, recipe, faults)
+        faults += _repeated(cases) + _patients_on_two_sides(cases) + _empty_parts(cases, recipe)
+    if faults:
+        raise ManifestInvalid(faults)
+    cases.sort(key=lambda case: (case.part, case.patient_id, case.digest))
+    return Snapshot(cases=tuple(cases), digest=_snapshot_digest(cases))
+
+
+def assign(patient_id: str, split: SplitField) -> Part:
+    """Return the part of a patient: by hash, so that no patient moves as a manifest grows."""
+    hashed = hashlib.sha256(f"nightshift split 1 {patient_id}".encode()).digest()
+    position = int.from_bytes(hashed[:8], "big") / 2**64
+    if position < split.held_out:
+        return Part.HELD_OUT
+    return Part.VALIDATION if position < split.held_out + split.validation else Part.TRAINING
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file, or of all files of a folder whatever their names."""
+    if path.is_dir():
+        inside = sorted(file_digest(file) for file in path.rglob("*") if file.is_file())
+        return hashlib.sha256("\n".join(inside).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _rows(path: Path) -> list[Row]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestInvalid([Fault(0, "manifest", "it cannot be read as text")]) from error
+    rows = _datalist_rows(text) if path.suffix == ".json" else _csv_rows(text)
+    if not rows:
+        raise ManifestInvalid([Fault(0, "manifest", "it lists no case")])
+    return rows
+
+
+def _csv_rows(text: str) -> list[Row]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
+    columns = set(reader.fieldnames or ())
+    missing = sorted({"image", "label", "patient_id"} - columns)
+    if missing:
+        raise ManifestInvalid([Fault(0, column, "this column is missing") for column in missing])
+    return [
+        _row(number, fields, fields.get("split", "")) for number, fields in enumerate(reader, 1)
+    ]
+
+
+def _datalist_rows(text: str) -> list[Row]:
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ManifestInvalid([Fault(0, "manifest", "it is not valid JSON")]) from error
+    sections = {}
+    if isinstance(document, dict):
+        sections = {word: document[word] for word in _PART_WORDS if document.get(word)}
+    listed = [(word, case) for word, cases in sections.items() for case in cases]
+    if any(not isinstance(case, dict) for _, case in listed):
+        raise ManifestInvalid([Fault(0, "manifest", "every case of a datalist is an object")])
+    # a datalist with nothing but training cases says nothing of the split
+    states_split = any(_PART_WORDS[word] is not Part.TRAINING for word in sections)
+    return [
+        _row(number, case, word if states_split else "")
+        for number, (word, case) in enumerate(listed, 1)
+    ]
+
+
+def _row(number: int, fields: Mapping[str, Any], split: str) -> Row:
+    words = {name: str(fields.get(name) or "").strip() for name in ("image", "label", "patient_id")}
+    return Row(number=number, split=(split or "").strip(), **words)
+
+
+def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case | None:
+    """Resolve and hash the files of one row; faults are added to ``faults``."""
+    before = len(faults)
+    image = folder / row.image
+    if not row.image or not image.exists():
+        faults.append(Fault(row.number, "image", "there is no such file or folder"))
+    elif image.is_file() and not row.image.lower().endswith(IMAGE_SUFFIXES):
+        known = ", ".join(IMAGE_SUFFIXES)
+        faults.append(Fault(row.number, "image", f"neither a DICOM folder nor one of {known}"))
+    if not row.patient_id:
+        faults.append(Fault(row.number, "patient_id", "it is empty; splits are made by patient"))
+    if row.split and row.split.lower() not in _PART_WORDS:
+        faults.append(Fault(row.number, "split", f"it is none of {', '.join(_PART_WORDS)}"))
+    label: str | Path = row.label
+    if recipe.kind == "classification":
+        names = [known.name for known in recipe.labels]
+        if row.label not in names:
+            faults.append(Fault(row.number, "label", f"it is none of {', '.join(names)}"))
+    else:
+        label = folder / row.label
+        suffixes = LABEL_SUFFIXES[recipe.kind]
+        if not row.label or not label.is_file():
+            faults.append(Fault(row.number, "label", "there is no such file"))
+        elif not row.label.lower().endswith(suffixes):
+            faults.append(Fault(row.number, "label", f"it is none of {', '.join(suffixes)}"))
+    if len(faults) > before:
+        return None
+    return Case(
+        row=row.number,
+        image=image,
+        label=label,
+        patient_id=row.patient_id,
+        part=_PART_WORDS.get(row.split.lower(), Part.TRAINING),
+        image_digest=file_digest(image),
+        label_digest=label if isinstance(label, str) else file_digest(label),
+    )
+
+
+def _with_parts(
+    rows: Sequence[Row], cases: Sequence[Case], recipe: Recipe, faults: list[Fault]
+) -> list[Case]:
+    """Split by patient where the manifest does not; refuse a split that is stated by halves."""
+    unstated = [row.number for row in rows if not row.split]
+    if not unstated:
+        return list(cases)
+    if len(unstated) < len(rows):
+        sentence = "it is empty, while other rows state one"
+        faults.extend(Fault(number, "split", sentence) for number in unstated)
+        return list(cases)
+    return [replace(case, part=assign(case.patient_id, recipe.split)) for case in cases]
+
+
+def _repeated(cases: Sequence[Case]) -> list[Fault]:
+    first: dict[str, int] = {}
+    for case in cases:
+        first.setdefault(case.image_digest, case.row)
+    return [
+        Fault(case.row, "image", f"the same image as row {first[case.image_digest]}")
+        for case in cases
+        if first[case.image_digest] != case.row
+    ]
+
+
+def _patients_on_two_sides(cases: Sequence[Case]) -> list[Fault]:
+    parts: dict[str, set[Part]] = {}
+    for case in cases:
+        parts.setdefault(case.patient_id, set()).add(case.part)
+    sentence = "this patient is in more than one part"
+    return [Fault(case.row, "split", sentence) for case in cases if len(parts[case.patient_id]) > 1]
+
+
+def _empty_parts(cases: Sequence[Case], recipe: Recipe) -> list[Fault]:
+    counts = Counter(case.part for case in cases)
+    needed = {Part.TRAINING, Part.HELD_OUT}
+    if recipe.early_stopping is not None:
+        needed.add(Part.VALIDATION)
+    sentence = "no patient is in the {} part; add patients or a split column"
+    return [
+        Fault(0, "split", sentence.format(part)) for part in sorted(needed) if not counts.get(part)
+    ]
+
+
+def _snapshot_digest(cases: Sequence[Case]) -> str:
+    lines = sorted(
+        json.dumps([case.patient_id, case.image_digest, case.label_digest, case.part])
+        for case in cases
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
