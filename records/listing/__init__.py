@@ -1,0 +1,99 @@
+"""The read side: typed rows and cursor pages, as the HTTP API and the command line show them.
+
+Every function takes a session and returns frozen dataclasses that outlive it. A listing costs a
+fixed number of queries whatever its length. Nothing here returns the path of a file of a source.
+"""
+
+from records.listing.batches import (
+    BatchDetail,
+    BatchSummary,
+    Progress,
+    batch,
+    batches,
+    progress,
+)
+from records.listing.catalogue import (
+    AnalysisDetail,
+    AnalysisSummary,
+    ModelDetail,
+    ModelSummary,
+    analyses,
+    analysis,
+    known_analyses,
+    model,
+    models,
+)
+from records.listing.jobs import (
+    ArtifactRow,
+    AttemptRow,
+    BoundModel,
+    EventRow,
+    Explanation,
+    JobDetail,
+    JobSummary,
+    artifact,
+    artifacts,
+    explain,
+    job,
+    jobs,
+)
+from records.listing.paging import MAX_PAGE, BadCursor, Page
+from records.listing.results import COLUMNS, ResultRow, ordered_jobs, result_rows, results_of
+from records.listing.stats import Stats, stats
+from records.listing.trail import AuditRow, audit_records
+from records.listing.trainings import (
+    ScheduleRow,
+    TrainingDetail,
+    TrainingSummary,
+    schedules,
+    training,
+    trainings,
+)
+
+__all__ = [
+    "COLUMNS",
+    "MAX_PAGE",
+    "AnalysisDetail",
+    "AnalysisSummary",
+    "ArtifactRow",
+    "AttemptRow",
+    "AuditRow",
+    "BadCursor",
+    "BatchDetail",
+    "BatchSummary",
+    "BoundModel",
+    "EventRow",
+    "Explanation",
+    "JobDetail",
+    "JobSummary",
+    "ModelDetail",
+    "ModelSummary",
+    "Page",
+    "Progress",
+    "ResultRow",
+    "ScheduleRow",
+    "Stats",
+    "TrainingDetail",
+    "TrainingSummary",
+    "analyses",
+    "analysis",
+    "artifact",
+    "artifacts",
+    "audit_records",
+    "batch",
+    "batches",
+    "explain",
+    "job",
+    "jobs",
+    "known_analyses",
+    "model",
+    "models",
+    "ordered_jobs",
+    "progress",
+    "result_rows",
+    "results_of",
+    "schedules",
+    "stats",
+    "training",
+    "trainings",
+]
