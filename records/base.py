@@ -7,7 +7,19 @@ import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Enum, MetaData, String, Text, TypeDecorator, Uuid
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Enum,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
@@ -83,6 +95,10 @@ def status_column(kind: type[enum.StrEnum]) -> Enum:
 
 Json = Annotated[dict[str, Any], mapped_column(JSON().with_variant(JSONB(), "postgresql"))]
 JsonList = Annotated[list[Any], mapped_column(JSON().with_variant(JSONB(), "postgresql"))]
+# 64 bits everywhere; SQLite's INTEGER is 64 bits wide and the only type it counts up by itself.
+BigInt = BigInteger().with_variant(Integer(), "sqlite")
+Serial = Annotated[int, mapped_column(BigInt, primary_key=True)]
+Count = Annotated[int, mapped_column(BigInt)]
 Key = Annotated[uuid.UUID, mapped_column(Uuid(), primary_key=True, default=uuid.uuid4)]
 Uid = Annotated[str, mapped_column(String(64))]
 Name = Annotated[str, mapped_column(String(120))]

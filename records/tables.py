@@ -13,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from records.base import (
     Base,
     BatchStatus,
+    Count,
     Digest,
     JobStatus,
     Json,
@@ -21,6 +22,7 @@ from records.base import (
     Name,
     Reason,
     Sentence,
+    Serial,
     Stage,
     Time,
     TrainingStatus,
@@ -76,11 +78,11 @@ class File(Base):
 
     __tablename__ = "files"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Serial]
     batch_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
     series_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("series.id"), index=True)
     path: Mapped[Sentence] = mapped_column(comment="relative to the source")
-    size: Mapped[int]
+    size: Mapped[Count] = mapped_column(comment="bytes")
     verdict: Mapped[Reason] = mapped_column(comment="'ok' or a reason code")
     detail: Mapped[Sentence | None]
     sop_instance_uid: Mapped[Uid | None]
@@ -189,7 +191,7 @@ class Job(Leased, Base):
     __table_args__ = (
         UniqueConstraint("study_id", "analysis_id"),
         Index(None, "batch_id", "status"),
-        Index("ix_jobs_wake", "lane", "status", "published_at"),
+        Index("ix_jobs_wake", "lane", "status", "published_at", "queue", "created_at"),
         Index("ix_jobs_lease", "status", "lease_until"),
     )
 
@@ -211,7 +213,7 @@ class Attempt(Base):
 
     __tablename__ = "attempts"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Serial]
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     number: Mapped[int]
     token: Mapped[int]
@@ -231,7 +233,7 @@ class JobEvent(Base):
 
     __tablename__ = "job_events"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Serial]
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     at: Mapped[Time]
     from_status: Mapped[str | None] = mapped_column(String(16))
@@ -246,7 +248,7 @@ class Result(Base):
 
     __tablename__ = "results"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Serial]
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     step: Mapped[str] = mapped_column(String(64))
     ordinal: Mapped[int] = mapped_column(comment="0, 1 ... within the step")
@@ -267,13 +269,13 @@ class Artifact(Base):
 
     __tablename__ = "artifacts"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Serial]
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     name: Mapped[Name] = mapped_column(comment="file name inside the job's folder")
     kind: Mapped[str] = mapped_column(String(32), comment="dicom-seg, overlay, ...")
     media_type: Mapped[str] = mapped_column(String(64))
     sha256: Mapped[Digest] = mapped_column(index=True)
-    size: Mapped[int]
+    size: Mapped[Count] = mapped_column(comment="bytes")
     __table_args__ = (UniqueConstraint("job_id", "name"),)
 
 
@@ -364,7 +366,7 @@ class AuditRecord(Base):
 
     __tablename__ = "audit_records"
 
-    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sequence: Mapped[Serial] = mapped_column(autoincrement=False, comment="1, 2, 3 ...")
     event_id: Mapped[Name] = mapped_column(comment="e.g. job.succeeded, model.promoted")
     event_action_code: Mapped[str] = mapped_column(String(1), comment="C R U D E")
     event_date_time: Mapped[Time]
@@ -382,12 +384,28 @@ class AuditRecord(Base):
     )
 
 
+class AuditHead(Base):
+    """The end of the audit chain: how many records there are and the hash of the last one.
+
+    One row. It is locked while records are appended, and it shows when the tail was cut off.
+    """
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    count: Mapped[Count]
+    hash: Mapped[Digest]
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+
 __all__ = [
     "Analysis",
     "ApiKey",
     "Artifact",
     "Attempt",
+    "AuditHead",
     "AuditRecord",
+    "Base",
     "Batch",
     "File",
     "Job",
