@@ -38,7 +38,11 @@ class InputSpec:
     #: 2 = a single image, 3 = a volume
     spatial_dims: int
     channels: int = 1
-    #: mm along (slices, rows, columns); None = as it comes
+    #: patient directions that the network's axes point to, by MONAI's letters, e.g. "SPL" for
+    #: (slices, rows, columns) of an axial series however it was acquired, "RAS" for most public
+    #: bundles; None = (slices, rows, columns) as they come
+    orientation: str | None = None
+    #: mm along the network's axes; None = as it comes
     spacing: tuple[float, ...] | None = None
     #: values are clipped to this range and mapped to 0..1; None = scaled by percentiles
     window: tuple[float, float] | None = None

@@ -1,0 +1,211 @@
+"""``configs/metadata.json`` of a bundle, to and from ``ModelSpec``.
+
+MONAI's own keys (docs.monai.io, "MONAI Bundle Specification") stay as they are; what MONAI has no
+word for lives in the block ``nightshift``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.models import networks, options
+from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.results import Code
+
+_Text = Annotated[str, Field(min_length=1, max_length=200)]
+_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+_VERSION = r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$"
+_OPPOSITES = ("RL", "AP", "SI")
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Code(_Closed):
+    scheme: _Text
+    value: _Text
+    meaning: _Text
+
+
+class _Label(_Closed):
+    number: int = Field(ge=0, le=255)
+    name: _Text
+    code: _Code | None = None
+    category: _Code | None = None
+
+
+class _Input(_Closed):
+    modalities: tuple[_Text, ...] = Field(min_length=1)
+    spatial_dims: int = Field(ge=2, le=3)
+    channels: int = Field(default=1, ge=1, le=64)
+    orientation: str | None = Field(default=None, min_length=3, max_length=3)
+    spacing: tuple[Annotated[float, Field(gt=0.01, le=50)], ...] | None = None
+    window: tuple[float, float] | None = None
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    size: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = ()
+    overlap: float = Field(default=0.25, ge=0.0, lt=1.0)
+
+
+class _Network(_Closed):
+    name: _Text
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Block(_Closed):
+    name: str = Field(pattern=_NAME)
+    kind: Kind
+    title: _Text
+    input: _Input
+    labels: tuple[_Label, ...] = Field(min_length=1)
+    network: _Network | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    demonstration: bool = False
+
+
+class _Metadata(BaseModel):
+    """The keys we read. MONAI's other keys (authors, changelog ...) are kept and not judged."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: str = Field(pattern=_VERSION)
+    nightshift: _Block
+
+
+def parse(text: str, *, digest: str) -> tuple[ModelSpec | None, list[str]]:
+    """Read metadata.
+
+    Returns:
+        The spec and no faults, or None and every fault found, each a sentence.
+
+    """
+    try:
+        metadata = _Metadata.model_validate_json(text)
+    except ValidationError as invalid:
+        return None, _sentences("metadata.json", invalid)
+    block = metadata.nightshift
+    found = [*_input_faults(block.input), *_label_faults(block), *_network_faults(block)]
+    try:
+        chosen = options.parse(block.kind, block.options)
+    except ValidationError as invalid:
+        return None, found + _sentences("nightshift.options", invalid)
+    if getattr(chosen, "crop_foreground", False) and block.input.window is None:
+        found.append("crop_foreground needs input.window: foreground is what lies above it")
+    if found:
+        return None, found
+    return _spec(metadata, digest), []
+
+
+def dump(spec: ModelSpec, monai_keys: Mapping[str, Any]) -> str:
+    """Write metadata as JSON: MONAI's keys first, then the block ``nightshift``."""
+    network = None
+    if spec.network is not None:
+        network = {"name": spec.network, "arguments": dict(spec.network_arguments)}
+    block = {
+        "name": spec.name,
+        "kind": spec.kind.value,
+        "title": spec.title,
+        "input": asdict(spec.input),
+        "labels": [asdict(label) for label in spec.labels],
+        "network": network,
+        "options": dict(spec.options),
+        "demonstration": spec.is_demonstration,
+    }
+    document = {**monai_keys, "version": spec.version, "nightshift": block}
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _sentences(where: str, invalid: ValidationError) -> list[str]:
+    return [
+        f"{where}: {'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}"
+        for fault in invalid.errors(include_url=False, include_input=False)
+    ]
+
+
+def _input_faults(stated: _Input) -> list[str]:
+    found = []
+    for name in ("spacing", "size"):
+        numbers = getattr(stated, name)
+        if numbers and len(numbers) != stated.spatial_dims:
+            found.append(f"input.{name} needs {stated.spatial_dims} numbers, has {len(numbers)}")
+    if stated.window is not None and not stated.window[0] < stated.window[1]:
+        found.append("input.window must rise from its first to its second number")
+    if not 0 <= stated.percentiles[0] < stated.percentiles[1] <= 100:
+        found.append("input.percentiles must rise, between 0 and 100")
+    letters = stated.orientation or "RAS"
+    if any(sum(letter in pair for letter in letters) != 1 for pair in _OPPOSITES):
+        found.append(f"input.orientation {letters!r} needs one letter each of RL, AP and SI")
+    if stated.spatial_dims == 2 and (stated.orientation or stated.spacing):
+        found.append("an image of two axes takes neither input.orientation nor input.spacing")
+    return found
+
+
+def _label_faults(block: _Block) -> list[str]:
+    numbers = [label.number for label in block.labels]
+    has_background = block.kind in (Kind.SEGMENTATION, Kind.THRESHOLD)
+    first = 1 if has_background else 0
+    if sorted(numbers) != list(range(first, first + len(numbers))):
+        return [f"labels of a {block.kind} model are numbered from {first} without gaps"]
+    if len({label.name for label in block.labels}) != len(numbers):
+        return ["two labels have the same name"]
+    return []
+
+
+def _network_faults(block: _Block) -> list[str]:
+    if block.kind is Kind.THRESHOLD:
+        return ["a threshold model has no network"] if block.network else []
+    if block.network is None:
+        return [f"a {block.kind} model needs a network"]
+    found = [] if block.input.size else ["a model with a network needs input.size"]
+    given = block.network.arguments
+    found += networks.faults(block.network.name, given)
+    if found:
+        return found
+    if (block.network.name == "RetinaNet") != (block.kind is Kind.DETECTION):
+        return ["detection models, and only they, use the network RetinaNet"]
+    row = networks.TABLE[block.network.name]
+    outputs = len(block.labels) + (1 if block.kind is Kind.SEGMENTATION else 0)
+    stated = {
+        row.spatial_dims: block.input.spatial_dims,
+        row.in_channels: block.input.channels,
+        row.outputs: outputs,
+    }
+    return [
+        f"network argument {name} is {given[name]!r}, the input and labels ask for {value}"
+        for name, value in stated.items()
+        if given[name] != value
+    ]
+
+
+def _spec(metadata: _Metadata, digest: str) -> ModelSpec:
+    block = metadata.nightshift
+    return ModelSpec(
+        name=block.name,
+        version=metadata.version,
+        kind=block.kind,
+        title=block.title,
+        input=InputSpec(**block.input.model_dump()),
+        labels=tuple(
+            Label(
+                number=label.number,
+                name=label.name,
+                code=_code(label.code),
+                category=_code(label.category),
+            )
+            for label in block.labels
+        ),
+        network=block.network.name if block.network else None,
+        network_arguments=block.network.arguments if block.network else {},
+        options=block.options,
+        is_demonstration=block.demonstration,
+        digest=digest,
+    )
+
+
+def _code(stated: _Code | None) -> Code | None:
+    return None if stated is None else Code(**stated.model_dump())

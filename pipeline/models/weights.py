@@ -1,0 +1,58 @@
+"""From a checked bundle to a network with its weights, in evaluation mode."""
+
+from __future__ import annotations
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from pipeline.models import networks
+from pipeline.models.bundle import Bundle, BundleRefused
+
+
+def load(bundle: Bundle) -> nn.Module:
+    """Build the network of a bundle on the CPU and fill it.
+
+    The network is built without memory first and its shapes compared with the file's, so that a
+    bundle whose metadata asks for more than its weights hold costs nothing.
+
+    Raises:
+        BundleRefused: no weights, arguments the class refuses, or weights that do not fit.
+
+    """
+    if bundle.weights is None or bundle.spec.network is None:
+        raise BundleRefused("the model has no network")
+    try:
+        with torch.device("meta"):
+            network = networks.build(bundle.spec.network, bundle.spec.network_arguments)
+        state = load_file(bundle.weights)
+        _check_finite(state)
+        network.load_state_dict(state, strict=True, assign=True)
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+        IndexError,
+        KeyError,
+        NotImplementedError,
+    ) as error:
+        # MONAI's classes refuse wrong arguments with any of these
+        raise BundleRefused(f"network {bundle.spec.network}: {_first_line(error)}") from error
+    except SafetensorError as error:
+        raise BundleRefused(f"the weights cannot be read: {_first_line(error)}") from error
+    left = [name for name, buffer in network.named_buffers() if buffer.is_meta]
+    if left:
+        raise BundleRefused(f"network {bundle.spec.network} keeps {left[0]} outside its weights")
+    return network.float().eval().requires_grad_(requires_grad=False)
+
+
+def _check_finite(state: dict[str, torch.Tensor]) -> None:
+    for name, value in state.items():
+        if not torch.isfinite(value).all():
+            raise BundleRefused(f"the weight {name} holds values that are not finite")
+
+
+def _first_line(error: Exception) -> str:
+    """Return what went wrong without the page of shapes that may follow."""
+    return " ".join(str(error).split())[:300]
