@@ -1,0 +1,194 @@
+"""Reading one case: its image with its place in the patient, and what is true of it.
+
+NIfTI and NRRD-like files state world coordinates to the left and front differently from DICOM;
+everything leaves this room in patient coordinates (LPS, mm) on (slices, rows, columns).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import StudyRejected
+from pipeline.reasons import Reason
+from pipeline.results import Point
+from pipeline.volume import Image, Input, Volume
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_GRID_TOLERANCE = 1e-2
+
+
+class LabelRefused(ValueError):
+    """The mask or the boxes of a case are not what the recipe asks for, or do not fit its image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """One labelled box: ``centre`` in LPS mm, ``size`` in mm along (slices, rows, columns)."""
+
+    label: str
+    centre: Point
+    size: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What is true of a case. Exactly one field is set, by the kind of the recipe."""
+
+    label: str | None = None
+    #: uint8 (slices, rows, columns) on the grid of the image
+    mask: NDArray[np.uint8] | None = field(default=None, repr=False)
+    boxes: tuple[Box, ...] | None = None
+
+
+def read_image(path: Path, *, spatial_dims: int) -> Input:
+    """Read a NIfTI file, a DICOM folder, a .npy array or a .png picture.
+
+    Raises:
+        StudyRejected: it cannot be read, or has no valid geometry.
+
+    """
+    name = path.name.lower()
+    if path.is_dir():
+        return _from_dicom(path, spatial_dims=spatial_dims)
+    if name.endswith((".nii", ".nii.gz")):
+        return _from_nifti(path)
+    return _from_picture(path) if name.endswith(".png") else _from_array(path, spatial_dims)
+
+
+def read_mask(path: Path, image: Input, *, largest: int) -> NDArray[np.uint8]:
+    """Read a mask on the grid of ``image``, whichever way its axes run.
+
+    Raises:
+        LabelRefused: another grid, or values that are not whole numbers from 0 to ``largest``.
+
+    """
+    if not isinstance(image, Volume):
+        raise LabelRefused("a mask needs a volume")
+    if path.suffix == ".npy":
+        values = _load_array(path)
+    else:
+        values = _on_grid(_from_nifti(path), image)
+    if values.shape != image.stored.shape:
+        sentence = f"the mask has shape {values.shape}, its image {image.stored.shape}"
+        raise LabelRefused(sentence)
+    mask = np.rint(values).astype(np.int64)
+    if not np.array_equal(mask, values) or mask.min() < 0 or mask.max() > largest:
+        sentence = f"the values of the mask are not whole numbers from 0 to {largest}"
+        raise LabelRefused(sentence)
+    return mask.astype(np.uint8)
+
+
+def read_boxes(path: Path, *, labels: tuple[str, ...]) -> tuple[Box, ...]:
+    """Read ``{"boxes": [{"label", "centre": [x, y, z], "size": [s, r, c]}]}``, mm.
+
+    Raises:
+        LabelRefused: another form, an unknown label, or a number that cannot be.
+
+    """
+    try:
+        listed = json.loads(path.read_text())["boxes"]
+        boxes = tuple(
+            Box(label=str(box["label"]), centre=_triple(box["centre"]), size=_triple(box["size"]))
+            for box in listed
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        sentence = 'it is not of the form {"boxes": [{"label", "centre", "size"}, ...]}'
+        raise LabelRefused(sentence) from error
+    for box in boxes:
+        if box.label not in labels:
+            raise LabelRefused(f"a box has a label that is none of {', '.join(labels)}")
+        if not np.isfinite([*box.centre, *box.size]).all() or min(box.size) <= 0:
+            raise LabelRefused("a box has no finite centre or no positive size")
+    return boxes
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third
+
+
+def _from_nifti(path: Path) -> Volume:
+    """Read NIfTI: axes (i, j, k) become (slices, rows, columns) = (k, j, i), RAS becomes LPS."""
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        file = nibabel.load(path)
+        values = np.asarray(file.dataobj)
+        affine = np.asarray(file.affine, np.float64)
+    except (ImageFileError, OSError, ValueError, EOFError) as error:
+        raise StudyRejected("it is not a readable NIfTI file", Reason.FILE_UNREADABLE) from error
+    if values.ndim != 3:
+        sentence = f"the file has {values.ndim} axes, not 3"
+        raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
+    turned = (_RAS_TO_LPS @ affine)[:, [2, 1, 0, 3]]
+    stored = np.ascontiguousarray(values.transpose(2, 1, 0))
+    if not np.isfinite(stored).all():
+        raise StudyRejected("the file holds values that are not numbers", Reason.PIXELS_UNSUPPORTED)
+    return Volume(stored=stored, affine=turned)
+
+
+def _on_grid(mask: Volume, image: Volume) -> NDArray[Any]:
+    """Turn the axes of ``mask`` until they are those of ``image``; nothing is interpolated."""
+    step = np.linalg.inv(mask.affine) @ image.affine  # index of the image -> index of the mask
+    whole = np.rint(step)
+    corner = np.abs(step - whole) @ np.array([*image.stored.shape, 1.0])
+    turn = whole[:3, :3].astype(int)
+    is_turn = np.array_equal(np.abs(turn).sum(axis=0), [1, 1, 1]) and np.array_equal(
+        np.abs(turn).sum(axis=1), [1, 1, 1]
+    )
+    if corner.max() > _GRID_TOLERANCE * max(image.stored.shape) or not is_turn:
+        raise LabelRefused("the mask lies on another grid than its image")
+    axes = [int(np.flatnonzero(turn[:, axis])[0]) for axis in range(3)]
+    turned = mask.stored.transpose(axes)
+    flips = [axis for axis in range(3) if turn[axes[axis], axis] < 0]
+    turned = np.flip(turned, flips)
+    start = np.linalg.solve(step, [*_first_corner(turn, mask.stored.shape), 1.0])[:3]
+    if turned.shape != image.stored.shape or np.abs(np.rint(start)).max() > 0:
+        raise LabelRefused("the mask covers another part of the patient than its image")
+    return np.ascontiguousarray(turned)
+
+
+def _first_corner(turn: NDArray[Any], shape: tuple[int, ...]) -> list[float]:
+    """Return the index in the mask that becomes (0, 0, 0) once its axes are turned."""
+    return [float(shape[axis] - 1) if turn[axis].sum() < 0 else 0.0 for axis in range(3)]
+
+
+def _from_array(path: Path, spatial_dims: int) -> Input:
+    values = _load_array(path)
+    if spatial_dims == 2:
+        pixels = values if values.ndim == 3 else values[None]
+        return Image(pixels=pixels.astype(np.float32))
+    return Volume(stored=values, affine=np.eye(4))
+
+
+def _load_array(path: Path) -> NDArray[Any]:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise StudyRejected("it is not a readable .npy array", Reason.FILE_UNREADABLE) from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iufb":
+        raise StudyRejected("the array holds no numbers", Reason.PIXELS_UNSUPPORTED)
+    if not np.isfinite(values).all():
+        raise StudyRejected(
+            "the array holds values that are not numbers", Reason.PIXELS_UNSUPPORTED
+        )
+    return values
+
+
+def _from_picture(path: Path) -> Image:
+    from PIL import Image as Picture
+
+    try:
+        with Picture.open(path, formats=("PNG",)) as picture:
+            grey = picture if picture.mode in ("L", "I", "I;16", "F") else picture.convert("L")
+            pixels = np.asarray(grey, np.float32)
+    except (OSError, ValueError, Picture.DecompressionBombError) as error:
+        raise StudyRejected("it is not a readable PNG picture", Reason.FILE_UNREADABLE) from error
+    return Image(pixels=pixels[None])

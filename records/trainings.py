@@ -1,0 +1,286 @@
+"""Trainings: asked for, claimed by one trainer at a time, ended in exactly one status."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from records import audit, leases, wakes
+from records.base import TrainingStatus
+from records.database import now
+from records.leases import Kind, Lease, Renewal
+from records.tables import Training
+from records.transitions import IllegalTransition, NoSuchRecord, is_legal
+from records.wakes import Wake
+
+_QUEUE = "train"
+_LOST = "run.worker_lost"
+
+
+class IdempotencyConflict(ValueError):
+    """The idempotency key was used before, for another request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTraining:
+    """A wish for one training."""
+
+    recipe: dict[str, Any] = field(repr=False)
+    #: path of the manifest, as the trainer will open it
+    manifest: str = field(repr=False)
+    schedule_id: uuid.UUID | None = None
+    idempotency_key: str | None = None
+    lane: str = "shared"
+    max_attempts: int = 3
+
+
+def create(session: Session, new: NewTraining, *, by: str) -> Training:
+    """Queue a training. The same idempotency key a second time returns the first row.
+
+    Raises:
+        IdempotencyConflict: the key stands for another recipe or manifest.
+
+    """
+    request = _digest({"recipe": new.recipe, "manifest": new.manifest})
+    if new.idempotency_key is not None:
+        asked = select(Training).where(Training.idempotency_key == new.idempotency_key)
+        known = session.scalars(asked).one_or_none()
+        if known is not None:
+            if known.request_digest != request:
+                raise IdempotencyConflict("the idempotency key was used for another training")
+            return known
+    row = Training(
+        id=uuid.uuid4(),
+        status=TrainingStatus.QUEUED,
+        recipe=new.recipe,
+        recipe_digest=_digest(new.recipe),
+        manifest=new.manifest,
+        max_attempts=new.max_attempts,
+        schedule_id=new.schedule_id,
+        idempotency_key=new.idempotency_key,
+        request_digest=request,
+        created_by=by,
+        created_at=now(session),
+        lane=new.lane,
+    )
+    session.add(row)
+    session.flush()
+    _audit(session, "training.queued", "C", row.id, by, {"recipe_digest": row.recipe_digest})
+    return row
+
+
+def get(session: Session, training_id: uuid.UUID) -> Training:
+    """Return one training as the database has it.
+
+    Raises:
+        NoSuchRecord: there is none of that id.
+
+    """
+    row = session.get(Training, training_id, populate_existing=True)
+    if row is None:
+        raise NoSuchRecord("training", training_id)
+    return row
+
+
+def claim(
+    session: Session, training_id: uuid.UUID, *, owner: str, lease: timedelta
+) -> Lease | None:
+    """Take a queued training, or one whose trainer went silent. None: nothing to do."""
+    taken = leases.claim(session, Kind.TRAINING, training_id, owner=owner, lease=lease)
+    if taken is not None:
+        _audit(session, "training.started", "E", taken.id, owner, {"attempt": taken.attempt})
+    return taken
+
+
+def renew(session: Session, held: Sequence[Lease], lease: timedelta) -> Renewal:
+    """Lengthen leases; say which are lost and which are to be canceled."""
+    return leases.renew(session, held, lease)
+
+
+def note_progress(
+    session: Session, lease: Lease, progress: dict[str, Any], *, snapshot_digest: str | None = None
+) -> None:
+    """Keep where the training stands, for those who watch.
+
+    Raises:
+        Fenced: the training is no longer ours.
+
+    """
+    values: dict[str, Any] = {"progress": progress}
+    if snapshot_digest is not None:
+        values["snapshot_digest"] = snapshot_digest
+    leases.write(session, lease, **values)
+
+
+def succeed(
+    session: Session, lease: Lease, *, metrics: dict[str, Any], snapshot_digest: str, model: str
+) -> None:
+    """End a training whose product, ``model`` = name@version, was registered in this transaction.
+
+    Raises:
+        Fenced: the training is no longer ours: discard the product.
+
+    """
+    values = {"metrics": metrics, "snapshot_digest": snapshot_digest}
+    _finish(session, lease, TrainingStatus.SUCCEEDED, **values)
+    detail = {"model": model, "snapshot_digest": snapshot_digest}
+    _audit(session, "training.succeeded", "U", lease.id, lease.owner, detail)
+
+
+def reject(session: Session, lease: Lease, *, reason: str, detail: str) -> None:
+    """End a training whose recipe, manifest or loss was refused.
+
+    Raises:
+        Fenced: the training is no longer ours.
+
+    """
+    _finish(session, lease, TrainingStatus.REJECTED, reason=reason, detail=detail)
+    _audit_end(session, "training.rejected", lease.id, lease.owner, reason)
+
+
+def fail(
+    session: Session, lease: Lease, *, reason: str, detail: str, retry: bool
+) -> TrainingStatus:
+    """Give a training back after a fault: queued again with back-off, or failed for good.
+
+    Raises:
+        Fenced: the training is no longer ours.
+
+    """
+    held = leases.hold(session, lease)
+    if held.cancel_requested:
+        finish_canceled(session, lease)
+        return TrainingStatus.CANCELED
+    if retry and held.attempts_left:
+        _requeue(session, lease, not_before=leases.backoff(lease.attempt, now(session)))
+        return TrainingStatus.QUEUED
+    _finish(session, lease, TrainingStatus.FAILED, reason=reason, detail=detail)
+    _audit_end(session, "training.failed", lease.id, lease.owner, reason)
+    return TrainingStatus.FAILED
+
+
+def release(session: Session, lease: Lease) -> None:
+    """Give a training back at a shutdown: queued again, the attempt does not count.
+
+    Raises:
+        Fenced: the training is no longer ours.
+
+    """
+    if leases.hold(session, lease).cancel_requested:
+        finish_canceled(session, lease)
+        return
+    _requeue(session, lease, attempt=lease.attempt - 1)
+
+
+def cancel(session: Session, training_id: uuid.UUID, *, by: str) -> TrainingStatus:
+    """End a queued training at once; ask the trainer of a running one to stop.
+
+    Raises:
+        NoSuchRecord: there is none of that id.
+        IllegalTransition: it has ended already.
+
+    """
+    query = select(Training).where(Training.id == training_id).with_for_update()
+    row = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    if row is None:
+        raise NoSuchRecord("training", training_id)
+    if not is_legal(row.status, TrainingStatus.CANCELED):
+        raise IllegalTransition("training", row.id, row.status, TrainingStatus.CANCELED)
+    row.cancel_requested = True
+    if row.status == TrainingStatus.QUEUED:
+        row.status, row.finished_at = TrainingStatus.CANCELED, now(session)
+    _audit(session, "training.cancel_requested", "U", row.id, by, {"status": row.status.value})
+    return row.status
+
+
+def finish_canceled(session: Session, lease: Lease) -> None:
+    """End a training whose trainer has stopped because it was asked to.
+
+    Raises:
+        Fenced: the training is no longer ours.
+
+    """
+    _finish(session, lease, TrainingStatus.CANCELED, reason="run.canceled")
+    _audit_end(session, "training.canceled", lease.id, lease.owner, "run.canceled")
+
+
+def expire(session: Session, *, lane: str) -> int:
+    """Take back trainings whose trainer went silent. Returns how many.
+
+    They are queued again, with back-off, and go on from their checkpoint; without attempts left
+    they fail.
+    """
+    count = 0
+    for one in leases.lapsed(session, Kind.TRAINING, lane=lane):
+        if one.cancel_requested:
+            finish_canceled(session, one.lease)
+        elif one.attempts_left:
+            _requeue(session, one.lease, not_before=leases.backoff(one.lease.attempt, now(session)))
+            _audit_end(session, "training.lost", one.lease.id, "nightshift", _LOST)
+        else:
+            sentence = "the trainer went silent and every attempt is used up"
+            _finish(session, one.lease, TrainingStatus.FAILED, reason=_LOST, detail=sentence)
+            _audit_end(session, "training.failed", one.lease.id, "nightshift", _LOST)
+        count += 1
+    return count
+
+
+def to_publish(session: Session, *, lane: str, resend_after: timedelta) -> list[Wake]:
+    """Return the wake-ups to send once this transaction is committed, oldest training first.
+
+    One that nobody claimed is sent again after ``resend_after``, then twice that, up to a minute.
+    """
+    return wakes.to_publish(
+        session, Kind.TRAINING, queue=_QUEUE, lane=lane, resend_after=resend_after
+    )
+
+
+def _requeue(session: Session, lease: Lease, **values: Any) -> None:
+    status = TrainingStatus.QUEUED
+    leases.write(session, lease, status=status, **leases.WAITS_AGAIN, **values)
+
+
+def _finish(session: Session, lease: Lease, status: TrainingStatus, **values: Any) -> None:
+    at = now(session)
+    leases.write(session, lease, status=status, finished_at=at, **leases.LET_GO, **values)
+
+
+def _digest(value: object) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _audit_end(session: Session, event: str, row: uuid.UUID, by: str, reason: str) -> None:
+    outcome = audit.SUCCESS if event == "training.canceled" else audit.MINOR_FAILURE
+    audit.append(
+        session,
+        event_id=event,
+        action="U",
+        by=by,
+        object_type="training",
+        object_id=row,
+        outcome=outcome,
+        detail={"reason": reason},
+    )
+
+
+def _audit(
+    session: Session, event: str, action: str, row: uuid.UUID, by: str, detail: dict[str, Any]
+) -> None:
+    audit.append(
+        session,
+        event_id=event,
+        action=action,
+        by=by,
+        object_type="training",
+        object_id=row,
+        detail=detail,
+    )
