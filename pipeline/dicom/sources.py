@@ -1,0 +1,151 @@
+"""Source images as writers need them, rebuilt from a ``SourceHeader``: no file is read again."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pydicom
+from pydicom import config
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.valuerep import VR, validate_value
+
+from pipeline.volume import SourceHeader
+
+#: type 2 attributes of the patient and study modules (PS3.3 C.7.1.1, C.7.2.1): present, may be
+#: empty
+_TYPE_2: Final = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+#: what a derived object asks of every source image, beyond its own identity and place
+_PER_IMAGE: Final = (
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "ImageType",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "Rows",
+    "Columns",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+_TEXT: Final = frozenset(
+    {VR.AE, VR.AS, VR.CS, VR.DA, VR.DT, VR.IS, VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.TM, VR.UI}
+)
+_SEXES: Final = frozenset({"M", "F", "O", ""})
+
+
+def source_datasets(header: SourceHeader) -> list[Dataset]:
+    """Return one data set without pixels per instance of ``header``, in its order.
+
+    The first carries the whole cleaned template (patient, study, equipment); the others what
+    differs between slices. Text is Unicode, values that break their VR are left out, missing
+    type 2 attributes are there and empty: one bad optional value must not cost a result.
+    """
+    template = _clean(header)
+    first = header.instances[0]
+    datasets = [_identify(template, first.sop_class_uid, first.sop_instance_uid, first.position)]
+    for instance in header.instances[1:]:
+        dataset = Dataset()
+        for keyword in _PER_IMAGE:
+            if keyword in template:
+                dataset.add(template[keyword])
+        _identify(dataset, instance.sop_class_uid, instance.sop_instance_uid, instance.position)
+        datasets.append(dataset)
+    return datasets
+
+
+def own_frame_of_reference(series_instance_uid: str) -> str:
+    """Return the frame of reference of a series that has positions but names none.
+
+    Derived from the series alone, so that all objects derived from it agree.
+    """
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, series_instance_uid).int}"
+
+
+def _identify(
+    dataset: Dataset,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    position: tuple[float, float, float] | None,
+) -> Dataset:
+    dataset.SOPClassUID = sop_class_uid
+    dataset.SOPInstanceUID = sop_instance_uid
+    if position is not None:
+        dataset.ImagePositionPatient = [_decimal(value) for value in position]
+    return dataset
+
+
+def _decimal(value: float) -> str:
+    """Return the closest decimal string of at most 16 characters (PS3.5 6.2, VR DS)."""
+    text = repr(float(value))
+    digits = 16
+    while len(text) > 16:
+        digits -= 1
+        text = f"{value:.{digits}g}"
+    return text
+
+
+def _clean(header: SourceHeader) -> Dataset:
+    raw = pydicom.dcmread(io.BytesIO(header.template), force=True)
+    raw.decode()
+    dataset = Dataset()
+    for element in _valid(raw):
+        dataset.add(element)
+    for keyword in _TYPE_2:
+        if keyword not in dataset:
+            setattr(dataset, keyword, "")
+    if dataset.PatientSex not in _SEXES:
+        dataset.PatientSex = ""
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.StudyInstanceUID = header.study_instance_uid
+    dataset.SeriesInstanceUID = header.series_instance_uid
+    dataset.Modality = header.modality
+    frame = header.frame_of_reference_uid
+    if not frame and header.instances[0].position is not None:
+        frame = own_frame_of_reference(header.series_instance_uid)
+    if frame:
+        dataset.FrameOfReferenceUID = frame
+    elif "FrameOfReferenceUID" in dataset:
+        del dataset.FrameOfReferenceUID
+    return dataset
+
+
+def _valid(raw: Dataset) -> Iterator[DataElement]:
+    """Yield the public elements whose values obey their VR, without pixels and overlays."""
+    for tag in sorted(raw.keys()):
+        if tag.is_private or tag.group >= 0x6000 or tag.element == 0:
+            continue
+        try:
+            element = raw[tag]
+            if element.VR == VR.DS:  # scanners write more than 16 characters; round, do not drop
+                element = DataElement(tag, VR.DS, [_decimal(float(v)) for v in _values(element)])
+            elif element.VR in _TEXT:
+                for value in _values(element):
+                    validate_value(element.VR, str(value), config.RAISE)
+        except (ValueError, TypeError, AttributeError, NotImplementedError, OverflowError):
+            continue  # this one value is unusable; the object is valid without it
+        yield element
+
+
+def _values(element: DataElement) -> tuple[Any, ...]:
+    if element.is_empty:
+        return ()
+    return tuple(element.value) if element.VM > 1 else (element.value,)
