@@ -17,7 +17,7 @@ help: ## list the verbs
 .venv/installed: pyproject.toml constraints.txt
 	@.ci/install
 
-build/sample-export: pipeline/sample.py pipeline/phantoms.py | .venv/installed
+build/sample-export: pipeline/sample.py $(wildcard pipeline/phantoms/*.py) | .venv/installed
 	@$(PY) -m pipeline.sample $@
 
 # Exit code 4 of `nightshift run` means: finished, but some studies were rejected. The sample holds

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from pipeline import phantoms
+from pipeline.phantoms.chest import DEFAULT as CHEST
+from pipeline.phantoms.head import DEFAULT as HEAD
+
+CHESTS = 3
+HEADS = 2
 
 
 def make(folder: Path) -> None:
@@ -21,10 +27,28 @@ def make(folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     with as_file(files("pydicom") / "data" / "test_files") as shipped:
-        shutil.copytree(shipped, partial / "pydicom", ignore=shutil.ignore_patterns("*.py", "*.pyc"))
-    phantoms.write_sample(partial / "phantoms")
+        shutil.copytree(
+            shipped, partial / "pydicom", ignore=shutil.ignore_patterns("*.py", "*.pyc")
+        )
+    _write_phantoms(partial / "phantoms")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def _write_phantoms(folder: Path) -> None:
+    """Write chests and heads with and without lesions; seeds far from those of the trainings."""
+    for number in range(CHESTS):
+        seed = 9000 + number
+        parameters = replace(CHEST, seed=seed, lesions=number)
+        phantoms.write_series(phantoms.chest(parameters), folder / f"ct-{number}", seed=seed)
+    for number in range(HEADS):
+        seed = 9100 + number
+        parameters = replace(HEAD, seed=seed, lesions=2 * number)
+        phantoms.write_series(phantoms.head(parameters), folder / f"mr-{number}", seed=seed)
+    for number, kind in enumerate(phantoms.ImageKind):
+        seed = 9200 + number
+        picture = phantoms.image(phantoms.ImageParameters(kind=kind, seed=seed))
+        phantoms.write_image(picture, folder / f"image-{kind.value}", seed=seed)
 
 
 if __name__ == "__main__":
