@@ -1,0 +1,84 @@
+"""Does an input fit what a model states? A mismatch refuses; nothing is guessed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.errors import ModelMismatch
+from pipeline.models.spec import InputSpec, ModelSpec
+from pipeline.volume import Image, Input, Volume
+
+#: a volume this many times coarser or finer than the model's spacing holds other structures
+COARSEST_RATIO = 8.0
+FINEST_RATIO = 0.05
+#: voxels beyond these are no scanner's: a wrong unit or a broken header (mm)
+SMALLEST_VOXEL = 0.005
+LARGEST_VOXEL = 50.0
+
+
+def volume(image: Input, spec: ModelSpec) -> Volume:
+    """Return ``image`` as the volume that ``spec`` asks for.
+
+    Raises:
+        ModelMismatch: it is no volume, or not of the modality, unit or spacing the model knows.
+
+    """
+    if not isinstance(image, Volume):
+        raise ModelMismatch(f"model {spec.name} needs a volume, not a single image")
+    _modality(image, spec)
+    _spacing(image, spec.input)
+    if spec.input.channels != 1:
+        raise ModelMismatch(
+            f"model {spec.name} needs {spec.input.channels} channels, a volume has 1"
+        )
+    if "CT" in spec.input.modalities and spec.input.window is not None and image.unit != "HU":
+        raise ModelMismatch(f"model {spec.name} needs Hounsfield units")
+    if image.stored.dtype.kind == "f" and not np.isfinite(image.stored).all():
+        raise ModelMismatch("the volume holds values that are not finite")
+    return image
+
+
+def picture(image: Input, spec: ModelSpec) -> Image:
+    """Return ``image`` as the single image that ``spec`` asks for.
+
+    Raises:
+        ModelMismatch: it is a volume, or not of the modality or channels the model knows.
+
+    """
+    if not isinstance(image, Image):
+        raise ModelMismatch(f"model {spec.name} needs a single image, not a volume")
+    _modality(image, spec)
+    channels = 3 if image.pixels.ndim == 4 else 1
+    if channels != spec.input.channels:
+        raise ModelMismatch(
+            f"model {spec.name} needs {spec.input.channels} channels, the image has {channels}"
+        )
+    if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all():
+        raise ModelMismatch("the image holds values that are not finite")
+    return image
+
+
+def _modality(image: Input, spec: ModelSpec) -> None:
+    """Compare modalities; an input without a header (training, tests) has none to compare."""
+    if image.header is None or image.header.modality in spec.input.modalities:
+        return
+    known = ", ".join(spec.input.modalities)
+    raise ModelMismatch(f"model {spec.name} is for {known}, not for {image.header.modality}")
+
+
+def _spacing(image: Volume, spec: InputSpec) -> None:
+    along = image.spacing
+    if min(along) < SMALLEST_VOXEL or max(along) > LARGEST_VOXEL:
+        raise ModelMismatch(f"voxels of {_mm(along)} are no plausible scan")
+    if spec.spacing is None:
+        return
+    # sorted: the model's axes may be turned against the volume's
+    for have, want in zip(sorted(along), sorted(spec.spacing), strict=True):
+        if not FINEST_RATIO <= have / want <= COARSEST_RATIO:
+            raise ModelMismatch(
+                f"voxels of {_mm(along)} are too far from the {_mm(spec.spacing)} of the model"
+            )
+
+
+def _mm(spacing: tuple[float, ...]) -> str:
+    return " x ".join(f"{length:.3g}" for length in spacing) + " mm"

@@ -1,0 +1,50 @@
+"""A place where networks run: one forward pass at a time, whoever asks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from pipeline.models.predictor import Checkpoint
+
+_SECONDS_BETWEEN_CHECKPOINTS = 0.2
+
+
+class Device:
+    """A device and its lock. Every predictor of a process that runs there shares one of these.
+
+    Reading, resampling and writing of other jobs go on while one job holds the device. The lock is
+    held for all windows of one input: to let two studies alternate would keep two sums in memory
+    and give both their answer later.
+    """
+
+    def __init__(self, name: str = "cpu", *, threads: int | None = None) -> None:
+        self.torch = torch.device(name)
+        self.threads = threads
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def hold(self, checkpoint: Checkpoint) -> Iterator[None]:
+        """Wait for the device, calling ``checkpoint`` while waiting, and keep it."""
+        while not self._lock.acquire(timeout=_SECONDS_BETWEEN_CHECKPOINTS):
+            checkpoint()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def enter_thread(self) -> None:
+        """Give the calling thread its number of cores.
+
+        OpenMP keeps that number per thread, so ``torch.set_num_threads`` in the thread that loaded
+        a model says nothing to the thread that runs a job.
+        """
+        if self.threads is not None and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+
+    def __str__(self) -> str:
+        """Return torch's name of the device, e.g. ``cuda:0``."""
+        return str(self.torch)

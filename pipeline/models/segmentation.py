@@ -1,0 +1,116 @@
+"""Label maps of volumes by a network over sliding windows."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline.models import checks, labels, measures, preprocess, sliding
+from pipeline.models.devices import Device
+from pipeline.models.options import SegmentationOptions
+from pipeline.models.predictor import Checkpoint
+from pipeline.models.preprocess import Prepared
+from pipeline.models.spec import ModelSpec
+from pipeline.results import Prediction
+from pipeline.volume import Input
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class SegmentationPredictor:
+    """Prepare, run windows, argmax on the source grid, measure."""
+
+    def __init__(self, spec: ModelSpec, network: nn.Module, device: Device) -> None:
+        self.spec = spec
+        self._options = SegmentationOptions.model_validate(dict(spec.options))
+        self._device = device
+        dtype = DTYPES[self._options.dtype]
+        self._network = network.to(device.torch, dtype)
+        self._plan = sliding.Plan(
+            size=spec.input.size,
+            overlap=spec.input.overlap,
+            batch=self._options.batch or default_batch(device),
+            device=device.torch,
+            dtype=dtype,
+        )
+
+    def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer with a label map on the volume's grid. See ``Predictor.predict``."""
+        volume = checks.volume(image, self.spec)
+        self._device.enter_thread()
+        clock = Laps()
+        prepared = preprocess.prepare(
+            volume, self.spec.input, crop_foreground=self._options.crop_foreground
+        )
+        clock.lap("preprocess")
+        if prepared.is_empty:
+            label_map = np.zeros(volume.stored.shape, np.uint8)
+            used: dict[str, object] = {"device": str(self._device), "windows": 0}
+            warnings: tuple[str, ...] = ("nothing lies above the model's window",)
+        else:
+            label_map, used, warnings = self._infer(prepared, checkpoint, clock)
+        found = measures.segments(label_map, volume, self.spec.labels)
+        clock.lap("measure")
+        return Prediction(
+            findings=found,
+            label_map=label_map,
+            options=used,
+            seconds=clock.seconds,
+            warnings=(*prepared.warnings, *warnings),
+        )
+
+    def _infer(
+        self, prepared: Prepared, checkpoint: Checkpoint, clock: Laps
+    ) -> tuple[NDArray[np.uint8], dict[str, object], tuple[str, ...]]:
+        with self._device.hold(checkpoint):
+            clock.lap("wait")
+            image = prepared.image.to(self._device.torch)[None]
+            stitched = sliding.run(self._network, image, self._plan, checkpoint=checkpoint)
+        clock.lap("model")
+        warnings = list(stitched.warnings)
+        try:
+            label_map = labels.to_source(stitched.logits, prepared.grid, checkpoint=checkpoint)
+        except (RuntimeError, MemoryError) as error:
+            if not sliding.is_out_of_memory(error) or stitched.logits.device.type == "cpu":
+                raise
+            warnings.append("memory ran out on the device while labels were made")
+            logits = stitched.logits.cpu()
+            label_map = labels.to_source(logits, prepared.grid, checkpoint=checkpoint)
+        clock.lap("inverse")
+        return label_map, used_options(stitched.plan, stitched.windows), tuple(warnings)
+
+
+class Laps:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last lap on ``stage``."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+
+
+def default_batch(device: Device) -> int:
+    """Return how many windows run at once: two already leave the slow path of a CPU."""
+    return 2 if device.torch.type == "cpu" else 4
+
+
+def used_options(plan: sliding.Plan, windows: int) -> dict[str, object]:
+    """Return what the run report says of how windows were run."""
+    return {
+        "device": str(plan.device),
+        "dtype": str(plan.dtype).removeprefix("torch."),
+        "window": list(plan.size),
+        "overlap": plan.overlap,
+        "batch": plan.batch,
+        "windows": windows,
+        "stitched_on": str(plan.stitch_on or plan.device),
+    }
