@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -10,48 +9,36 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
+
+from records.troubles import DatabaseUnavailable, Trouble, translated
+
+if TYPE_CHECKING:  # Alembic is slow to import, and only migrations need it
+    from alembic.config import Config
 
 _WAIT_S = 30
 _UPGRADE_LOCK = 0x6E69676874  # "night": the advisory lock that one upgrade at a time holds
 _BEGIN = "nightshift_begin"  # execution option: how a SQLite transaction opens
 
-
-class Trouble(enum.StrEnum):
-    """Why the database cannot be used."""
-
-    LOCKED = "locked"
-    FULL = "full"
-    REFUSED = "refused"
-    BEHIND = "behind"
-    DAMAGED = "damaged"
-
-
-_SENTENCES = {
-    Trouble.LOCKED: "The database is locked by another program; nothing was changed, try again.",
-    Trouble.FULL: "The disk of the database is full; nothing was changed. Free some space.",
-    Trouble.REFUSED: "The database cannot be reached; check that it runs and its address is right.",
-    Trouble.BEHIND: "The tables do not fit this version; run `nightshift db upgrade`.",
-    Trouble.DAMAGED: "The database file is damaged or cannot be read or written; restore a backup.",
-}
-
-
-class DatabaseUnavailable(Exception):
-    """The database cannot be used just now. One clear sentence; the cause is chained."""
-
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__(_SENTENCES[trouble])
-        self.trouble = trouble
+__all__ = [
+    "DatabaseUnavailable",
+    "SchemaState",
+    "Trouble",
+    "connect",
+    "migrating",
+    "migration_config",
+    "now",
+    "reading",
+    "schema_state",
+    "session_factory",
+    "translated",
+    "unit_of_work",
+    "upgrade",
+]
 
 
 def connect(url: str) -> Engine:
@@ -93,18 +80,6 @@ def reading(sessions: sessionmaker[Session]) -> Iterator[Session]:
     with translated(), sessions() as session:
         session.connection(execution_options={_BEGIN: "BEGIN", "postgresql_readonly": True})
         yield session
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn driver errors that a person must act on into ``DatabaseUnavailable``."""
-    try:
-        yield
-    except DBAPIError as error:
-        trouble = _trouble(error)
-        if trouble is None:
-            raise
-        raise DatabaseUnavailable(trouble) from error
 
 
 def now(session: Session) -> datetime:
@@ -150,6 +125,8 @@ def upgrade(url: str) -> None:
     Raises:
         DatabaseUnavailable: locked by another program for 30 s, full, or unreachable.
     """
+    from alembic import command
+
     with migrating(url) as connection:
         command.upgrade(migration_config(connection), "head")
 
@@ -160,6 +137,9 @@ def schema_state(url: str) -> SchemaState:
     Raises:
         DatabaseUnavailable: locked, or unreachable.
     """
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     head = ScriptDirectory.from_config(migration_config()).get_current_head()
     if head is None:
         message = "the migrations are missing from this installation"
@@ -177,6 +157,8 @@ def schema_state(url: str) -> SchemaState:
 
 def migration_config(connection: Connection | None = None) -> Config:
     """Return the Alembic configuration, found through the installed package, not the folder."""
+    from alembic.config import Config
+
     import migrations
 
     config = Config()
@@ -272,42 +254,3 @@ def _make_private(folder: Path) -> None:
         each.mkdir(mode=0o700, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise DatabaseUnavailable(Trouble.DAMAGED)
-
-
-_SQLITE_TROUBLES = {
-    sqlite3.SQLITE_BUSY: Trouble.LOCKED,
-    sqlite3.SQLITE_LOCKED: Trouble.LOCKED,
-    sqlite3.SQLITE_FULL: Trouble.FULL,
-    sqlite3.SQLITE_CANTOPEN: Trouble.DAMAGED,
-    sqlite3.SQLITE_PERM: Trouble.DAMAGED,
-    sqlite3.SQLITE_IOERR: Trouble.DAMAGED,
-    sqlite3.SQLITE_CORRUPT: Trouble.DAMAGED,
-    sqlite3.SQLITE_NOTADB: Trouble.DAMAGED,
-}
-_POSTGRESQL_TROUBLES: dict[str, Trouble] = {
-    "53100": Trouble.FULL,  # disk_full
-    "53300": Trouble.REFUSED,  # too_many_connections
-    "55P03": Trouble.LOCKED,  # lock_not_available
-    "40P01": Trouble.LOCKED,  # deadlock_detected
-    "57014": Trouble.LOCKED,  # query_canceled: a timeout
-    "42P01": Trouble.BEHIND,  # undefined_table
-    "42703": Trouble.BEHIND,  # undefined_column
-    "XX001": Trouble.DAMAGED,  # data_corrupted
-    "XX002": Trouble.DAMAGED,  # index_corrupted
-}
-
-
-def _trouble(error: DBAPIError) -> Trouble | None:
-    """Say which trouble a driver's error is; None for an error of ours, such as a constraint."""
-    cause = error.orig
-    if isinstance(cause, sqlite3.Error):
-        if str(cause).startswith(("no such table", "no such column")):
-            return Trouble.BEHIND
-        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_OK)
-        return _SQLITE_TROUBLES.get(code & 0xFF)  # the low byte is the primary code
-    if isinstance(cause, psycopg.Error):
-        if cause.sqlstate in _POSTGRESQL_TROUBLES:
-            return _POSTGRESQL_TROUBLES[cause.sqlstate]
-        if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
-            return Trouble.REFUSED
-    return None

@@ -170,7 +170,7 @@ def hold(session: Session, lease: Lease) -> Held:
     row = session.execute(
         select(table.cancel_requested, (table.attempt < _attempts(lease.kind)).label("left"))
         .where(is_held(lease))
-        .with_for_update()
+        .with_for_update(key_share=True)
     ).one_or_none()
     if row is None:
         raise Fenced(lease)
@@ -225,7 +225,7 @@ def lapsed(session: Session, kind: Kind, *, lane: str, limit: int = 500) -> list
         )
         .order_by(table.id)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
     ).all()
     return [
         Lapsed(

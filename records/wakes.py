@@ -58,8 +58,7 @@ def jobs_to_publish(
     for queue in _queues_with_unsent_jobs(session, waiting):
         if (room := window - used[queue]) > 0:
             wakes += _unsent_jobs(session, waiting, queue, at, room)
-    _mark(session, Kind.JOB, [wake.id for wake in wakes], at)
-    return wakes
+    return _mark(session, Kind.JOB, wakes, at)
 
 
 def to_publish(
@@ -79,8 +78,7 @@ def to_publish(
         .order_by(table.created_at)
     ).all()
     wakes = [Wake(row.id, queue) for row in rows if _is_overdue(row, at, resend_after)]
-    _mark(session, kind, [wake.id for wake in wakes], at)
-    return wakes
+    return _mark(session, kind, wakes, at)
 
 
 def _waiting(kind: Kind, lane: str) -> ColumnElement[bool]:
@@ -143,13 +141,24 @@ def _is_overdue(sent: Any, at: datetime, resend_after: timedelta) -> bool:
     return overdue
 
 
-def _mark(session: Session, kind: Kind, ids: Sequence[uuid.UUID], at: datetime) -> None:
-    if not ids:
-        return
+def _mark(session: Session, kind: Kind, wakes: Sequence[Wake], at: datetime) -> list[Wake]:
+    """Write down that ``wakes`` are sent; return those whose row still waits and is free.
+
+    A row that another transaction is writing is passed over: waiting for it could deadlock.
+    """
+    if not wakes:
+        return []
     rule = RULES[kind]
+    ours = (rule.table.id.in_([wake.id for wake in wakes]), rule.table.status == rule.waits)
+    free = set(
+        session.scalars(
+            select(rule.table.id).where(*ours).with_for_update(skip_locked=True, key_share=True)
+        )
+    )
     session.execute(
         update(rule.table)
-        .where(rule.table.id.in_(ids), rule.table.status == rule.waits)
+        .where(rule.table.id.in_(free), rule.table.status == rule.waits)
         .values(published_at=at, publish_count=rule.table.publish_count + 1)
         .execution_options(synchronize_session=False)
     )
+    return [wake for wake in wakes if wake.id in free]
