@@ -81,6 +81,13 @@ def to_publish(
     return _mark(session, kind, wakes, at)
 
 
+def has_announced_jobs(session: Session, *, lane: str) -> bool:
+    """Say whether jobs wait that could start and were announced: a silent worker has stalled."""
+    could_start = or_(Job.not_before.is_(None), Job.not_before <= now(session))
+    announced = and_(_waiting(Kind.JOB, lane), Job.published_at.is_not(None), could_start)
+    return bool(session.scalar(select(select(Job.id).where(announced).exists())))
+
+
 def _waiting(kind: Kind, lane: str) -> ColumnElement[bool]:
     rule = RULES[kind]
     waiting = and_(rule.table.lane == lane, rule.table.status == rule.waits)

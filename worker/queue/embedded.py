@@ -58,6 +58,27 @@ def open_run(settings: Settings) -> Iterator[Embedded]:
 
 
 @contextlib.contextmanager
+def open_training(settings: Settings) -> Iterator[Embedded]:
+    """Start what one training needs on a fresh lane and stop it at the end.
+
+    As ``open_run``, with a trainer in the place of the inference processes.
+
+    Raises:
+        BrokerUnavailable: as ``open_run``.
+
+    """
+    lane = f"train-{uuid.uuid4().hex[:12]}"
+    folder = _private(settings.home) / "runs" / lane
+    try:
+        with _services(settings, folder, lane=lane, persistent=False) as services:
+            for role in ("desk", "trainer", "beat"):
+                services.supervisor.start(role)
+            yield services
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def open_up(settings: Settings) -> Iterator[Embedded]:
     """Start every role but the doors (API, Flower) in the shared lane; stop them at the end.
 
@@ -106,6 +127,18 @@ def _services(
             yield Embedded(settings=in_force, supervisor=supervisor)
     finally:
         broker.remove_socket(path, folder)
+
+
+def is_up(settings: Settings) -> bool:
+    """Say whether a ``nightshift up`` runs on this home: it holds the lock of the broker folder."""
+    try:
+        with (settings.home / "redis" / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 @contextlib.contextmanager

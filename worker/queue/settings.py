@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     window: int = Field(default=8, ge=1, description="wake-ups outstanding ahead of the workers")
     max_attempts: int = Field(default=3, ge=1)
     job_deadline: timedelta = timedelta(minutes=30)
+    stop_grace: timedelta = Field(
+        default=timedelta(seconds=10), description="running jobs may finish for so long at a stop"
+    )
 
     inference_processes: int = Field(default=0, ge=0, description="0 = one per device")
     jobs_in_flight: int = Field(default=3, ge=1, description="per inference process")
@@ -53,6 +56,7 @@ class Settings(BaseSettings):
     flower_port: int = 5555
     flower_user: str = "nightshift"
     flower_password: SecretStr | None = None
+    metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=0, description="of each worker; 0 = a free port, logged")
     source_roots: tuple[Path, ...] = Field(
         default=(), description="folders that POST /v1/batches may read; empty = none over HTTP"

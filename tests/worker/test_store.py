@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+import stat
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.reasons import Reason
+from worker.store import DiskFull, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store", reserve_bytes=0)
+
+
+def test_the_same_content_is_stored_once_under_its_digest(store: Store) -> None:
+    digest = store.put(b"lung")
+    assert store.put(b"lung") == digest
+    assert store.path(digest).read_bytes() == b"lung"
+    assert [path.name for path in (store.root / "blobs").rglob("*") if path.is_file()] == [digest]
+
+
+def test_only_the_owner_may_look_into_the_store(store: Store) -> None:
+    path = store.path(store.put(b"lung"))
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_nearly_full_disk_refuses_with_a_reason_and_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path, reserve_bytes=2**60)
+    with pytest.raises(DiskFull) as refused:
+        store.put(b"lung")
+    assert refused.value.reason is Reason.RUN_DISK_FULL
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_bundle_is_copied_whole_under_its_digest(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs" / "metadata.json").write_text("{}")
+    copy = store.put_bundle(folder, "d" * 64)
+    assert (copy / "configs" / "metadata.json").read_text() == "{}"
+    assert store.put_bundle(folder, "d" * 64) == copy
+
+
+def test_the_sweep_removes_what_killed_writers_left_and_nothing_fresh(store: Store) -> None:
+    left = store.root / "temporary" / "left"
+    fresh = store.root / "temporary" / "fresh"
+    for path in (left, fresh):
+        path.write_bytes(b"half")
+    long_ago = time.time() - 7200
+    os.utime(left, (long_ago, long_ago))
+    assert store.sweep(older_than=timedelta(hours=1)) == 1
+    assert fresh.exists()
+    assert not left.exists()
