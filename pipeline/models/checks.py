@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.errors import ModelMismatch
-from pipeline.models.spec import InputSpec, ModelSpec
+from pipeline.models.spec import InputSpec, Kind, ModelSpec
 from pipeline.volume import Image, Input, Volume
 
 #: a volume this many times coarser or finer than the model's spacing holds other structures
@@ -31,7 +31,8 @@ def volume(image: Input, spec: ModelSpec) -> Volume:
         raise ModelMismatch(
             f"model {spec.name} needs {spec.input.channels} channels, a volume has 1"
         )
-    if "CT" in spec.input.modalities and spec.input.window is not None and image.unit != "HU":
+    is_absolute = spec.kind is Kind.THRESHOLD or spec.input.window is not None
+    if is_absolute and "CT" in spec.input.modalities and image.unit != "HU":
         raise ModelMismatch(f"model {spec.name} needs Hounsfield units")
     if image.stored.dtype.kind == "f" and not np.isfinite(image.stored).all():
         raise ModelMismatch("the volume holds values that are not finite")

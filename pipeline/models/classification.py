@@ -70,8 +70,9 @@ class ClassificationPredictor:
         """Return float32 logits (frames, labels)."""
         network = sliding.on(self._network, plan, self._plan)
         found = []
-        for group in inputs.split(plan.batch):
+        for first in range(0, len(inputs), plan.batch):
             checkpoint()
+            group = inputs[first : first + plan.batch]
             answer = network(group.to(plan.device, plan.dtype))
             found.append(answer.float().cpu())
         return torch.cat(found)
