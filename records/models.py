@@ -116,6 +116,12 @@ def active(session: Session, name: str) -> ModelVersion | None:
     return session.scalars(select(ModelVersion).where(asked)).one_or_none()
 
 
+def lock_active(session: Session, name: str) -> ModelVersion | None:
+    """Return the active version, and let no other change of this name's stages come between."""
+    _lock(session, name)
+    return active(session, name)
+
+
 def versions(session: Session, name: str | None = None) -> Sequence[ModelVersion]:
     """Return every version of one model or of all, by name, oldest first."""
     query = select(ModelVersion).order_by(

@@ -11,16 +11,13 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from records.base import BatchStatus, JobStatus
+from records.base import BatchStatus
 from records.database import now
 from records.listing.paging import AnyRow, Order, Page, Window, page
 from records.tables import Batch, File, Job, Series, Study
+from records.transitions import BATCH_ENDS, JOB_ENDS
 
 ORDER: Final = Order(listing="batches", columns=(Batch.created_at, Batch.id))
-ENDED: Final = frozenset(
-    {JobStatus.SUCCEEDED, JobStatus.REJECTED, JobStatus.FAILED, JobStatus.CANCELED}
-)
-CLOSED: Final = frozenset({BatchStatus.FINISHED, BatchStatus.FAILED, BatchStatus.CANCELED})
 #: the rate is measured over this last stretch of time
 RATE_OVER: Final = timedelta(minutes=2)
 
@@ -125,9 +122,9 @@ def progress(session: Session, batch_id: uuid.UUID) -> Progress | None:
 
 
 def _progress(session: Session, row: Batch, counts: dict[str, int]) -> Progress:
-    done = sum(counts.get(status, 0) for status in ENDED)
+    done = sum(counts.get(status, 0) for status in JOB_ENDS)
     total = sum(counts.values())
-    closed = row.status in CLOSED
+    closed = row.status in BATCH_ENDS
     rate = None if closed else _rate(session, row)
     left = (total - done) / rate if rate else None
     return Progress(
@@ -156,7 +153,7 @@ def _summaries(session: Session, rows: Sequence[Batch]) -> list[BatchSummary]:
     ids = [row.id for row in rows]
     jobs = _jobs_by_status(session, ids)
     asked = select(Study.batch_id, func.count()).where(Study.batch_id.in_(ids))
-    studies = dict(session.execute(asked.group_by(Study.batch_id)).tuples().all())
+    studies = dict(session.execute(asked.group_by(Study.batch_id)).all())
     return [
         BatchSummary(
             id=row.id,
@@ -190,4 +187,4 @@ def _jobs_by_status(
 
 
 def _by_verdict(session: Session, query: Any) -> dict[str, int]:
-    return dict(sorted(session.execute(query).tuples().all()))
+    return dict(sorted(session.execute(query).all()))

@@ -81,7 +81,7 @@ def ordered_jobs(session: Session, batch_id: uuid.UUID) -> list[uuid.UUID]:
         .join(Analysis, Analysis.id == Job.analysis_id)
         .where(Job.batch_id == batch_id)
     )
-    return [job_id for *_, job_id in sorted(session.execute(query).tuples().all())]
+    return [job_id for *_, job_id in sorted(session.execute(query).all())]
 
 
 def results_of(session: Session, job_ids: Sequence[uuid.UUID]) -> list[ResultRow]:

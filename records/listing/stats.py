@@ -74,7 +74,7 @@ def stats(session: Session) -> Stats:
 
 
 def _count(session: Session, query: AnySelect) -> dict[str, int]:
-    return {str(key): count for key, count in sorted(session.execute(query).tuples())}
+    return {str(key): count for key, count in sorted(session.execute(query))}
 
 
 def _queues(session: Session, at: datetime) -> list[QueueStats]:
@@ -83,7 +83,7 @@ def _queues(session: Session, at: datetime) -> list[QueueStats]:
     for queue, status, count in session.execute(query):
         counts.setdefault(queue, {})[status.value] = count
     waiting = select(Job.queue, func.min(Job.created_at)).where(*_may_start(at))
-    oldest = dict(session.execute(waiting.group_by(Job.queue)).tuples().all())
+    oldest = dict(session.execute(waiting.group_by(Job.queue)).all())
     return [
         QueueStats(
             queue=queue,

@@ -103,7 +103,7 @@ def schedules(session: Session, *, limit: int = 50, cursor: str | None = None) -
     )
 
     def make(rows: Sequence[AnyRow]) -> list[ScheduleRow]:
-        return [_schedule(row[0], row[1]) for row in rows]
+        return [schedule_row(row[0], row[1]) for row in rows]
 
     window = Window(limit=limit, cursor=cursor)
     return page(session, select(Schedule, last), SCHEDULES, window, make)
@@ -139,7 +139,8 @@ def _training(row: Training, products: dict[uuid.UUID, ModelVersion]) -> dict[st
     }
 
 
-def _schedule(row: Schedule, last_slot: datetime | None) -> ScheduleRow:
+def schedule_row(row: Schedule, last_slot: datetime | None = None) -> ScheduleRow:
+    """Return a schedule as it is shown."""
     return ScheduleRow(
         id=row.id,
         name=row.name,

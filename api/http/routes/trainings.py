@@ -1,0 +1,177 @@
+"""Trainings and the schedules that make them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from api.http import sources
+from api.http.access import READ, Trainer
+from api.http.once import Idempotent
+from api.http.parsing import Body, StrictRoute
+from api.http.problems import Kind, Problem
+from api.http.services import Cursor, Held, Limit, Services
+from records import listing, schedules, trainings
+from records.base import TrainingStatus
+from records.database import reading
+from records.listing import Page, ScheduleRow, TrainingDetail, TrainingSummary
+
+router = APIRouter(prefix="/v1", route_class=StrictRoute)
+
+Manifest = Annotated[
+    str, Field(min_length=1, max_length=4096, description="file below `source_roots`")
+]
+Recipe = Annotated[dict[str, Any], Field(min_length=1, description="a recipe document as JSON")]
+
+
+class TrainingRequest(Body):
+    """Which recipe to train on which cases."""
+
+    recipe: Recipe
+    manifest: Manifest
+
+
+class ScheduleRequest(TrainingRequest):
+    """What to train regularly, and when."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    cron: str = Field(min_length=9, max_length=64, description="five fields, UTC")
+
+
+@router.post(
+    "/trainings",
+    tags=["trainings"],
+    status_code=201,
+    summary="Ask for a training",
+    response_model=TrainingDetail,
+)
+def submit(request: TrainingRequest, caller: Trainer, services: Held, once: Idempotent) -> Response:
+    """Queue a training. The trainer checks the recipe and every row of the manifest first."""
+    manifest = _manifest(services, request)
+
+    def work(session: Session) -> dict[str, Any]:
+        new = trainings.NewTraining(
+            recipe=request.recipe,
+            manifest=manifest,
+            lane=services.settings.lane,
+            max_attempts=services.settings.max_attempts,
+        )
+        return _shown(session, trainings.create(session, new, by=caller.name).id)
+
+    return once.answer(caller.name, work, status=201)
+
+
+@router.get(
+    "/trainings", tags=["trainings"], summary="List trainings, newest first", dependencies=[READ]
+)
+def index(
+    services: Held,
+    status: TrainingStatus | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[TrainingSummary]:
+    """Return one page."""
+    with reading(services.sessions) as session:
+        return listing.trainings(session, status=status, limit=limit, cursor=cursor)
+
+
+@router.get(
+    "/trainings/{training_id}", tags=["trainings"], summary="Show one training", dependencies=[READ]
+)
+def show(training_id: uuid.UUID, services: Held) -> TrainingDetail:
+    """Return one training with its recipe."""
+    with reading(services.sessions) as session:
+        return _found(session, training_id)
+
+
+@router.post(
+    "/trainings/{training_id}/cancel",
+    tags=["trainings"],
+    summary="Cancel a training",
+    response_model=TrainingDetail,
+)
+def cancel(training_id: uuid.UUID, caller: Trainer, once: Idempotent) -> Response:
+    """Cancel it at once where it waits; ask it to stop where it runs."""
+
+    def work(session: Session) -> dict[str, Any]:
+        trainings.cancel(session, training_id, by=caller.name)
+        return _shown(session, training_id)
+
+    return once.answer(caller.name, work)
+
+
+@router.post(
+    "/schedules",
+    tags=["schedules"],
+    status_code=201,
+    summary="Add a schedule",
+    response_model=ScheduleRow,
+)
+def add(request: ScheduleRequest, caller: Trainer, services: Held, once: Idempotent) -> Response:
+    """Train regularly; each slot ends in a candidate, never in a silent switch."""
+    manifest = _manifest(services, request)
+
+    def work(session: Session) -> dict[str, Any]:
+        new = schedules.NewSchedule(
+            name=request.name, cron=request.cron, recipe=request.recipe, manifest=manifest
+        )
+        row = schedules.add(session, new, by=caller.name)
+        return vars(listing.schedule_row(row))
+
+    return once.answer(caller.name, work, status=201)
+
+
+@router.get("/schedules", tags=["schedules"], summary="List schedules by name", dependencies=[READ])
+def list_schedules(services: Held, limit: Limit = 50, cursor: Cursor = None) -> Page[ScheduleRow]:
+    """Return one page."""
+    with reading(services.sessions) as session:
+        return listing.schedules(session, limit=limit, cursor=cursor)
+
+
+@router.post(
+    "/schedules/{name}/run",
+    tags=["schedules"],
+    status_code=201,
+    summary="Make a training of a schedule now",
+    response_model=TrainingDetail,
+)
+def run(name: Annotated[str, Path(max_length=120)], caller: Trainer, once: Idempotent) -> Response:
+    """Queue a training beside the slots of the schedule."""
+
+    def work(session: Session) -> dict[str, Any]:
+        return _shown(session, schedules.run(session, name, by=caller.name).id)
+
+    return once.answer(caller.name, work, status=201)
+
+
+@router.post("/schedules/{name}/remove", tags=["schedules"], summary="Remove a schedule")
+def remove(
+    name: Annotated[str, Path(max_length=120)], caller: Trainer, once: Idempotent
+) -> Response:
+    """Remove it; the trainings it made stay."""
+
+    def work(session: Session) -> dict[str, Any]:
+        schedules.remove(session, name, by=caller.name)
+        return {"removed": name}
+
+    return once.answer(caller.name, work)
+
+
+def _manifest(services: Services, request: TrainingRequest) -> str:
+    return str(sources.admit(request.manifest, services.settings.source_roots))
+
+
+def _found(session: Session, training_id: uuid.UUID) -> TrainingDetail:
+    found = listing.training(session, training_id)
+    if found is None:
+        raise Problem(Kind.NOT_FOUND, "There is no training of that id.")
+    return found
+
+
+def _shown(session: Session, training_id: uuid.UUID) -> dict[str, Any]:
+    session.flush()
+    return vars(_found(session, training_id))
