@@ -1,0 +1,64 @@
+"""What a batch is asked to do: a source and analyses, checked before any row is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.outcome import ExitCode, Problem
+
+if TYPE_CHECKING:
+    from api.cli.context import Records
+
+SourceArgument = Annotated[
+    Path, typer.Argument(metavar="SOURCE", help="Folder of a PACS export.", show_default=False)
+]
+AnalysisOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--analysis", metavar="NAME", help="NAME or NAME@VERSION, repeatable; default: all."
+    ),
+]
+
+
+def require_source(source: Path) -> str:
+    """Return the source as an absolute path, for workers that run in another folder.
+
+    Raises:
+        Problem: it does not exist, cannot be read or is empty; nothing to analyse.
+    """
+    if not source.exists():
+        message = f"There is nothing to analyse: {source} does not exist."
+        raise Problem(message, ExitCode.NOTHING_TO_ANALYSE)
+    try:
+        is_empty = source.is_dir() and next(os.scandir(source), None) is None
+    except PermissionError as refused:
+        message = f"{source} cannot be read: {refused.strerror}."
+        raise Problem(message) from refused
+    if is_empty:
+        message = f"There is nothing to analyse: {source} is empty."
+        raise Problem(message, ExitCode.NOTHING_TO_ANALYSE)
+    return str(source.resolve())
+
+
+def require_analyses(records: Records, names: Sequence[str]) -> list[str]:
+    """Return the analyses asked for, in order and once each; an empty list stands for all.
+
+    Raises:
+        Problem: one of them is not registered; wrong usage.
+    """
+    if not names:
+        return []
+    from api.cli.analyses import known
+
+    found = known(records)
+    may = {each.name for each in found} | {f"{each.name}@{each.version}" for each in found}
+    if unknown := [name for name in names if name not in may]:
+        message = f"There is no analysis {', '.join(unknown)}."
+        mend = "There are " + ", ".join(sorted({each.name for each in found})) + "."
+        raise Problem(message, ExitCode.USAGE, mend=mend)
+    return list(dict.fromkeys(names))

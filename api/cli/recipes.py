@@ -1,0 +1,55 @@
+"""How the command line reads a recipe: a YAML file, or the name of a model that ships with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from api.cli.outcome import ExitCode, Problem
+
+
+def read_recipe(named: str) -> dict[str, Any]:
+    """Return a recipe as plain data. What it says is checked by the trainer that reads it.
+
+    Args:
+        named: path of a YAML file, or name of a shipped model.
+    """
+    import yaml
+
+    path = _path(named)
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as refused:
+        message = f"The recipe {named} cannot be read."
+        raise Problem(message, ExitCode.USAGE) from refused
+    except yaml.YAMLError as broken:
+        message = f"The recipe {named} is not YAML: {broken}"
+        raise Problem(message, ExitCode.USAGE) from broken
+    if not isinstance(document, dict):
+        message = f"The recipe {named} is not a mapping of names to values."
+        raise Problem(message, ExitCode.USAGE)
+    return document
+
+
+def manifest_path(given: Path) -> str:
+    """Return the manifest as an absolute path, for a trainer that runs in another folder."""
+    if not given.is_file():
+        message = f"The manifest {given} does not exist."
+        raise Problem(message, ExitCode.USAGE)
+    return str(given.resolve())
+
+
+def _path(named: str) -> Path:
+    """Return the file that a recipe is in."""
+    import models
+
+    given = Path(named)
+    if given.is_file():
+        return given
+    for root in models.__path__:
+        shipped = Path(root) / given.name / "recipe.yaml"
+        if shipped.is_file():
+            return shipped
+    message = f"The recipe {named} does not exist."
+    mend = "Give the path of a YAML file, or the name of a shipped model that has a recipe."
+    raise Problem(message, ExitCode.USAGE, mend=mend)

@@ -1,0 +1,55 @@
+"""Training where no services run: the command starts a trainer of its own and stays with it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from api.cli import printing
+from api.cli.outcome import Problem, sentence_of
+
+if TYPE_CHECKING:
+    from api.cli.context import Records
+    from records.trainings import NewTraining
+
+
+def train_here(records: Records, wish: NewTraining) -> uuid.UUID:
+    """Train on this machine and return the training when it has ended.
+
+    A training of the same recipe on the same manifest that an earlier command left unfinished is
+    taken up where it stood.
+    """
+    from api.cli.children import require_pipeline
+    from api.cli.signals import stoppable
+    from api.cli.trainings import follow
+    from worker.queue.broker import BrokerUnavailable
+    from worker.queue.embedded import open_training
+    from worker.queue.processes import RoleCannotStart
+
+    require_pipeline()
+    try:
+        with stoppable(), open_training(records.settings) as services:
+            which = _begin(records, replace(wish, lane=services.settings.lane))
+            follow(records, which, tend=services.poll)
+            return which
+    except KeyboardInterrupt as stopped:
+        message = "Stopped before the end; the last checkpoint is kept."
+        raise Problem(message, mend="Run the same command again to go on.") from stopped
+    except (BrokerUnavailable, RoleCannotStart) as fault:
+        raise Problem(sentence_of(fault), mend="`nightshift doctor` looks closer.") from fault
+
+
+def _begin(records: Records, wish: NewTraining) -> uuid.UUID:
+    """Take up the training that was cut off, or queue a new one."""
+    from api.cli.context import operator
+    from records import adoption, trainings
+    from records.database import unit_of_work
+
+    with unit_of_work(records.sessions) as session:
+        cut_off = adoption.cut_off_training(session, wish)
+        if cut_off is None:
+            return trainings.create(session, wish, by=operator()).id
+        adoption.adopt_training(session, cut_off.id, lane=wish.lane, by=operator())
+    printing.note(f"Taking up training {str(cut_off.id)[:8]}, which was cut off.")
+    return cut_off.id

@@ -1,0 +1,170 @@
+"""``nightshift train`` and ``trainings``."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli import printing
+from api.cli.context import Records, load_settings, open_records, operator
+from api.cli.naming import collect, training_id
+from api.cli.outcome import ExitCode, Problem, sentence_of
+from api.cli.printing import AsJson, Column, Limit
+from api.cli.recipes import manifest_path, read_recipe
+
+if TYPE_CHECKING:
+    from records.listing import TrainingDetail
+
+COLUMNS = (
+    Column("Training", "short"),
+    Column("Status", "status"),
+    Column("Product", "product"),
+    Column("Epoch", "epoch"),
+    Column("Metrics", "metrics", folds=True),
+    Column("Asked", "created_at"),
+    Column("By", "created_by"),
+    Column("Why", "why", folds=True),
+)
+LOOK_EVERY = 0.5
+ENDED = frozenset({"succeeded", "rejected", "failed", "canceled"})
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped model.")],
+    *,
+    manifest: Annotated[Path, typer.Option("--manifest", help="The list of training cases.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until it has ended.")] = False,
+    idempotency_key: Annotated[
+        str | None, typer.Option("--idempotency-key", help="The same key makes one training only.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model. Its product is a candidate; `models promote` makes it active.
+
+    Goes to the running services. Where none run, this command trains by itself and stays.
+    """
+    from api.cli.training_here import train_here
+    from records.trainings import NewTraining
+    from worker.queue.embedded import is_up
+
+    settings = load_settings()
+    wish = NewTraining(
+        recipe=read_recipe(recipe),
+        manifest=manifest_path(manifest),
+        idempotency_key=idempotency_key,
+    )
+    with open_records(settings) as records:
+        if settings.broker_url is None and not is_up(settings):
+            which, wait = train_here(records, wish), True
+        else:
+            which = _queue(records, wish)
+            if wait:
+                follow(records, which)
+        ended = read(records, which)
+    _say(ended, as_json=as_json)
+    if wait and ended.status.value != "succeeded":
+        raise typer.Exit(ExitCode.PROGRAM_FAILED)
+
+
+def trainings(
+    training: Annotated[str | None, typer.Argument(help="Show one; default: list all.")] = None,
+    *,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the trainings, or show one."""
+    from records import listing
+    from records.database import reading
+
+    with open_records() as records, reading(records.sessions) as session:
+        if training is not None:
+            _say(_get(session, training_id(session, training)), as_json=as_json)
+            return
+        found = collect(
+            lambda size, cursor: listing.trainings(session, limit=size, cursor=cursor), limit
+        )
+    rows = [vars(each) if as_json else _row(each) for each in found]
+    printing.listing(rows, COLUMNS, as_json=as_json, empty="Nothing was trained yet.")
+
+
+def follow(records: Records, which: uuid.UUID, *, tend: Any = None) -> None:
+    """Tell every epoch of a training until it has ended."""
+    told: Any = None
+    while True:
+        if tend is not None:
+            tend()
+        now = read(records, which)
+        if now.progress and now.progress != told:
+            told = now.progress
+            printing.note(printing.show(told))
+        if now.status.value in ENDED:
+            return
+        time.sleep(LOOK_EVERY)
+
+
+def read(records: Records, which: uuid.UUID) -> TrainingDetail:
+    """Return one training as it is now."""
+    from records.database import reading
+
+    with reading(records.sessions) as session:
+        return _get(session, which)
+
+
+def _get(session: Any, which: uuid.UUID) -> TrainingDetail:
+    """Return one training."""
+    from records import listing
+
+    found = listing.training(session, which)
+    if found is None:
+        message = "The training was removed meanwhile."
+        raise Problem(message)
+    return found
+
+
+def _queue(records: Records, wish: Any) -> uuid.UUID:
+    """Write the row that a trainer of the running services will find."""
+    from records import trainings
+    from records.database import unit_of_work
+
+    with unit_of_work(records.sessions) as session:
+        try:
+            return trainings.create(session, wish, by=operator()).id
+        except trainings.IdempotencyConflict as conflict:
+            raise Problem(sentence_of(conflict), ExitCode.USAGE) from conflict
+
+
+def _row(training: Any) -> dict[str, Any]:
+    """Return what a listing shows of a training."""
+    from api.cli.jobs import why
+
+    epoch, epochs = training.progress.get("epoch"), training.progress.get("epochs")
+    product = f"{training.model} {training.model_version}" if training.model else None
+    return {
+        **vars(training),
+        "short": str(training.id)[:8],
+        "status": training.status.value,
+        "product": product,
+        "epoch": f"{epoch} of {epochs}" if epoch is not None else None,
+        "why": why(training.reason, training.detail) or None,
+    }
+
+
+def _say(training: TrainingDetail, *, as_json: bool) -> None:
+    """Print one training."""
+    if as_json:
+        printing.say_json(vars(training))
+        return
+    row = _row(training)
+    printing.say(f"Training {training.id}: {row['status']}")
+    for heading in ("manifest", "epoch", "product", "metrics", "why"):
+        if row[heading]:
+            printing.say(f"  {heading:<10} {printing.show(row[heading])}")
+    if training.model:
+        printing.say(
+            f"`nightshift models promote {training.model} {training.model_version} --why ...`"
+            " makes it active."
+        )
