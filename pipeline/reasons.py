@@ -36,6 +36,8 @@ class Reason(enum.StrEnum):
     SERIES_LOCALIZER = "series.localizer"
     SERIES_UNSUPPORTED = "series.unsupported"
 
+    STUDY_MIXED_PATIENTS = "study.mixed_patients"
+
     PIXELS_RESCALE_NOT_FINITE = "pixels.rescale_not_finite"
     PIXELS_TOO_LARGE = "pixels.too_large"
     PIXELS_LENGTH_MISMATCH = "pixels.length_mismatch"

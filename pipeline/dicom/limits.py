@@ -1,0 +1,30 @@
+"""How much one file may ask for, before anything is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeaderLimits:
+    """Bounds on what a header may state or cost to read."""
+
+    #: rows x columns x frames x samples of one instance
+    pixels: int = 2**31
+    #: bytes a deflated data set may inflate to
+    inflated_bytes: int = 2**29
+    #: bytes of memory beyond its own that a header reader may use
+    memory_bytes: int = 2**31
+    #: seconds for one header
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeLimits:
+    """Bounds on one read: what the decoding process may take."""
+
+    #: voxels of one volume or image
+    pixels: int = 2**31
+    #: address space of the decoding process beyond what it starts with
+    memory_bytes: int = 8 * 2**30
+    seconds: float = 120.0

@@ -1,0 +1,61 @@
+"""Child processes that read untrusted bytes: forked fresh from a small server, bounded, quiet.
+
+A ``forkserver`` process imports pydicom and numpy once and forks a child per read in about ten
+milliseconds; no child ever inherits locks, models or a CUDA context of the worker. Like every
+multiprocessing start method but ``fork`` it imports the ``__main__`` of the program again in
+each child, unless that is a package run with ``python -m`` (as our roles are): a script that
+calls ``scan`` or ``read`` keeps its work under ``if __name__ == "__main__"`` and stays light.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import multiprocessing
+import resource
+import signal
+import sys
+import warnings
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+
+@functools.cache
+def context() -> ForkServerContext:
+    """Return the multiprocessing context that all readers share."""
+    context = multiprocessing.get_context("forkserver")
+    # Preloading is only speed: where it fails, each child imports for itself.
+    context.set_forkserver_preload(["pipeline.dicom.decoding", "pipeline.dicom.header_process"])
+    return context
+
+
+def confine(*, memory_bytes: int, seconds: float | None) -> None:
+    """Bound the process this is called in, and keep it quiet. Called first in every child.
+
+    Args:
+        memory_bytes: address space it may take beyond what it has.
+        seconds: after these the kernel ends it (SIGALRM), also inside a decoder written in C
+            and also when its parent has died; None = no such end.
+
+    """
+    limit = _address_space() + memory_bytes
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Ctrl-C reaches the whole process group; the parent decides what becomes of a read.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if seconds is not None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(math.ceil(seconds) + 1)
+    # pydicom quotes element values in its warnings: they are patient data and end in no log.
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+
+
+def _address_space() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except OSError:
+        return 0
+    return pages * resource.getpagesize()

@@ -1,0 +1,201 @@
+"""Read one series into a Volume or an Image: decoded in a child process, shared without a copy."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import math
+import mmap
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import reduction
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.dicom import decoding
+from pipeline.dicom.assembly import MissingSlice
+from pipeline.dicom.limits import DecodeLimits
+from pipeline.dicom.processes import context
+from pipeline.errors import ComputeFailed, StudyRejected
+from pipeline.reasons import Reason
+from pipeline.volume import Image, Input, SourceHeader, SourceInstance, Volume
+
+_TICK: Final = 0.1
+_LARGEST_ANSWER: Final = 2**28
+_DTYPES: Final = frozenset({"|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFiles:
+    """The files of one ``IndexedSeries``, absolute, in any order."""
+
+    paths: tuple[Path, ...]
+    study_instance_uid: str
+    series_instance_uid: str
+
+
+def read(
+    series: SeriesFiles,
+    *,
+    as_image: bool = False,
+    missing_slice: MissingSlice = "refuse",
+    limits: DecodeLimits | None = None,
+    checkpoint: Callable[[], None] | None = None,
+) -> Input:
+    """Read a series in a fresh child process and map its voxels.
+
+    The voxels lie in an anonymous file that lives as long as the array: nothing is left behind
+    when a process is killed. Safe to call from several threads.
+
+    Args:
+        series: what to read.
+        as_image: one instance as an ``Image`` instead of a stack as a ``Volume``.
+        missing_slice: ``refuse``, or ``longest_run`` without a gap.
+        limits: what the child may take; beyond it the read is refused or failed.
+        checkpoint: called about ten times a second; what it raises ends the child.
+
+    Raises:
+        StudyRejected: the series is refused; the reason code says why.
+        ComputeFailed: a file could not be opened, the child was killed or ran out of time.
+
+    """
+    limits = limits or DecodeLimits()
+    order = decoding.Order(
+        paths=tuple(str(path) for path in series.paths),
+        study_instance_uid=series.study_instance_uid,
+        series_instance_uid=series.series_instance_uid,
+        as_image=as_image,
+        missing_slice=missing_slice,
+        limits=limits,
+    )
+    with _anonymous_file() as memory:
+        answer = _ask(order, memory, checkpoint)
+        _raise_refusal(answer)
+        voxels = _map(memory, answer)
+    return _image(answer, voxels) if as_image else _volume(answer, voxels)
+
+
+@contextlib.contextmanager
+def _anonymous_file() -> Iterator[int]:
+    """Open a file that has no name: the kernel frees it with its last user, however they end."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("nightshift-voxels", os.MFD_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    else:
+        with tempfile.TemporaryFile() as file:
+            yield file.fileno()
+
+
+def _ask(
+    order: decoding.Order, memory: int, checkpoint: Callable[[], None] | None
+) -> dict[str, Any]:
+    """Start a child, hand it the file, wait for its answer within the limits."""
+    ours, theirs = context().Pipe()
+    process = context().Process(target=decoding.serve, args=(theirs, order), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        with ours:
+            reduction.send_handle(ours, memory, process.pid)
+            _wait(ours, order.limits.seconds, checkpoint)
+            answer: dict[str, Any] = json.loads(ours.recv_bytes(_LARGEST_ANSWER))
+            return answer
+    except (EOFError, OSError):
+        raise _death(process) from None
+    finally:
+        process.kill()
+        process.join()
+
+
+def _wait(connection: Connection, seconds: float, checkpoint: Callable[[], None] | None) -> None:
+    deadline = time.monotonic() + seconds
+    while not connection.poll(_TICK):
+        if checkpoint is not None:
+            checkpoint()
+        if time.monotonic() > deadline:
+            sentence = f"decoding did not end within {seconds:g} seconds"
+            raise ComputeFailed(sentence, Reason.PIXELS_DECODER_TIMEOUT)
+
+
+def _death(process: BaseProcess) -> Exception:
+    """Name how a child died that answered nothing.
+
+    A decoder that crashes will crash again. SIGKILL comes from outside (the kernel short of
+    memory, an operator), so another attempt may succeed; SIGALRM is our own end of time.
+    """
+    process.join()
+    code = process.exitcode or 0
+    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    sentence = f"the decoder died ({name})"
+    if code == -signal.SIGALRM:
+        return ComputeFailed(sentence, Reason.PIXELS_DECODER_TIMEOUT)
+    if code == -signal.SIGKILL:
+        return ComputeFailed(sentence, Reason.PIXELS_DECODER_DIED)
+    return StudyRejected(sentence, Reason.PIXELS_DECODER_DIED)
+
+
+def _raise_refusal(answer: dict[str, Any]) -> None:
+    if "rejected" in answer:
+        raise StudyRejected(str(answer["sentence"]), Reason(answer["rejected"]))
+    if "failed" in answer:
+        raise ComputeFailed(str(answer["sentence"]), Reason(answer["failed"]))
+
+
+def _map(memory: int, answer: dict[str, Any]) -> NDArray[Any]:
+    """Map the file as an array; the array keeps the mapping, the mapping keeps the file."""
+    shape = tuple(int(n) for n in answer["shape"])
+    if answer["dtype"] not in _DTYPES:
+        raise StudyRejected("the decoder answered nonsense", Reason.PIXELS_DECODER_DIED)
+    dtype = np.dtype(answer["dtype"])
+    return np.frombuffer(mmap.mmap(memory, math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
+
+
+def _volume(answer: dict[str, Any], voxels: NDArray[Any]) -> Volume:
+    return Volume(
+        stored=voxels,
+        affine=np.array(answer["affine"], np.float64),
+        slope=float(answer["slope"]),
+        intercept=float(answer["intercept"]),
+        unit=str(answer["unit"]),
+        header=_source(answer),
+        warnings=tuple(answer["warnings"]),
+    )
+
+
+def _image(answer: dict[str, Any], voxels: NDArray[Any]) -> Image:
+    spacing = answer["spacing"]
+    return Image(
+        pixels=voxels,
+        unit=str(answer["unit"]),
+        spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+        header=_source(answer),
+        warnings=tuple(answer["warnings"]),
+    )
+
+
+def _source(answer: dict[str, Any]) -> SourceHeader:
+    instances = tuple(
+        SourceInstance(**{**i, "position": i["position"] and tuple(i["position"])})
+        for i in answer["instances"]
+    )
+    return SourceHeader(
+        template=base64.b64decode(answer["template"]),
+        instances=instances,
+        study_instance_uid=answer["study_instance_uid"],
+        series_instance_uid=answer["series_instance_uid"],
+        frame_of_reference_uid=answer["frame_of_reference_uid"],
+        modality=answer["modality"],
+    )

@@ -1,0 +1,55 @@
+"""The header of one instance without its pixels, for writers of derived objects."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Final
+
+from pydicom import dcmread, dcmwrite
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+#: Overlays (60xx) and pixel data (7FE0) describe pixels that a derived object does not share.
+_PIXEL_GROUPS: Final = range(0x6000, 0x7FE1)
+
+
+def encode_template(path: Path) -> tuple[bytes, list[str]]:
+    """Return (a DICOM file without pixels, explicit little endian; warnings).
+
+    The same file gives the same bytes. Private elements go: nothing may depend on them. An
+    element whose value cannot be written again is left out and counted in a warning.
+    """
+    dataset = dcmread(path, stop_before_pixels=True, force=True)
+    dataset.remove_private_tags()
+    for tag in [tag for tag in dataset.keys() if tag.group in _PIXEL_GROUPS]:  # noqa: SIM118
+        del dataset[tag]
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(str(dataset.SOPClassUID))
+    meta.MediaStorageSOPInstanceUID = UID(str(dataset.SOPInstanceUID))
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    plain = Dataset()
+    dropped = 0
+    for tag in dataset.keys():  # noqa: SIM118 - iterating a Dataset converts, and so may raise
+        try:
+            element = dataset[tag]
+            probe = Dataset()
+            probe.add(element)
+            write_dataset(_buffer(), probe)
+            plain.add(element)
+        except Exception:  # noqa: BLE001 - see elements.value_of
+            dropped += 1
+    plain.file_meta = meta
+    buffer = io.BytesIO()
+    dcmwrite(buffer, plain, enforce_file_format=True)
+    warnings = [f"{dropped} header elements hold values that cannot be kept"] if dropped else []
+    return buffer.getvalue(), warnings
+
+
+def _buffer() -> DicomBytesIO:
+    buffer = DicomBytesIO()
+    buffer.is_little_endian = True
+    buffer.is_implicit_VR = False
+    return buffer

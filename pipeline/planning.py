@@ -1,0 +1,110 @@
+"""Plan a study: which analyses apply, which series each reads, or why none of them can."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.analysis import Analysis, InputRule
+from pipeline.dicom.grouping import IndexedSeries, IndexedStudy
+from pipeline.reasons import Reason
+from pipeline.selection import Considered, Selection, select
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedAnalysis:
+    """One analysis of one study: what will be read, or why it is refused before that."""
+
+    analysis: Analysis
+    selections: Mapping[str, Selection]
+    rejected: tuple[Reason, str] | None = None
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """Return the choice and its reasons as JSON values, as ``jobs.plan`` keeps them."""
+        inputs = {
+            name: {
+                "chosen": [_key(series) for series in selection.chosen],
+                "considered": [_explained(one) for one in selection.considered],
+            }
+            for name, selection in self.selections.items()
+        }
+        return {"inputs": inputs}
+
+
+def plan_study(study: IndexedStudy, analyses: Sequence[Analysis]) -> list[PlannedAnalysis]:
+    """Plan every analysis that applies to a study.
+
+    An analysis applies where each of its inputs finds a series of its modality and kind in the
+    study, sound or not (for ``each``: one that meets its clauses). A study to which none
+    applies is planned once, rejected, for the first analysis: every accepted study gets an
+    answer.
+
+    Args:
+        study: the study, as the scan indexed it.
+        analyses: the analyses that were asked for, at least one.
+
+    """
+    planned = [_plan(study, analysis) for analysis in analyses]
+    applying = [one for one in planned if _applies(one)]
+    if applying or not planned:
+        return applying
+    names = ", ".join(analysis.name for analysis in analyses)
+    sentence = f"no series of this study fits an input of {names}"
+    return [dataclasses.replace(planned[0], rejected=(Reason.SELECTION_NO_SERIES, sentence))]
+
+
+def _applies(planned: PlannedAnalysis) -> bool:
+    inputs = planned.analysis.inputs
+    return all(_is_met(inputs[name], s.considered) for name, s in planned.selections.items())
+
+
+def _is_met(rule: InputRule, considered: Sequence[Considered]) -> bool:
+    """Say whether an input has anything to do with a study.
+
+    One volume is expected of a study that has volumes of that modality: if none fits, somebody
+    wants to know. Single images lie beside other series by chance, so only wanted ones count.
+    """
+    if rule.each:
+        return any(one.is_wanted for one in considered)
+    return any(_is_candidate(rule, one.series) for one in considered)
+
+
+def _is_candidate(rule: InputRule, series: IndexedSeries) -> bool:
+    is_wanted = series.kind == rule.kind and series.modality in rule.where.modality
+    return is_wanted and series.verdict is not Reason.SERIES_LOCALIZER
+
+
+def _plan(study: IndexedStudy, analysis: Analysis) -> PlannedAnalysis:
+    selections = {
+        name: select(rule, analysis.policies, study.series)
+        for name, rule in analysis.inputs.items()
+    }
+    rejected = next(
+        (_refusal(name, s.considered) for name, s in selections.items() if not s.chosen), None
+    )
+    return PlannedAnalysis(analysis=analysis, selections=selections, rejected=rejected)
+
+
+def _refusal(name: str, considered: Iterable[Considered]) -> tuple[Reason, str]:
+    """Say why nothing was chosen: the fault of a series that was wanted, or that none was."""
+    wanted = [one.series for one in considered if one.fails_only_by_verdict]
+    if wanted:
+        best = max(wanted, key=lambda s: (len(s.instances), s.series_instance_uid))
+        return best.verdict, best.detail or best.verdict.value
+    return Reason.SELECTION_NO_SERIES, f"no series meets every clause of input {name}"
+
+
+def _key(series: IndexedSeries) -> dict[str, Any]:
+    return {"series_instance_uid": series.series_instance_uid, "part": series.part}
+
+
+def _explained(one: Considered) -> dict[str, Any]:
+    return {
+        **_key(one.series),
+        "chosen": one.chosen,
+        "clauses": [dataclasses.asdict(clause) for clause in one.clauses],
+        "because": one.because,
+    }
