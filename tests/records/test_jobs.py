@@ -184,20 +184,20 @@ class TestSucceed:
         job = rows.job()
         lease = _claim(rows, job)
 
-        with pytest.raises(ZeroDivisionError), unit_of_work(rows.sessions) as session:
-            jobs.succeed(
-                session,
-                lease,
-                results=[_result(rows, 0)],
-                artifacts=[_artifact("a")],
-                report={},
-            )
-            _ = 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            self._record_and_stumble(rows, lease)
 
         assert _row(rows.sessions, job).status is JobStatus.RUNNING
         assert _all(rows.sessions, Result) == []
         assert _all(rows.sessions, Artifact) == []
         assert [e.to_status for e in _all(rows.sessions, JobEvent)] == ["running"]
+
+    @staticmethod
+    def _record_and_stumble(rows: Rows, lease: Lease) -> None:
+        results, artifacts = [_result(rows, 0)], [_artifact("a")]
+        with unit_of_work(rows.sessions) as session:
+            jobs.succeed(session, lease, results=results, artifacts=artifacts, report={})
+            _ = 1 / 0
 
     def test_a_zombie_cannot_commit_after_somebody_took_over(self, rows: Rows) -> None:
         job = rows.job()
