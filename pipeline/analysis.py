@@ -90,6 +90,8 @@ class Step:
     name: Name
     model: Name
     input: Name
+    #: steps that must have run before
+    needs: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -130,6 +132,8 @@ class Analysis:
         unknown = sorted({step.input for step in self.steps} - set(self.inputs))
         if unknown:
             raise ValueError(f"steps read inputs that are not described: {', '.join(unknown)}")
+        if any(set(step.needs) - set(names[:place]) for place, step in enumerate(self.steps)):
+            raise ValueError("a step needs one that does not stand before it")
         unused = sorted(set(self.inputs) - {step.input for step in self.steps})
         if unused:
             raise ValueError(f"no step reads these inputs: {', '.join(unused)}")
