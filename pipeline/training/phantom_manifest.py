@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,8 +131,8 @@ def _write_nifti(path: Path, values: NDArray[np.float32] | NDArray[np.bool_], on
 
     dtype = np.uint8 if values.dtype == np.bool_ else np.int16
     affine = _LPS_TO_RAS @ on.affine[:, [2, 1, 0, 3]]
-    file = nibabel.Nifti1Image(values.transpose(2, 1, 0).astype(dtype), affine)
-    nibabel.save(file, path)
+    make: Any = nibabel.Nifti1Image  # nibabel states no types for it
+    nibabel.save(make(values.transpose(2, 1, 0).astype(dtype), affine), path)
 
 
 def _write_manifest(path: Path, rows: list[tuple[str, str, str]]) -> None:

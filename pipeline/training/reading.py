@@ -46,8 +46,10 @@ class Truth:
     boxes: tuple[Box, ...] | None = None
 
 
-def read_image(path: Path, *, spatial_dims: int) -> Input:
+def read_image(path: Path, *, spatial_dims: int, unit: str = "") -> Input:
     """Read a NIfTI file, a DICOM folder, a .npy array or a .png picture.
+
+    ``unit`` is that of the values in files that do not say it: "HU" where the recipe is for CT.
 
     Raises:
         StudyRejected: it cannot be read, or has no valid geometry.
@@ -55,10 +57,12 @@ def read_image(path: Path, *, spatial_dims: int) -> Input:
     """
     name = path.name.lower()
     if path.is_dir():
-        return _from_dicom(path, spatial_dims=spatial_dims)
+        return _from_dicom(path, as_image=spatial_dims == 2)
     if name.endswith((".nii", ".nii.gz")):
-        return _from_nifti(path)
-    return _from_picture(path) if name.endswith(".png") else _from_array(path, spatial_dims)
+        return _from_nifti(path, unit)
+    if name.endswith(".png"):
+        return _from_picture(path)
+    return _from_array(path, spatial_dims, unit)
 
 
 def read_mask(path: Path, image: Input, *, largest: int) -> NDArray[np.uint8]:
@@ -70,18 +74,16 @@ def read_mask(path: Path, image: Input, *, largest: int) -> NDArray[np.uint8]:
     """
     if not isinstance(image, Volume):
         raise LabelRefused("a mask needs a volume")
-    if path.suffix == ".npy":
-        values = _load_array(path)
-    else:
-        values = _on_grid(_from_nifti(path), image)
+    is_array = path.suffix == ".npy"
+    values = _load_array(path) if is_array else _on_grid(_from_nifti(path, ""), image)
     if values.shape != image.stored.shape:
         sentence = f"the mask has shape {values.shape}, its image {image.stored.shape}"
         raise LabelRefused(sentence)
-    mask = np.rint(values).astype(np.int64)
+    mask: NDArray[np.int64] = np.rint(values).astype(np.int64)
     if not np.array_equal(mask, values) or mask.min() < 0 or mask.max() > largest:
         sentence = f"the values of the mask are not whole numbers from 0 to {largest}"
         raise LabelRefused(sentence)
-    return mask.astype(np.uint8)
+    return np.asarray(mask, np.uint8)
 
 
 def read_boxes(path: Path, *, labels: tuple[str, ...]) -> tuple[Box, ...]:
@@ -108,18 +110,47 @@ def read_boxes(path: Path, *, labels: tuple[str, ...]) -> tuple[Box, ...]:
     return boxes
 
 
+def _ignore(count: int) -> None:
+    """Take a count of files that nobody waits for."""
+
+
 def _triple(values: Any) -> tuple[float, float, float]:
     first, second, third = (float(value) for value in values)
     return first, second, third
 
 
-def _from_nifti(path: Path) -> Volume:
+def _from_dicom(folder: Path, *, as_image: bool) -> Input:
+    """Read the one series of a folder, by the same scan and the same reader as inference."""
+    from pipeline.dicom import reading as dicom
+    from pipeline.dicom.scan import SourceRefused, root_of, scan
+
+    try:
+        report = scan(folder, on_progress=_ignore, processes=1)
+    except SourceRefused as refused:
+        raise StudyRejected(refused.sentence, refused.reason) from refused
+    kind = "image" if as_image else "volume"
+    found = [one for study in report.studies for one in study.series if one.kind == kind]
+    if len(found) != 1:
+        sentence = f"the folder holds {len(found)} series that are a {kind}, not exactly one"
+        raise StudyRejected(sentence, Reason.SELECTION_NO_SERIES)
+    series = found[0]
+    if series.verdict is not Reason.OK:
+        raise StudyRejected(series.detail or str(series.verdict), series.verdict)
+    files = dicom.SeriesFiles(
+        paths=tuple(root_of(folder) / instance.path for instance in series.instances),
+        study_instance_uid=series.study_instance_uid,
+        series_instance_uid=series.series_instance_uid,
+    )
+    return dicom.read(files, as_image=as_image)
+
+
+def _from_nifti(path: Path, unit: str) -> Volume:
     """Read NIfTI: axes (i, j, k) become (slices, rows, columns) = (k, j, i), RAS becomes LPS."""
     import nibabel
     from nibabel.filebasedimages import ImageFileError
 
     try:
-        file = nibabel.load(path)
+        file: Any = nibabel.load(path)
         values = np.asarray(file.dataobj)
         affine = np.asarray(file.affine, np.float64)
     except (ImageFileError, OSError, ValueError, EOFError) as error:
@@ -131,7 +162,7 @@ def _from_nifti(path: Path) -> Volume:
     stored = np.ascontiguousarray(values.transpose(2, 1, 0))
     if not np.isfinite(stored).all():
         raise StudyRejected("the file holds values that are not numbers", Reason.PIXELS_UNSUPPORTED)
-    return Volume(stored=stored, affine=turned)
+    return Volume(stored=stored, affine=turned, unit=unit)
 
 
 def _on_grid(mask: Volume, image: Volume) -> NDArray[Any]:
@@ -147,7 +178,7 @@ def _on_grid(mask: Volume, image: Volume) -> NDArray[Any]:
         raise LabelRefused("the mask lies on another grid than its image")
     axes = [int(np.flatnonzero(turn[:, axis])[0]) for axis in range(3)]
     turned = mask.stored.transpose(axes)
-    flips = [axis for axis in range(3) if turn[axes[axis], axis] < 0]
+    flips = tuple(axis for axis in range(3) if turn[axes[axis], axis] < 0)
     turned = np.flip(turned, flips)
     start = np.linalg.solve(step, [*_first_corner(turn, mask.stored.shape), 1.0])[:3]
     if turned.shape != image.stored.shape or np.abs(np.rint(start)).max() > 0:
@@ -160,12 +191,12 @@ def _first_corner(turn: NDArray[Any], shape: tuple[int, ...]) -> list[float]:
     return [float(shape[axis] - 1) if turn[axis].sum() < 0 else 0.0 for axis in range(3)]
 
 
-def _from_array(path: Path, spatial_dims: int) -> Input:
+def _from_array(path: Path, spatial_dims: int, unit: str) -> Input:
     values = _load_array(path)
     if spatial_dims == 2:
         pixels = values if values.ndim == 3 else values[None]
-        return Image(pixels=pixels.astype(np.float32))
-    return Volume(stored=values, affine=np.eye(4))
+        return Image(pixels=pixels.astype(np.float32), unit=unit)
+    return Volume(stored=values, affine=np.eye(4), unit=unit)
 
 
 def _load_array(path: Path) -> NDArray[Any]:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import TrainingRefused
+from pipeline.models import metadata
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
 from pipeline.reasons import Reason
 from pipeline.results import Code
@@ -64,6 +65,8 @@ class InputField(_Strict):
     modalities: tuple[str, ...] = Field(min_length=1)
     spatial_dims: Literal[2, 3] = 3
     channels: Literal[1] = 1
+    #: axes of the network, "RAS" for most public bundles; None = (slices, rows, columns)
+    orientation: str | None = Field(default=None, pattern="^[RLAPSI]{3}$")
     #: mm along (slices, rows, columns)
     spacing: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     window: tuple[float, float] | None = None
@@ -239,10 +242,15 @@ def check(document: object) -> Recipe:
 
     """
     try:
-        return Recipe.model_validate(document)
+        recipe = Recipe.model_validate(document)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc']) or 'recipe'}: {fault['msg']}"
             for fault in error.errors(include_url=False, include_input=False)
         )
         raise TrainingRefused(faults, Reason.TRAINING_RECIPE_INVALID) from error
+    # what a bundle may state is checked by the same rules before it is trained as when it is read
+    _, found = metadata.parse(metadata.dump(recipe.spec("0"), {}), digest="")
+    if found:
+        raise TrainingRefused("; ".join(found), Reason.TRAINING_RECIPE_INVALID)
+    return recipe

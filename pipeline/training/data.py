@@ -1,0 +1,220 @@
+"""The cases as the network will see them: prepared once, kept on disk, drawn as patches.
+
+Preparation is the predictor's own (``pipeline.models``), so what is trained on is what is
+predicted on. Everything random is drawn from a generator seeded by (seed, epoch, place in the
+epoch): no order of calls, no number of threads and no restart changes what is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.errors import StudyRejected
+from pipeline.training import reading
+from pipeline.training.manifest import Case, Fault, ManifestInvalid, Part, Snapshot
+from pipeline.training.reading import LabelRefused, Truth
+from pipeline.training.recipe import AugmentationField, Recipe
+from pipeline.volume import Input
+
+#: turns a case into named arrays: "image" (float32, 0..1, spatial axes only) and its targets
+Preparation = Callable[[Input, Truth], Mapping[str, NDArray[Any]]]
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """The folders of the prepared cases, by part, in the order of the snapshot."""
+
+    training: tuple[Path, ...]
+    validation: tuple[Path, ...]
+
+
+def read_image(case: Case, recipe: Recipe) -> Input:
+    """Read the image of a case. What is for CT is taken for Hounsfield units.
+
+    Raises:
+        StudyRejected: it cannot be read, or has no valid geometry.
+
+    """
+    unit = "HU" if "CT" in recipe.input.modalities else ""
+    return reading.read_image(case.image, spatial_dims=recipe.input.spatial_dims, unit=unit)
+
+
+def read_truth(case: Case, recipe: Recipe, image: Input) -> Truth:
+    """Read what is true of a case.
+
+    Raises:
+        LabelRefused: the label does not fit the image or the recipe.
+        StudyRejected: the file of the mask cannot be read.
+
+    """
+    if isinstance(case.label, str):
+        return Truth(label=case.label)
+    if recipe.kind == "segmentation":
+        return Truth(mask=reading.read_mask(case.label, image, largest=len(recipe.labels)))
+    names = tuple(label.name for label in recipe.labels)
+    return Truth(boxes=reading.read_boxes(case.label, labels=names))
+
+
+def prepare(
+    snapshot: Snapshot,
+    recipe: Recipe,
+    preparation: Preparation,
+    folder: Path,
+    *,
+    checkpoint: Callable[[], None],
+) -> Prepared:
+    """Read and check every case, held-out ones too, and keep what is trained on as arrays.
+
+    A case that was kept before, for the same input settings, is not read again.
+
+    Raises:
+        ManifestInvalid: with every case that cannot be read or whose label does not fit.
+        Interrupted: by ``checkpoint``, called before each case.
+
+    """
+    settings = recipe.model_dump(mode="json", include={"kind", "input", "labels", "options"})
+    stamp = json.dumps(settings, sort_keys=True)
+    faults: list[Fault] = []
+    kept: dict[Part, list[Path]] = {part: [] for part in Part}
+    for case in snapshot.cases:
+        checkpoint()
+        place = folder / case.digest
+        kept[case.part].append(place)
+        if _is_kept(place, stamp):
+            continue
+        try:
+            image = read_image(case, recipe)
+            arrays = preparation(image, read_truth(case, recipe, image))
+        except StudyRejected as refused:
+            faults.append(Fault(case.row, "image", refused.sentence))
+        except LabelRefused as refused:
+            faults.append(Fault(case.row, "label", str(refused)))
+        else:
+            _keep(place, arrays if case.part is not Part.HELD_OUT else {}, stamp)
+    if faults:
+        raise ManifestInvalid(faults)
+    return Prepared(training=tuple(kept[Part.TRAINING]), validation=tuple(kept[Part.VALIDATION]))
+
+
+def load(place: Path) -> Arrays:
+    """Return the arrays of a prepared case; pages are read as they are touched."""
+    return {
+        file.stem: np.load(file, mmap_mode="r", allow_pickle=False)
+        for file in sorted(place.glob("*.npy"))
+    }
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One patch to draw: which case, and the generator that decides the rest."""
+
+    case: int
+    random: np.random.Generator
+
+
+def draws(recipe: Recipe, cases: int, epoch: int) -> list[Draw]:
+    """Return the patches of an epoch in their order, the same however often it is asked."""
+    patches = 1 if recipe.kind == "classification" else recipe.patches
+    order = np.random.default_rng((recipe.seed, epoch)).permutation(cases * patches)
+    return [
+        Draw(int(place) % cases, np.random.default_rng((recipe.seed, epoch, 1, int(place))))
+        for place in order
+    ]
+
+
+def in_batches(items: Sequence[Draw], size: int, first: int) -> Iterator[Sequence[Draw]]:
+    """Yield batches from number ``first`` on; the last one may be smaller."""
+    for start in range(first * size, len(items), size):
+        yield items[start : start + size]
+
+
+def patch_start(
+    shape: Sequence[int],
+    size: Sequence[int],
+    centre: Sequence[float] | None,
+    random: np.random.Generator,
+) -> tuple[int, ...]:
+    """Choose the first voxel of a patch: around ``centre``, not always in its middle, or anywhere.
+
+    Where the image is smaller than the patch the start is 0, and the patch is padded.
+    """
+    start = []
+    for axis, (extent, width) in enumerate(zip(shape, size, strict=True)):
+        last = max(extent - width, 0)
+        if centre is None:
+            start.append(int(random.integers(last + 1)))
+            continue
+        # the middle half of the patch may hold the centre
+        place = centre[axis] - width * random.uniform(0.25, 0.75)
+        start.append(int(np.clip(round(place), 0, last)))
+    return tuple(start)
+
+
+def cut(array: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
+    """Copy a patch of ``size``; what lies beyond the array is 0."""
+    inside = tuple(slice(first, first + width) for first, width in zip(start, size, strict=True))
+    patch = np.asarray(array[inside])
+    widths = [(0, width - have) for width, have in zip(size, patch.shape, strict=True)]
+    return np.pad(patch, widths) if any(after for _, after in widths) else patch.copy()
+
+
+def flipped_axes(
+    dims: int, augmentation: AugmentationField, random: np.random.Generator
+) -> tuple[int, ...]:
+    """Choose the axes that a patch is mirrored along."""
+    return tuple(axis for axis in range(dims) if random.random() < augmentation.flip)
+
+
+def vary(
+    image: NDArray[np.float32], augmentation: AugmentationField, random: np.random.Generator
+) -> Tensor:
+    """Change the values of a patch by MONAI's transforms; (*spatial) becomes (1, *spatial)."""
+    from monai.transforms.compose import Compose
+    from monai.transforms.intensity.array import (
+        RandAdjustContrast,
+        RandGaussianNoise,
+        RandScaleIntensity,
+        RandShiftIntensity,
+    )
+
+    wanted: list[Any] = []
+    if augmentation.contrast:
+        most = 1.0 + augmentation.contrast
+        wanted.append(RandAdjustContrast(prob=0.5, gamma=(1.0 / most, most)))
+    if augmentation.scale:
+        wanted.append(RandScaleIntensity(factors=augmentation.scale, prob=0.5))
+    if augmentation.shift:
+        wanted.append(RandShiftIntensity(offsets=augmentation.shift, prob=0.5))
+    if augmentation.noise:
+        wanted.append(RandGaussianNoise(prob=0.5, std=augmentation.noise))
+    tensor = torch.from_numpy(np.array(image, np.float32, order="C"))[None]
+    if not wanted:
+        return tensor
+    changed = Compose(wanted).set_random_state(seed=int(random.integers(2**32)))(tensor)
+    return torch.as_tensor(changed, dtype=torch.float32).contiguous()
+
+
+def _is_kept(place: Path, stamp: str) -> bool:
+    try:
+        return (place / "stamp").read_text() == stamp
+    except FileNotFoundError:
+        return False
+
+
+def _keep(place: Path, arrays: Arrays, stamp: str) -> None:
+    """Write the arrays, and last the stamp: without it a case counts as not prepared."""
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "stamp").unlink(missing_ok=True)
+    for name, array in arrays.items():
+        np.save(place / f"{name}.npy", array)
+    (place / "stamp").write_text(stamp)

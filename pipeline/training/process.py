@@ -1,0 +1,225 @@
+"""One training in a process of its own: ``python -m pipeline.training.process ORDER.json``.
+
+Progress goes to standard output as JSON lines. SIGTERM writes a checkpoint and ends with
+``PREEMPTED``; the same order starts again where it stopped, also after kill -9.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import Interrupted, PipelineError, StudyRejected, TrainingRefused
+from pipeline.models import predictors
+from pipeline.models.bundle import Bundle, BundleRefused
+from pipeline.models.devices import Device
+from pipeline.reasons import Reason
+from pipeline.training import (
+    classification,
+    data,
+    detection,
+    evaluation,
+    manifest,
+    product,
+    recipe,
+    segmentation,
+)
+from pipeline.training.checkpoint import Progress
+from pipeline.training.data import Prepared
+from pipeline.training.loop import Controls, EpochReport, Task, train
+from pipeline.training.manifest import Part, Snapshot
+from pipeline.training.recipe import Recipe
+
+DONE = 0
+FAILED = 1
+REFUSED = 3
+PREEMPTED = 75
+
+Say = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is asked of this process."""
+
+    recipe: dict[str, Any]
+    manifest: str
+    #: kept between attempts: checkpoint, prepared cases
+    folder: str
+    #: where the bundle goes; must not exist
+    bundle: str
+    version: str
+    device: str = "auto"
+    threads: int = 0
+
+
+class Stop:
+    """Set by SIGTERM, asked between two steps."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def checkpoint(self) -> None:
+        """Return if the work may go on.
+
+        Raises:
+            Interrupted: SIGTERM came.
+
+        """
+        if self.is_asked:
+            raise Interrupted("asked to stop")
+
+    def _ask(self, *_: object) -> None:
+        self.is_asked = True
+
+
+def main(arguments: list[str]) -> int:
+    """Run the order in a file. Returns an exit code; the last line says how it ended."""
+    order = Order(**json.loads(Path(arguments[0]).read_text()))
+    try:
+        run(order, _say, Stop())
+    except Interrupted:
+        return PREEMPTED
+    except (TrainingRefused, StudyRejected, BundleRefused) as refused:
+        _say({"event": "refused", "reason": refused.reason, "detail": refused.sentence})
+        return REFUSED
+    except PipelineError as failed:
+        _say({"event": "failed", "reason": failed.reason, "detail": failed.sentence})
+        return FAILED
+    except (MemoryError, torch.OutOfMemoryError):
+        reason, detail = Reason.RUN_OUT_OF_MEMORY, "memory was used up; try a smaller batch"
+        _say({"event": "failed", "reason": reason, "detail": detail})
+        return FAILED
+    return DONE
+
+
+def run(order: Order, say: Say, stop: Stop) -> None:
+    """Freeze, prepare, train, write the bundle and evaluate it.
+
+    Raises:
+        TrainingRefused: the recipe, the manifest or the loss.
+        Interrupted: asked to stop.
+
+    """
+    wanted = recipe.check(order.recipe)
+    device = _device(order)
+    folder = Path(order.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    say({"event": "phase", "phase": "reading"})
+    snapshot = manifest.freeze(Path(order.manifest), wanted)
+    counts = {part.value: len(snapshot.part(part)) for part in Part}
+    say({"event": "snapshot", "digest": snapshot.digest, "cases": counts})
+    task = _task(wanted, snapshot, folder / "cases", device, stop)
+    say({"event": "phase", "phase": "training"})
+    weights, progress = _train(task, wanted, snapshot, _controls(folder, device, say, stop))
+    say({"event": "phase", "phase": "evaluating"})
+    learned = product.Learned(
+        recipe=wanted,
+        snapshot=snapshot,
+        version=order.version,
+        weights=weights,
+        best_epoch=progress.best_epoch,
+    )
+    draft = product.write(_fresh(folder / "draft"), learned, None)
+    metrics = _evaluate(draft, wanted, snapshot, device, stop)
+    made = product.write(_fresh(Path(order.bundle)), learned, metrics)
+    say({"event": "finished", "digest": made.digest, "metrics": metrics})
+
+
+def _task(
+    wanted: Recipe, snapshot: Snapshot, cases: Path, device: torch.device, stop: Stop
+) -> Task:
+    """Prepare the cases and return what the kind adds to the loop."""
+    kinds: Mapping[str, tuple[Callable[[Recipe], data.Preparation], Callable[..., Task]]] = {
+        "classification": (classification.preparation, classification.Classification),
+        "segmentation": (segmentation.preparation, segmentation.Segmentation),
+        "detection": (detection.preparation, detection.Detection),
+    }
+    preparation, make = kinds[wanted.kind]
+    prepared: Prepared = data.prepare(
+        snapshot, wanted, preparation(wanted), cases, checkpoint=stop.checkpoint
+    )
+    task = make(recipe=wanted, prepared=prepared, device=device)
+    try:
+        task.network()
+    except (ValueError, TypeError, RuntimeError, KeyError, IndexError, NotImplementedError) as why:
+        # MONAI's classes refuse wrong arguments with any of these
+        sentence = f"network {wanted.network.name}: {' '.join(str(why).split())[:300]}"
+        raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID) from why
+    return task
+
+
+def _controls(folder: Path, device: torch.device, say: Say, stop: Stop) -> Controls:
+    def on_epoch(report: EpochReport) -> None:
+        say({"event": "epoch", **asdict(report)})
+
+    return Controls(
+        checkpoint=folder / "checkpoint",
+        device=device,
+        is_stopping=lambda: stop.is_asked,
+        on_epoch=on_epoch,
+    )
+
+
+def _train(
+    task: Task, wanted: Recipe, snapshot: Snapshot, controls: Controls
+) -> tuple[dict[str, Tensor], Progress]:
+    digest = f"{wanted.digest} {snapshot.digest}"
+    state, progress = train(task, wanted, digest, controls)
+    weights = detection.bundle_weights(state) if wanted.kind == "detection" else state
+    return weights, progress
+
+
+def _evaluate(
+    draft: Bundle, wanted: Recipe, snapshot: Snapshot, device: torch.device, stop: Stop
+) -> dict[str, Any]:
+    """Predict the held-out cases by the bundle as it was written, and measure."""
+    predictor = predictors.open(draft, device=Device(str(device)))
+    names = [label.name for label in wanted.labels]
+    cases = []
+    for case in snapshot.part(Part.HELD_OUT):
+        stop.checkpoint()
+        image = data.read_image(case, wanted)
+        outcome = evaluation.Outcome(
+            patient_id=case.patient_id,
+            image=image,
+            truth=data.read_truth(case, wanted, image),
+            prediction=predictor.predict(image, checkpoint=stop.checkpoint),
+        )
+        cases.append(evaluation.judge(names, outcome))
+    return evaluation.evaluate(wanted.kind, names, cases)
+
+
+def _device(order: Order) -> torch.device:
+    """Choose the device and give this process its number of cores."""
+    if order.threads:
+        torch.set_num_threads(order.threads)
+    if order.device != "auto":
+        return torch.device(order.device)
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def _fresh(folder: Path) -> Path:
+    """Return ``folder`` with what an attempt that was killed left there removed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def _say(event: Mapping[str, Any]) -> None:
+    """Write one line as a whole; a reader that is gone ends the process by SIGPIPE."""
+    os.write(sys.stdout.fileno(), (json.dumps(event) + "\n").encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
