@@ -1,0 +1,61 @@
+"""The model of the benchmark: MONAI's UNet with 4.8 million seeded weights, packed as a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.models import bundle
+from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+
+NAME = "bench-ct-unet"
+SPACING_MM = 1.5
+WINDOW_HU = (-175.0, 250.0)
+SIZE = 96
+OVERLAP = 0.25
+CLASSES = 4
+ARGUMENTS = {
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": CLASSES,
+    "channels": [16, 32, 64, 128, 256],
+    "strides": [2, 2, 2, 2],
+    "num_res_units": 2,
+    "norm": "batch",
+}
+
+
+def make(folder: Path) -> Path:
+    """Write the bundle where it is not there yet; return its folder."""
+    import torch
+
+    from pipeline.models import networks
+
+    target = folder / NAME
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(7)
+        network = networks.build("UNet", ARGUMENTS)
+        bundle.write(target, _spec(), weights=network.state_dict(), card=f"# {NAME}\n\n{__doc__}\n")
+    return target
+
+
+def _spec() -> ModelSpec:
+    return ModelSpec(
+        name=NAME,
+        version="1",
+        kind=Kind.SEGMENTATION,
+        title="Random weights for measuring speed",
+        input=InputSpec(
+            modalities=("CT",),
+            spatial_dims=3,
+            orientation="RAS",
+            spacing=(SPACING_MM,) * 3,
+            window=WINDOW_HU,
+            size=(SIZE,) * 3,
+            overlap=OVERLAP,
+        ),
+        labels=tuple(Label(number=n, name=f"class {n}") for n in range(1, CLASSES)),
+        network="UNet",
+        network_arguments=ARGUMENTS,
+        options={"crop_foreground": True},
+    )

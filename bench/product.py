@@ -1,0 +1,63 @@
+"""Our path for one study, in one process: read, predict, write the label map."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from bench import ct_export
+from pipeline.dicom import reading
+from pipeline.models import bundle, predictors
+from pipeline.models.devices import Device
+from pipeline.volume import Volume
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+class Product:
+    """The parts that a worker uses, one after the other."""
+
+    def __init__(self, folder: Path, out: Path, *, threads: int, device: str = "cpu") -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.predictor = predictors.open(
+            bundle.load(folder), device=Device(device, threads=threads)
+        )
+        self.out = out
+
+    def run(self, study: Path) -> dict[str, Any]:
+        """Analyse the study in a folder; return where its labels are and seconds by stage."""
+        began = time.perf_counter()
+        volume = reading.read(_series(ct_export.dicom_files(study)))
+        if not isinstance(volume, Volume):
+            raise TypeError("the study was not read as a volume")
+        stages = {"read": time.perf_counter() - began}
+        prediction = self.predictor.predict(volume, checkpoint=lambda: None)
+        stages |= prediction.seconds
+        saving = time.perf_counter()
+        path = self.out / f"{study.name}.nii.gz"
+        image = nib.Nifti1Image(prediction.label_map, _LPS_TO_RAS @ volume.affine)
+        path.write_bytes(gzip.compress(image.to_bytes(), 1))
+        ended = time.perf_counter()
+        stages["write"] = ended - saving
+        return {
+            "labels": str(path),
+            "stages": stages,
+            "seconds": ended - began,
+            "options": dict(prediction.options),
+        }
+
+
+def _series(files: list[Path]) -> reading.SeriesFiles:
+    import pydicom
+
+    header = pydicom.dcmread(files[0], stop_before_pixels=True)
+    return reading.SeriesFiles(
+        paths=tuple(files),
+        study_instance_uid=str(header.StudyInstanceUID),
+        series_instance_uid=str(header.SeriesInstanceUID),
+    )
