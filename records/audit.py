@@ -118,12 +118,13 @@ def verify(session: Session) -> Verdict:
         return Verdict(0, 1, "The head of the audit chain is missing.")
     expected, last_hash = head
     count, previous = 0, NO_RECORD
-    for row in _stored(session, upto=expected):
-        count += 1
-        fault = _fault(row, count, previous)
-        if fault is not None:
-            return Verdict(count - 1, count, fault)
-        previous = row.hash
+    with _stored(session, upto=expected) as stored:
+        for row in stored:
+            count += 1
+            fault = _fault(row, count, previous)
+            if fault is not None:
+                return Verdict(count - 1, count, fault)
+            previous = row.hash
     if count < expected:
         missing = f"The last {expected - count} of {expected} audit records are missing."
         return Verdict(count, count + 1, missing)
