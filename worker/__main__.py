@@ -23,6 +23,7 @@ VERBS = {
     "plan": "worker.verbs:plan",
     "check-analysis": "worker.verbs:check_analysis",
     "register": "worker.verbs:register",
+    "decoders": "worker.decoders:say",
 }
 
 
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     check = words.add_parser("check-analysis", help="check an analysis document")
     check.add_argument("path", type=Path)
     words.add_parser("register", help="register the shipped models and analyses")
+    words.add_parser("decoders", help="print which transfer syntaxes can be read, as JSON")
     return parser
 
 

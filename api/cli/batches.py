@@ -30,6 +30,9 @@ COLUMNS = (
 )
 
 
+SHARED = "shared"
+
+
 class Urgency(StrEnum):
     """How soon a batch is wanted."""
 
@@ -99,28 +102,49 @@ def cancel(batch: BatchName) -> None:
 
     with open_records() as records, unit_of_work(records.sessions) as session:
         which = batch_id(session, batch)
-        batches.cancel(session, which, by=operator())
-    printing.say(f"Batch {which} is canceled; what already ended stays.")
+        became = batches.cancel(session, which, by=operator())
+    printing.say(f"Batch {which} is {became.value}; results that it has stay.")
 
 
 def retry(
     batch: BatchName,
     *,
     cause: Annotated[
-        str | None, typer.Option("--cause", help="Only jobs with this reason code.")
+        str | None,
+        typer.Option("--cause", help="Only this reason code, or what is before its dot."),
     ] = None,
 ) -> None:
-    """Queue the failed, rejected and canceled jobs of a batch again."""
+    """Queue the failed and canceled jobs of a batch again.
+
+    With --cause also rejected ones, for when a decoder or a setting has changed.
+    """
     from records import batches
     from records.database import unit_of_work
 
-    with open_records() as records, unit_of_work(records.sessions) as session:
-        which = batch_id(session, batch)
-        count = batches.retry(session, which, by=operator(), cause=cause)
-    if not count:
-        message = "No job of that batch waits for another try."
-        raise Problem(message, ExitCode.NOTHING_TO_ANALYSE)
-    printing.say(f"{printing.plural(count, 'job')} queued again.")
+    with open_records() as records:
+        with unit_of_work(records.sessions) as session:
+            which = batch_id(session, batch)
+            count = batches.retry(session, which, by=operator(), cause=cause)
+        if not count:
+            message = "No job of that batch waits for another try."
+            raise Problem(message, ExitCode.NOTHING_TO_ANALYSE)
+        printing.say(f"{printing.plural(count, 'job')} queued again.")
+        _find_workers(records, which)
+
+
+def _find_workers(records: Records, which: uuid.UUID) -> None:
+    """Bring a batch whose own workers are gone to those of the running services, if any."""
+    from records import batches
+    from records.database import unit_of_work
+    from worker.queue.embedded import is_up
+
+    if read_detail(records, which).lane == SHARED:
+        return
+    if records.settings.broker_url is None and not is_up(records.settings):
+        printing.note("Give the `nightshift run` command of that batch again to carry them out.")
+        return
+    with unit_of_work(records.sessions) as session:
+        batches.adopt(session, which, lane=SHARED, by=operator())
 
 
 def read_snapshot(records: Records, which: uuid.UUID) -> Snapshot:

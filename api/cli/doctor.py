@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,43 +12,49 @@ from api.cli import printing
 from api.cli.outcome import ExitCode
 from api.cli.printing import AsJson
 
+if TYPE_CHECKING:
+    from api.cli.checks.finding import Finding
+
 MARKS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
+WIDEST_NAME = 48
 
 
 def doctor(*, as_json: AsJson = False) -> None:
-    """Check this machine and say, line by line, what is well, what is not, and how to mend it."""
+    """Check this machine: what is in force, what is wrong, how to mend it."""
     from api.cli.checks import examine
-    from api.cli.checks.finding import Finding
 
-    findings: list[Finding] = []
-    area = ""
-    for finding in examine():
-        findings.append(finding)
-        if as_json:
-            continue
-        if finding.area != area:
-            area = finding.area
-            printing.out().print(f"\n{area}", style="bold", markup=False)
-        _say(finding.name, finding.verdict, finding.found, finding.mend)
-    problems = sum(finding.verdict == "problem" for finding in findings)
+    found: list[Finding] = []
+    for area, findings in groupby(examine(), key=lambda finding: finding.area):
+        together = list(findings)
+        found += together
+        if not as_json:
+            _say_area(area, together)
+    verdicts = [finding.verdict for finding in found]
     if as_json:
-        printing.say_json([vars(finding) for finding in findings])
+        printing.say_json([vars(finding) for finding in found])
     else:
-        _say_sum([finding.verdict for finding in findings])
-    if problems:
+        _say_sum(verdicts)
+    if "problem" in verdicts:
         raise typer.Exit(ExitCode.PROGRAM_FAILED)
 
 
-def _say(name: str, verdict: str, found: str, mend: str) -> None:
-    """Print one line, and below it how to mend what it says."""
+def _say_area(area: str, findings: Sequence[Finding]) -> None:
+    """Print one area, its columns aligned; below a line how to mend what it says."""
     from rich.text import Text
 
-    line = Text(f"  {MARKS[verdict]:<8}", style=printing.STATUS_COLOURS[verdict])
-    line.append(f"{name:<24}", style="default")
-    line.append(found, style="default")
-    printing.out().print(line, soft_wrap=True)
-    if mend:
-        printing.say(f"  {'':<8}{'':<24}-> {mend}")
+    width = min(WIDEST_NAME, max(len(finding.name) for finding in findings)) + 2
+    printing.out().print(f"\n{area}", style="bold", markup=False)
+    for finding in findings:
+        line = Text(f"  {MARKS[finding.verdict]:<9}", printing.STATUS_COLOURS[finding.verdict])
+        line.append(f"{shorten(finding.name):<{width}}{finding.found}", "default")
+        printing.out().print(line, soft_wrap=True)
+        if finding.mend:
+            printing.say(f"  {'':<9}{'':<{width}}-> {finding.mend}")
+
+
+def shorten(name: str) -> str:
+    """Return a name that fits its column; the standard's names of encodings are long."""
+    return name if len(name) <= WIDEST_NAME else name[: WIDEST_NAME - 3] + "..."
 
 
 def _say_sum(verdicts: Sequence[str]) -> None:

@@ -54,7 +54,9 @@ class Pace:
         self._seen: deque[tuple[float, int]] = deque()
 
     def observe(self, snapshot: Snapshot) -> None:
-        """Remember how many jobs had ended when."""
+        """Remember how many jobs had ended when. Nothing counts before the first that ends."""
+        if len(self._seen) == 1 and snapshot.done == self._seen[0][1]:
+            self._seen.clear()
         if not self._seen or snapshot.done != self._seen[-1][1]:
             self._seen.append((snapshot.at, snapshot.done))
         while len(self._seen) > 2 and snapshot.at - self._seen[1][0] > self._window:

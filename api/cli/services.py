@@ -47,9 +47,13 @@ def api() -> None:
     """Run the HTTP API."""
     settings = load_settings()
     check_records(settings)
-    from api.http.serving import serve
+    from api.http.app import OpenDoor
+    from api.http.server import CannotServe, serve
 
-    serve(settings)
+    try:
+        serve(settings)
+    except (CannotServe, OpenDoor) as refused:
+        raise Problem(sentence_of(refused)) from refused
 
 
 def worker() -> None:

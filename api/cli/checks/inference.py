@@ -58,10 +58,9 @@ def decoders() -> Iterator[Finding]:
         return
     for row in json.loads(answer):
         found = ", ".join(row["decoders"])
-        if found:
-            yield Finding(area, row["name"], "ok", found)
-        else:
-            yield Finding(area, row["name"], "warning", "none", row["mend"])
+        mend = row["limit"] if found else "Install one of: " + "; ".join(row["missing"])
+        name = row["name"].replace(" Image Compression", "")
+        yield Finding(area, name, "warning" if mend else "ok", found or "none", mend)
 
 
 def shipped_models() -> Iterator[Finding]:

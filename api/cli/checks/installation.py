@@ -48,6 +48,8 @@ def in_force(settings: Settings) -> Iterator[Finding]:
 def masked(name: str, settings: Settings) -> str:
     """Return the value of one setting for reading aloud: a URL keeps its host, not its password."""
     value: Any = getattr(settings, name)
+    if value is None:
+        return "not set"
     secret = getattr(value, "get_secret_value", None)
     if secret is None:
         return str(value)
