@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +82,12 @@ def resolve(session: Session, asked: str) -> Analysis:
         sentence = f"no analysis {asked} is registered"
         raise AnalysisMissing(sentence)
     return row
+
+
+def newest(session: Session) -> Sequence[Analysis]:
+    """Return the newest version of every analysis, by name."""
+    rows = session.scalars(select(Analysis).order_by(Analysis.name, Analysis.created_at))
+    return list({row.name: row for row in rows}.values())
 
 
 def _find(session: Session, name: str, version: str) -> Analysis | None:

@@ -17,12 +17,15 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 #: loggers that quote values of headers or file names in their messages
 QUOTING = ("pydicom", "highdicom", "monai", "nibabel", "PIL")
+#: loggers that say at INFO what our own events say better
+CHATTY = ("celery.app.trace", "celery.worker.strategy", "celery.beat", "alembic")
 
 
 def configure(level: str, *, role: str) -> None:
     """Send our events, and the log records of libraries, to standard error as JSON lines."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _Role(role),
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _describe_error,
@@ -48,9 +51,22 @@ def configure(level: str, *, role: str) -> None:
     root.setLevel(level)
     for name in QUOTING:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     logging.captureWarnings(capture=True)
     logging.getLogger("py.warnings").setLevel(logging.CRITICAL + 1)
-    structlog.contextvars.bind_contextvars(role=role)
+
+
+class _Role:
+    """Adds the role of the process to every line."""
+
+    def __init__(self, role: str) -> None:
+        self._role = role
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        del logger, method
+        event["role"] = self._role
+        return event
 
 
 def places(error: BaseException) -> list[str]:

@@ -1,0 +1,84 @@
+"""Registers the models and analyses that the product ships. Doing it again changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+import analyses as shipped_analyses
+import models as shipped_models
+from pipeline.analysis import parse
+from pipeline.models import bundle
+from records import analyses, models
+from records.base import Stage
+from records.database import unit_of_work
+from worker.services import Services
+
+log = structlog.get_logger(__name__)
+
+REGISTRAR = "nightshift"
+
+
+def register_shipped(services: Services) -> None:
+    """Put every shipped bundle into the store and the records, and every shipped analysis."""
+    for folder in _folders(shipped_models.__path__):
+        register_bundle(services, folder)
+    for path in _documents(shipped_analyses.__path__):
+        register_analysis(services, path)
+
+
+def register_bundle(services: Services, folder: Path) -> None:
+    """Register one bundle; it becomes active where its name has no active version.
+
+    A version that somebody retired stays retired. Other bytes under a version that is registered
+    already are logged and left alone: names and versions are never reused.
+    """
+    loaded = bundle.load(folder)
+    kept = services.store.put_bundle(folder, loaded.digest)
+    metadata = json.loads((kept / bundle.METADATA).read_text(encoding="utf-8"))
+    new = models.NewModelVersion(
+        name=loaded.spec.name,
+        version=loaded.spec.version,
+        digest=loaded.digest,
+        kind=str(loaded.spec.kind),
+        path=str(kept),
+        bundle_metadata=metadata,
+    )
+    try:
+        with unit_of_work(services.sessions) as session:
+            row = models.register(session, new, by=REGISTRAR)
+            if row.stage is Stage.CANDIDATE and models.active(session, new.name) is None:
+                why = "shipped with Nightshift, the first of its name"
+                models.promote(session, new.name, new.version, by=REGISTRAR, why=why)
+    except models.VersionTaken:
+        log.warning("model.version_taken", model=new.name, version=new.version)
+
+
+def register_analysis(services: Services, path: Path) -> None:
+    """Register one analysis document under the name and version it states."""
+    analysis = parse(path.read_text(encoding="utf-8"))
+    new = analyses.NewAnalysis(
+        name=analysis.name,
+        version=analysis.version,
+        digest=analysis.digest,
+        document=analysis.document,
+    )
+    try:
+        with unit_of_work(services.sessions) as session:
+            analyses.register(session, new, by=REGISTRAR)
+    except analyses.VersionTaken:
+        log.warning("analysis.version_taken", analysis=new.name, version=new.version)
+
+
+def _folders(roots: list[str]) -> Iterator[Path]:
+    for root in roots:
+        for metadata in sorted(Path(root).glob(f"*/{bundle.METADATA}")):
+            yield metadata.parent.parent
+
+
+def _documents(roots: list[str]) -> Iterator[Path]:
+    for root in roots:
+        yield from sorted(Path(root).glob("*.yaml"))

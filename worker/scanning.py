@@ -1,0 +1,252 @@
+"""The use case of the desk: scan a batch's source, plan every study, write the rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from pipeline.analysis import Analysis, from_document
+from pipeline.dicom.grouping import IndexedSeries, IndexedStudy
+from pipeline.dicom.limits import HeaderLimits
+from pipeline.dicom.scan import ScannedFile, ScanReport, scan
+from pipeline.errors import Interrupted, PipelineError
+from pipeline.planning import PlannedAnalysis, plan_study
+from pipeline.reasons import Reason
+from records import analyses, batches, models
+from records.database import reading, unit_of_work
+from records.leases import Fenced
+from records.tables import Batch
+from worker import dispatch, metrics
+from worker.flights import Flight, Stop
+from worker.outcomes import outcome_of
+from worker.services import Services
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+#: studies and loose files written in one transaction
+CHUNK: Final = 50
+FILES_CHUNK: Final = 1000
+PROGRESS_SECONDS: Final = 0.5
+
+
+class CannotPlan(PipelineError):
+    """The batch as a whole cannot be planned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a batch asks for: a source, analyses with the ids of their rows, models by name."""
+
+    source: Path
+    analyses: Sequence[Analysis]
+    analysis_ids: Mapping[str, UUID]
+    model_ids: Mapping[str, UUID]
+    max_attempts: int
+
+
+def claim(batch_id: UUID, services: Services) -> Flight | None:
+    """Take the scan of a batch. None: somebody has it, it ended, or this process closes."""
+    services.flights.note_heard()
+    if services.flights.is_closing:
+        return None
+    asked, length = time.monotonic(), services.settings.lease
+    with unit_of_work(services.sessions) as session:
+        lease = batches.claim_scan(session, batch_id, owner=services.owner, lease=length)
+    if lease is None:
+        return None
+    return Flight(lease, release=batches.release_scan, length=length, claimed=asked)
+
+
+def carry(flight: Flight, services: Services) -> None:
+    """Scan and plan a claimed batch, a chunk of studies at a time; jobs may run meanwhile.
+
+    Raises:
+        PipelineError: the source or the request as a whole is refused.
+        Fenced: the batch is no longer ours, or was canceled.
+
+    """
+    with reading(services.sessions) as session:
+        batch = session.get_one(Batch, flight.lease.id)
+        request = _request(session, batch, services)
+    progress = _Progress(flight, services)
+    limits = HeaderLimits(pixels=services.settings.max_pixels)
+    report = scan(request.source, on_progress=progress.note_files, limits=limits)
+    if report.refusal is not None:
+        reason, sentence = report.refusal
+        _record_loose_files(report, flight, services)
+        raise CannotPlan(sentence, reason)
+    progress.finish_files(len(report.files), len(report.studies))
+    _record_studies(report, request, flight, services)
+    _record_loose_files(report, flight, services)
+    with unit_of_work(services.sessions) as session:
+        batches.finish_plan(session, flight.lease)
+    log.info("batch.planned", files=len(report.files), studies=len(report.studies))
+
+
+def settle(error: Exception, flight: Flight, services: Services) -> None:
+    """Record the end of a scan that raised ``error``. The error goes no further."""
+    if isinstance(error, Fenced) or flight.stop is Stop.LOST:
+        log.warning("scan.fenced")
+        return
+    with unit_of_work(services.sessions) as session:
+        if isinstance(error, Interrupted):
+            batches.release_scan(session, flight.lease)
+            return
+        outcome = outcome_of(error)
+        batches.fail_scan(
+            session,
+            flight.lease,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            retry=outcome.retry and not isinstance(error, PipelineError),
+        )
+    log.warning("scan.failed", reason=outcome.reason, exc_info=error)
+
+
+def _request(session: Session, batch: Batch, services: Services) -> Request:
+    """Resolve the names a batch asks for; no names stand for every analysis.
+
+    Raises:
+        CannotPlan: an analysis or the active version of a model is missing.
+
+    """
+    try:
+        rows = [analyses.resolve(session, name) for name in batch.analyses]
+    except analyses.AnalysisMissing as missing:
+        raise CannotPlan(str(missing), Reason.SELECTION_NO_ANALYSIS) from missing
+    rows = rows or list(analyses.newest(session))
+    if not rows:
+        raise CannotPlan("no analysis is registered", Reason.SELECTION_NO_ANALYSIS)
+    parsed = [from_document(row.document) for row in rows]
+    return Request(
+        source=Path(batch.source),
+        analyses=parsed,
+        analysis_ids={row.name: row.id for row in rows},
+        model_ids=_bind(session, parsed),
+        max_attempts=services.settings.max_attempts,
+    )
+
+
+def _bind(session: Session, wanted: Sequence[Analysis]) -> dict[str, UUID]:
+    """Return the active version of every model that the analyses name."""
+    ids: dict[str, UUID] = {}
+    for name in sorted({step.model for analysis in wanted for step in analysis.steps}):
+        version = models.active(session, name)
+        if version is None:
+            raise CannotPlan(f"model {name} has no active version", Reason.MODEL_UNAVAILABLE)
+        ids[name] = version.id
+    return ids
+
+
+def _record_studies(
+    report: ScanReport, request: Request, flight: Flight, services: Services
+) -> None:
+    by_path = {file.path: file for file in report.files}
+    for chunk in _chunks(report.studies, CHUNK):
+        flight.checkpoint()
+        planned = [_planned(study, request, by_path) for study in chunk]
+        with unit_of_work(services.sessions) as session:
+            batches.record_studies(session, flight.lease, planned)
+        dispatch.dispatch_jobs(services)
+
+
+def _record_loose_files(report: ScanReport, flight: Flight, services: Services) -> None:
+    """Write the files that belong to no series, each with its verdict."""
+    in_series = {one.path for study in report.studies for s in study.series for one in s.instances}
+    loose = (_file(file) for file in report.files if file.path not in in_series)
+    for chunk in _chunks(loose, FILES_CHUNK):
+        flight.checkpoint()
+        with unit_of_work(services.sessions) as session:
+            batches.record_studies(session, flight.lease, [], chunk)
+
+
+def _planned(
+    study: IndexedStudy, request: Request, by_path: Mapping[str, ScannedFile]
+) -> batches.PlannedStudy:
+    return batches.PlannedStudy(
+        study_instance_uid=study.study_instance_uid,
+        series=[_series(series, by_path) for series in study.series],
+        jobs=[_job(planned, request) for planned in plan_study(study, request.analyses)],
+    )
+
+
+def _series(series: IndexedSeries, by_path: Mapping[str, ScannedFile]) -> batches.PlannedSeries:
+    return batches.PlannedSeries(
+        series_instance_uid=series.series_instance_uid,
+        part=series.part,
+        modality=series.modality,
+        sop_class_uid=series.sop_class_uid,
+        verdict=series.verdict.value,
+        detail=series.detail,
+        attributes=series.attributes,
+        files=[_file(by_path[instance.path]) for instance in series.instances],
+    )
+
+
+def _file(file: ScannedFile) -> batches.ScannedFile:
+    return batches.ScannedFile(
+        path=file.path,
+        size=file.size,
+        verdict=file.verdict.value,
+        detail=file.detail,
+        sop_instance_uid=file.sop_instance_uid,
+    )
+
+
+def _job(planned: PlannedAnalysis, request: Request) -> batches.PlannedJob:
+    rejected = planned.rejected
+    return batches.PlannedJob(
+        analysis_id=request.analysis_ids[planned.analysis.name],
+        plan=planned.plan,
+        models={step.name: request.model_ids[step.model] for step in planned.analysis.steps},
+        max_attempts=request.max_attempts,
+        rejected=None if rejected is None else (rejected[0].value, rejected[1]),
+    )
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+class _Progress:
+    """Tells the row of the batch how far the scan is, at most twice a second."""
+
+    def __init__(self, flight: Flight, services: Services) -> None:
+        self._flight, self._services = flight, services
+        self._next = time.monotonic()
+        self._seen = 0
+
+    def note_files(self, count: int) -> None:
+        """Note the files looked at so far.
+
+        Raises:
+            Interrupted: this process closes.
+            Fenced: the scan is no longer ours, or the batch was canceled.
+
+        """
+        self._flight.checkpoint()
+        metrics.SCANNED_FILES.inc(count - self._seen)
+        self._seen = count
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PROGRESS_SECONDS
+            self._write({"files_seen": count})
+
+    def finish_files(self, files: int, studies: int) -> None:
+        """Note what the whole scan found."""
+        self._write({"files_seen": files, "files_total": files, "studies": studies})
+
+    def _write(self, progress: Mapping[str, int]) -> None:
+        with unit_of_work(self._services.sessions) as session:
+            batches.note_progress(session, self._flight.lease, progress)

@@ -1,0 +1,84 @@
+"""What time alone brings about, done by every tick of beat. Doing it twice does it once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from records import batches, jobs, schedules, trainings
+from records.database import unit_of_work
+from worker import dispatch
+from worker.services import Services
+
+log = structlog.get_logger(__name__)
+
+#: ticks that pile up while the desk was away are answered once
+SHORTEST_SECONDS: Final = 0.5
+SWEEP_SECONDS: Final = 600.0
+#: no writer holds a temporary name for longer
+LEFT_BEHIND: Final = timedelta(hours=1)
+
+
+class Upkeep:
+    """Answers ticks, one at a time in this process."""
+
+    def __init__(self, services: Services) -> None:
+        """Remember nothing of earlier processes: everything that counts is in the database."""
+        self._services = services
+        self._lock = threading.Lock()
+        self._last_tick = -SHORTEST_SECONDS
+        self._last_sweep = -SWEEP_SECONDS
+
+    def tick(self) -> None:
+        """Take back what silent workers held, start what is due, wake workers, close batches."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if time.monotonic() - self._last_tick < SHORTEST_SECONDS:
+                return
+            self._expire()
+            self._start_due()
+            dispatch.dispatch_all(self._services)
+            self._close()
+            self._sweep()
+            self._last_tick = time.monotonic()
+        finally:
+            self._lock.release()
+
+    def _expire(self) -> None:
+        lane = self._services.settings.lane
+        with unit_of_work(self._services.sessions) as session:
+            lost = {
+                "jobs": jobs.expire(session, lane=lane),
+                "scans": batches.expire_scans(session, lane=lane),
+                "trainings": trainings.expire(session, lane=lane),
+            }
+        if any(lost.values()):
+            log.warning("upkeep.expired", **lost)
+
+    def _start_due(self) -> None:
+        """Make the trainings whose slot has come. Embedded runs leave that to the shared lane."""
+        if self._services.settings.lane != "shared":
+            return
+        with unit_of_work(self._services.sessions) as session:
+            started = schedules.due(session)
+        if started:
+            log.info("upkeep.schedules", started=len(started))
+
+    def _close(self) -> None:
+        with unit_of_work(self._services.sessions) as session:
+            closed = batches.close_finished(session, lane=self._services.settings.lane)
+        for batch_id in closed:
+            log.info("batch.closed", batch=str(batch_id))
+
+    def _sweep(self) -> None:
+        if time.monotonic() - self._last_sweep < SWEEP_SECONDS:
+            return
+        self._last_sweep = time.monotonic()
+        swept = self._services.store.sweep(older_than=LEFT_BEHIND)
+        if swept:
+            log.info("store.swept", count=swept)
