@@ -132,6 +132,16 @@ def versions(session: Session, name: str | None = None) -> Sequence[ModelVersion
     return session.scalars(query).all()
 
 
+def next_version(session: Session, name: str, major: int, *, at_least: int = 0) -> str:
+    """Return the first free ``<major>.<n>`` of a model with n >= ``at_least``."""
+    query = select(ModelVersion.version).where(ModelVersion.name == name)
+    taken = set(session.scalars(query))
+    number = at_least
+    while f"{major}.{number}" in taken:
+        number += 1
+    return f"{major}.{number}"
+
+
 def promote(session: Session, name: str, version: str, *, by: str, why: str) -> ModelVersion:
     """Make one version the active one. The version it replaces is retired.
 

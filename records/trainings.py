@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from records import audit, leases, wakes
@@ -88,6 +88,20 @@ def get(session: Session, training_id: uuid.UUID) -> Training:
     if row is None:
         raise NoSuchRecord("training", training_id)
     return row
+
+
+def ordinal(session: Session, training_id: uuid.UUID) -> int:
+    """Return how many trainings of the same model were asked for before this one.
+
+    Trainings are never removed, so the number is this training's alone.
+    """
+    row = get(session, training_id)
+    is_older = (Training.created_at < row.created_at) | (
+        (Training.created_at == row.created_at) & (Training.id < row.id)
+    )
+    is_same = Training.recipe["name"].as_string() == str(row.recipe.get("name"))
+    query = select(func.count()).select_from(Training).where(is_same, is_older)
+    return session.scalars(query).one()
 
 
 def claim(
