@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from sqlalchemy import Row, Select, tuple_
+from sqlalchemy import Row, Select, TypeDecorator, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.types import TypeEngine
 
 T = TypeVar("T")
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
@@ -101,7 +102,7 @@ def decode(order: Order, cursor: str) -> list[Any]:
     try:
         listing, *words = _words(cursor)
         if listing == order.listing and len(words) == len(order.columns):
-            kinds = [column.type.python_type for column in order.columns]
+            kinds = [_kind(column.type) for column in order.columns]
             return [_value(word, kind) for word, kind in zip(words, kinds, strict=True)]
     except (ValueError, OverflowError, RecursionError) as error:
         raise BadCursor("the cursor is not one that a page handed out") from error
@@ -116,6 +117,12 @@ def _words(cursor: str) -> list[str]:
     if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):
         raise BadCursor("the cursor is not one that a page handed out")
     return words
+
+
+def _kind(column: TypeEngine[Any]) -> type:
+    # A decorated type says only "object" of itself.
+    plain = column.impl_instance if isinstance(column, TypeDecorator) else column
+    return plain.python_type
 
 
 def _value(word: str, kind: type) -> uuid.UUID | datetime | int | str:

@@ -38,10 +38,10 @@ class BatchRequest(Body):
 
 
 class RetryRequest(Body):
-    """Which of the jobs that did not succeed to run again."""
+    """Which jobs to run again: by default those that failed or were canceled."""
 
     cause: str | None = Field(
-        default=None, pattern=r"^[a-z0-9_.]{1,64}$", description="a reason code; absent: all"
+        default=None, pattern=r"^[a-z0-9_.]{1,64}$", description="a reason code or the part before its dot; then rejected jobs too"
     )
 
 
@@ -161,7 +161,7 @@ def cancel(batch_id: uuid.UUID, caller: Submitter, once: Idempotent) -> Response
 def retry(
     batch_id: uuid.UUID, caller: Submitter, once: Idempotent, request: RetryRequest | None = None
 ) -> Response:
-    """Queue the jobs that were rejected, failed or canceled again."""
+    """Queue jobs again with all their attempts; scan again what was never planned."""
     cause = request.cause if request else None
 
     def work(session: Session) -> dict[str, Any]:
