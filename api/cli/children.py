@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from api.cli.outcome import Problem
+from api.cli.outcome import Problem, sentence_of
 
 if TYPE_CHECKING:
     from worker.queue.settings import Settings
@@ -25,6 +25,11 @@ class Answer:
     status: int
     said: str
     complained: str
+
+    @property
+    def sentence(self) -> str:
+        """The last complaint as a sentence."""
+        return sentence_of(self.last_complaint)
 
     @property
     def last_complaint(self) -> str:

@@ -46,9 +46,10 @@ def say_plan(plan: Mapping[str, Any]) -> None:
 def _say_series(series: Mapping[str, Any]) -> None:
     """Print one series that was looked at: the verdict first, then each clause."""
     part = f" part {series['part']}" if series.get("part") else ""
-    mark, verdict = ("+", "chosen") if series.get("chosen") else ("-", "not chosen")
-    because = f": {series['because']}" if series.get("because") else ""
-    printing.say(f"    {mark} series {series['series_instance_uid']}{part}, {verdict}{because}")
+    is_chosen = bool(series.get("chosen"))
+    because = series.get("because") or ("chosen" if is_chosen else "not chosen")
+    mark = "+" if is_chosen else "-"
+    printing.say(f"    {mark} series {series['series_instance_uid']}{part}: {because}")
     for clause in series.get("clauses", []):
         holds = "holds" if clause.get("holds") else "FAILS"
         expected, actual = (

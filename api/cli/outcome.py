@@ -32,7 +32,7 @@ class Problem(Exception):
         self.mend = mend
 
 
-def sentence_of(fault: Exception) -> str:
+def sentence_of(fault: Exception | str) -> str:
     """Return what an error says as a sentence: it begins large and ends with a stop."""
     said = str(fault) or type(fault).__name__
     return said[0].upper() + said[1:] + ("" if said.endswith((".", "!", "?")) else ".")

@@ -28,8 +28,12 @@ def show(settings: Settings, source: str, analyses: Sequence[str], *, as_json: b
         words += ["--analysis", name]
     answer = ask(settings, words)
     if answer.status == ExitCode.USAGE:
-        raise Problem(answer.last_complaint, ExitCode.USAGE, mend="`nightshift analyses list`")
-    if answer.status not in {ExitCode.WELL, ExitCode.NOTHING_TO_ANALYSE}:
+        mend = "`nightshift analyses list` shows them."
+        raise Problem(answer.sentence, ExitCode.USAGE, mend=mend)
+    if answer.status == ExitCode.NOTHING_TO_ANALYSE:
+        message = f"There is nothing to analyse: {answer.last_complaint.rstrip('.')}."
+        raise Problem(message, ExitCode.NOTHING_TO_ANALYSE)
+    if answer.status:
         message = f"The plan could not be made: {answer.last_complaint}"
         raise Problem(message)
     plan: dict[str, Any] = json.loads(answer.said)

@@ -68,13 +68,13 @@ def _console(*, to_stderr: bool) -> Console:
 
 
 def say(text: str = "") -> None:
-    """Print one line of the answer; square brackets in it are not markup."""
-    out().print(text, markup=False, soft_wrap=True)
+    """Print one line of the answer."""
+    typer.echo(text)
 
 
 def note(text: str) -> None:
     """Print one line beside the answer, to stderr."""
-    err().print(text, markup=False, soft_wrap=True)
+    typer.echo(text, err=True)
 
 
 def say_json(value: Any) -> None:

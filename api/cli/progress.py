@@ -79,12 +79,14 @@ class Pace:
 
 
 def scan_words(snapshot: Snapshot) -> str:
-    """Return ``1,204 files scanned, 62 studies``."""
+    """Return ``1,204 files scanned, 62 studies``; the studies once they are known."""
     files = plural(snapshot.files_seen, "file")
     if snapshot.files_total is not None and snapshot.files_total > snapshot.files_seen:
         files = f"{snapshot.files_seen:,} of {plural(snapshot.files_total, 'file')}"
+    if not snapshot.studies:
+        return f"{files} scanned"
     studies = plural(snapshot.studies, "study", "studies")
-    return f"{files} scanned, {studies} planned"
+    return f"{files} scanned, {studies}"
 
 
 def job_words(snapshot: Snapshot) -> str:

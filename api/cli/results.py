@@ -65,7 +65,7 @@ def export(records: Records, which: uuid.UUID, out: Path) -> None:
     try:
         reporting.export(records.sessions, records.settings.store_path, which, out)
     except OSError as refused:
-        message = f"{out} cannot be written: {refused.strerror}."
+        message = f"{refused.filename or out} cannot be written: {refused.strerror}."
         mend = f"The results are safe: `nightshift results {str(which)[:8]} --out DIR` tries again."
         raise Problem(message, mend=mend) from refused
 

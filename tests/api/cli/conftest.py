@@ -24,14 +24,14 @@ CONSIDERED = [
         "series_instance_uid": "1.2.1.1",
         "part": 0,
         "chosen": True,
-        "because": "it has the most slices",
+        "because": "chosen: it has the most slices",
         "clauses": [{"clause": "modality", "expected": "CT", "actual": "CT", "holds": True}],
     },
     {
         "series_instance_uid": "1.2.1.2",
         "part": 0,
         "chosen": False,
-        "because": "a clause does not hold",
+        "because": "not chosen: minimum_slices does not hold",
         "clauses": [{"clause": "minimum_slices", "expected": 16, "actual": 3, "holds": False}],
     },
 ]

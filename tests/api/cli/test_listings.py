@@ -56,9 +56,9 @@ def test_a_job_shows_its_models(shell: Shell, home: Home) -> None:
 def test_explain_tells_clause_by_clause_and_then_what_happened(shell: Shell, home: Home) -> None:
     said = shell("explain", str(home.rejected))
     lines = said.out.splitlines()
-    assert "    + series 1.2.1.1, chosen: it has the most slices" in lines
+    assert "    + series 1.2.1.1: chosen: it has the most slices" in lines
     assert "        holds  modality: asked CT, is CT" in lines
-    assert "    - series 1.2.1.2, not chosen: a clause does not hold" in lines
+    assert "    - series 1.2.1.2: not chosen: minimum_slices does not hold" in lines
     assert "        FAILS  minimum_slices: asked 16, is 3" in lines
     assert any("queued -> running" in line for line in lines)
     assert any(line.startswith("  1. rejected (series.missing_slice") for line in lines)

@@ -39,7 +39,7 @@ def test_a_plain_line_tells_files_studies_jobs_and_pace() -> None:
     moment = at(70, 3, 10, files_seen=1204, studies=10)
     line = plain_line(moment, Pace(), since=0)
     assert line == (
-        "[01:10] 1,204 files scanned, 10 studies planned; 3 of 10 jobs done (3 succeeded, 7 queued)"
+        "[01:10] 1,204 files scanned, 10 studies; 3 of 10 jobs done (3 succeeded, 7 queued)"
     )
 
 
