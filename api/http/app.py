@@ -73,7 +73,7 @@ def create_app(settings: Settings, sessions: sessionmaker[Session]) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
-    docs.install(app)
+    docs.install(app, ROUTERS)
     app.add_middleware(Guard, metrics=metrics, keyless=not settings.api_keys_required)
     return app
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -67,13 +67,13 @@ def page(request: Request) -> Response:
     return Response(html, headers={"Content-Security-Policy": _PAGE_POLICY}, media_type="text/html")
 
 
-def install(app: FastAPI) -> None:
-    """Let the app describe itself with problems and the roles of each operation."""
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Let the app describe itself with problems and the roles of each operation of ``routers``."""
     kept: dict[str, Any] = {}
 
     def document() -> dict[str, Any]:
         if not kept:
-            kept.update(_document(app))
+            kept.update(_document(app, routers))
         return kept
 
     app.openapi = document  # type: ignore[method-assign]  # the way FastAPI documents
@@ -87,7 +87,7 @@ def permission_of(dependant: Dependant) -> Permission | None:
     return None
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, summary=app.summary, routes=app.routes
     )
@@ -97,7 +97,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(unused, None)
     permissions = {
         (method.lower(), route.path): permission_of(route.dependant)
-        for route in app.routes
+        for router in routers
+        for route in router.routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()
     }

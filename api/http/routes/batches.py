@@ -41,7 +41,9 @@ class RetryRequest(Body):
     """Which jobs to run again: by default those that failed or were canceled."""
 
     cause: str | None = Field(
-        default=None, pattern=r"^[a-z0-9_.]{1,64}$", description="a reason code or the part before its dot; then rejected jobs too"
+        default=None,
+        pattern=r"^[a-z0-9_.]{1,64}$",
+        description="a reason code or the part before its dot; then rejected jobs too",
     )
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.http.access import GRANTS, Permission
-from api.http.app import OpenDoor, create_app
+from api.http.app import ROUTERS, OpenDoor, create_app
 from api.http.docs import permission_of
 from records import keys
 from records.database import reading, unit_of_work
@@ -71,19 +70,17 @@ def _address(path: str) -> str:
     )
 
 
-def test_every_route_is_in_the_table_with_its_permission(app: FastAPI) -> None:
+def test_every_route_is_in_the_table_with_its_permission() -> None:
     found = {
         (method, route.path, permission_of(route.dependant))
-        for route in _routes(app)
+        for route in _routes()
         for method in route.methods or ()
     }
     assert {r for r in found if r[1] not in OPEN} == set(ROUTES)
     assert {path for _, path, permission in found if permission is None} == OPEN
 
 
-def _routes(app: FastAPI) -> list[APIRoute]:
-    from api.http.app import ROUTERS
-
+def _routes() -> list[APIRoute]:
     return [route for r in ROUTERS for route in r.routes if isinstance(route, APIRoute)]
 
 
