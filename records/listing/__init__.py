@@ -4,7 +4,7 @@ Every function takes a session and returns frozen dataclasses that outlive it. A
 fixed number of queries whatever its length. Nothing here returns the path of a file of a source.
 """
 
-from records.listing.batches import (
+from records.listing.batch_rows import (
     BatchDetail,
     BatchSummary,
     Progress,
@@ -23,7 +23,7 @@ from records.listing.catalogue import (
     model,
     models,
 )
-from records.listing.jobs import (
+from records.listing.job_rows import (
     ArtifactRow,
     AttemptRow,
     BoundModel,
@@ -37,11 +37,11 @@ from records.listing.jobs import (
     job,
     jobs,
 )
+from records.listing.numbers import Stats, stats
 from records.listing.paging import MAX_PAGE, BadCursor, Page
 from records.listing.results import COLUMNS, ResultRow, ordered_jobs, result_rows, results_of
-from records.listing.stats import Stats, stats
 from records.listing.trail import AuditRow, audit_records
-from records.listing.trainings import (
+from records.listing.training_rows import (
     ScheduleRow,
     TrainingDetail,
     TrainingSummary,
