@@ -18,6 +18,8 @@ from api.cli.printing import AsJson, Column, Limit
 from api.cli.progress import Snapshot, job_words
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from records.listing import BatchDetail
 
 COLUMNS = (
@@ -154,6 +156,7 @@ def read_snapshot(records: Records, which: uuid.UUID) -> Snapshot:
 
     with reading(records.sessions) as session:
         far = listing.progress(session, which)
+        tried = _tried(session, which)
     if far is None:
         message = "The batch was removed meanwhile."
         raise Problem(message)
@@ -165,7 +168,18 @@ def read_snapshot(records: Records, which: uuid.UUID) -> Snapshot:
         files_total=far.files.get("files_total"),
         studies=int(far.files.get("studies", 0)),
         jobs=far.jobs,
+        tried=tried,
     )
+
+
+def _tried(session: Session, which: uuid.UUID) -> int:
+    """Return how many jobs ended after a worker took them."""
+    from sqlalchemy import func, select
+
+    from records.tables import Job
+
+    ended = (Job.batch_id == which) & Job.finished_at.is_not(None) & (Job.attempt > 0)
+    return session.scalar(select(func.count()).select_from(Job).where(ended)) or 0
 
 
 def read_detail(records: Records, which: uuid.UUID) -> BatchDetail:

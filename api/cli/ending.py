@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from records.listing import BatchDetail
 
 REASONS = (
-    Column("", "indent"),
     Column("Not analysed", "reason"),
     Column("Count", "count", align_right=True),
     Column("What", "what"),
-    Column("For example", "example", folds=True),
+    Column("The first of them", "example", folds=True),
 )
 MOST = 100_000
 
@@ -60,7 +59,7 @@ def _told(far: Snapshot) -> str:
 def _not_analysed(records: Records, detail: BatchDetail) -> list[dict[str, Any]]:
     """Return every reason for which a file, series or job has no result, with its count."""
     rows = [
-        {"reason": verdict, "count": count, "what": printing.plural(count, "file").split(" ")[1]}
+        {"reason": verdict, "count": count, "what": "file" if count == 1 else "files"}
         for verdict, count in detail.files.items()
         if verdict != "ok"
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.cli import printing
-from api.cli.context import operator
+from api.cli.context import make_home, operator
 from api.cli.outcome import Problem
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def with_flower_password(settings: Settings) -> Settings:
         return settings
     from pydantic import SecretStr
 
+    make_home(settings)
     password = _kept_secret(settings.home / PASSWORD_FILE)
     return settings.model_copy(update={"flower_password": SecretStr(password)})
 

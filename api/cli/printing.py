@@ -113,7 +113,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Any:
             no_wrap=not column.folds,
         )
     for row in rows:
-        cells = [show(row.get(column.key)) for column in columns]
+        cells = [show(row[column.key]) if column.key in row else "" for column in columns]
         drawn.add_row(*(Text(cell, style=STATUS_COLOURS.get(cell, "")) for cell in cells))
     return drawn
 

@@ -29,6 +29,8 @@ class Snapshot:
     """None while the source is still being walked"""
     studies: int = 0
     jobs: Mapping[str, int] = field(default_factory=dict)
+    tried: int = 0
+    """jobs that ended after a worker took them; those that were refused unseen took no time"""
 
     @property
     def ended(self) -> bool:
@@ -55,10 +57,10 @@ class Pace:
 
     def observe(self, snapshot: Snapshot) -> None:
         """Remember how many jobs had ended when. Nothing counts before the first that ends."""
-        if len(self._seen) == 1 and snapshot.done == self._seen[0][1]:
+        if len(self._seen) == 1 and snapshot.tried == self._seen[0][1]:
             self._seen.clear()
-        if not self._seen or snapshot.done != self._seen[-1][1]:
-            self._seen.append((snapshot.at, snapshot.done))
+        if not self._seen or snapshot.tried != self._seen[-1][1]:
+            self._seen.append((snapshot.at, snapshot.tried))
         while len(self._seen) > 2 and snapshot.at - self._seen[1][0] > self._window:
             self._seen.popleft()
 

@@ -92,7 +92,8 @@ class Drawing:
         grid.add_row("Jobs", _bar(snapshot.done, total), f"{counted}   {pace}".rstrip())
         grid.add_row("", "", _coloured(snapshot) if snapshot.total else Text(""))
         took = printing.span(snapshot.at - self._started)
-        return Group(grid, Text(f"{took} so far", style="bright_black"))
+        words = f"took {took}" if snapshot.ended else f"{took} so far"
+        return Group(grid, Text(words, style="bright_black"))
 
 
 def _bar(done: int, total: int | None) -> RenderableType:

@@ -6,7 +6,8 @@ from api.cli.watching import Lines, watch
 
 def at(seconds: float, done: int = 0, total: int = 10, **more: object) -> Snapshot:
     jobs = {"succeeded": done, "queued": total - done}
-    columns: dict[str, object] = {"status": "running", "planned": True, "jobs": jobs, **more}
+    columns: dict[str, object] = {"status": "running", "planned": True, "jobs": jobs}
+    columns |= {"tried": done, **more}
     return Snapshot(at=seconds, **columns)  # type: ignore[arg-type]
 
 
