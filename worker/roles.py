@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import os
+import signal
 import socket
 from collections.abc import Sequence
 
@@ -94,6 +95,7 @@ def flower(words: argparse.Namespace) -> int:
         options.append(f"--basic_auth={settings.flower_user}:{secret}")
     elif settings.flower_host not in {"127.0.0.1", "::1", "localhost"}:
         raise FlowerRefused("flower_host is open to others: set NIGHTSHIFT_FLOWER_PASSWORD as well")
+    say_ready()
     make_app(settings).start(["flower", *options])
     return 0
 
@@ -140,6 +142,8 @@ def _connect_signals(services: Services) -> None:
     """Say when the worker is ready; take nothing new once it is told to stop."""
 
     def on_ready(**_: object) -> None:
+        # Celery's own handler of this signal prints the local variables of every thread
+        faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
         log.info("worker.ready", owner=services.owner)
         say_ready()
 

@@ -22,8 +22,8 @@ READY_FD = "NIGHTSHIFT_READY_FD"
 
 #: a child that never became ready this many times in a row cannot start
 FUTILE_STARTS = 4
-#: a child without a word that has lived this long counts as ready
-QUIET_READY_SECONDS = 20.0
+#: a command of others, which has no word for "ready", counts as ready once it lived this long
+QUIET_READY_SECONDS = 3.0
 LONGEST_BACKOFF_SECONDS = 30.0
 #: a log larger than this is put aside when its process starts
 LOG_BYTES = 20 * 2**20
@@ -40,6 +40,7 @@ class _Child:
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
+    is_quiet: bool
     process: subprocess.Popen[bytes] | None = None
     ready_fd: int | None = None
     is_ready: bool = False
@@ -88,7 +89,7 @@ class Supervisor:
         words = command or (sys.executable, "-P", "-m", "worker", role)
         for _ in range(count):
             number = sum(child.name.rpartition("-")[0] == role for child in self._children)
-            child = _Child(f"{role}-{number}", tuple(words), dict(env or {}))
+            child = _Child(f"{role}-{number}", tuple(words), dict(env or {}), command is not None)
             self._children.append(child)
             self._launch(child)
 
@@ -194,7 +195,7 @@ class Supervisor:
             return
         with contextlib.suppress(BlockingIOError):
             child.is_ready = bool(os.read(child.ready_fd, 1))
-        if child.process.poll() is None:
+        if child.is_quiet and child.process.poll() is None:
             child.is_ready |= time.monotonic() - child.started > QUIET_READY_SECONDS
         if child.is_ready:
             child.futile = 0
