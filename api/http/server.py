@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from api.http.app import create_app
 from api.http.services import Services
 from records.database import connect, schema_state, session_factory
+from worker.queue.processes import say_ready
 from worker.queue.settings import Settings
 
 GRACE_S: Final = 10
@@ -30,6 +31,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
         self._services = services
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the door, and tell the supervisor, if there is one, that it is open."""
+        await super().startup(sockets)
+        say_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running answers end, event streams at once."""
