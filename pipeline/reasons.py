@@ -47,6 +47,7 @@ class Reason(enum.StrEnum):
     PIXELS_DECODER_TIMEOUT = "pixels.decoder_timeout"
 
     SELECTION_NO_SERIES = "selection.no_series"
+    SELECTION_NOT_CHOSEN = "selection.not_chosen"
     SELECTION_NO_ANALYSIS = "selection.no_analysis"
 
     MODEL_INPUT_MISMATCH = "model.input_mismatch"

@@ -247,7 +247,8 @@ def _check_shear(positions: Vector, depths: Vector, normal: Vector) -> None:
 def _regular_run(depths: Vector, missing_slice: str) -> tuple[int, int, tuple[str, ...]]:
     """Return (first, past the last, warnings) of the slices to use."""
     steps = np.diff(depths)
-    usual = float(np.median(steps))
+    # the lower median: with as many gaps as whole steps, the shorter distance is the usual one
+    usual = float(np.sort(steps)[(len(steps) - 1) // 2])
     tolerance = max(_STEP_TOLERANCE * usual, _ROUNDING)
     gaps = np.flatnonzero(steps > 1.5 * usual)
     first, last = 0, len(depths)

@@ -7,6 +7,7 @@ process of its own that may die. What it answers is JSON: its parent never unpic
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import math
 import mmap
@@ -47,7 +48,13 @@ def serve(connection: Connection, order: Order) -> None:
     """Receive an anonymous file, fill it with the voxels, answer, and end."""
     confine(memory_bytes=order.limits.memory_bytes, seconds=order.limits.seconds)
     memory = reduction.recv_handle(connection)
-    connection.send_bytes(json.dumps(_answer(order, memory)).encode())
+    try:
+        answer = _answer(order, memory)
+    except Exception as error:  # noqa: BLE001
+        # The edge of the process: a traceback may quote the header, so only its kind goes on.
+        sentence = f"reading the series failed ({type(error).__name__})"
+        answer = {"failed": Reason.RUN_ERROR.value, "sentence": sentence}
+    connection.send_bytes(json.dumps(answer).encode())
 
 
 def _answer(order: Order, memory: int) -> dict[str, Any]:
@@ -58,10 +65,10 @@ def _answer(order: Order, memory: int) -> dict[str, Any]:
         # A file that cannot be opened is the disk's or the network's fault: worth another attempt.
         kind = "failed" if rejected.reason is Reason.FILE_UNREADABLE else "rejected"
         return {kind: rejected.reason.value, "sentence": rejected.sentence}
-    except MemoryError:
-        sentence = f"decoding needs more than {order.limits.memory_bytes} bytes of memory"
-        return {"rejected": Reason.PIXELS_TOO_LARGE.value, "sentence": sentence}
-    except OSError as error:
+    except (MemoryError, OSError) as error:
+        if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+            sentence = f"decoding needs more than {order.limits.memory_bytes} bytes of memory"
+            return {"rejected": Reason.PIXELS_TOO_LARGE.value, "sentence": sentence}
         sentence = f"a file of the series cannot be read: {os.strerror(error.errno or 0)}"
         return {"failed": Reason.FILE_UNREADABLE.value, "sentence": sentence}
 
@@ -87,8 +94,8 @@ def _volume(headers: Sequence[InstanceHeader], order: Order, memory: int) -> dic
     _check_count(slices, order.limits)
     layout = voxels.layout_of(slices, rescale)
     shape = (len(slices), slices[0].rows, slices[0].columns)
-    with _mapped(memory, shape, layout.dtype) as mapped:
-        found = voxels.fill_volume(slices, rescale, layout, mapped, shape)
+    mapped = _mapped(memory, shape, layout.dtype)
+    found = voxels.fill_volume(slices, rescale, layout, mapped, shape)
     template, dropped = encode_template(Path(slices[0].path))
     return {
         "dtype": layout.dtype.str,
@@ -113,8 +120,8 @@ def _image(headers: Sequence[InstanceHeader], order: Order, memory: int) -> dict
     _check_count(headers, order.limits)
     dtype = np.dtype(np.uint8 if header.is_colour else np.float32)
     shape = (header.frames, header.rows, header.columns) + ((3,) if header.is_colour else ())
-    with _mapped(memory, shape, dtype) as mapped:
-        found = voxels.fill_image(header, rescale, mapped, shape)
+    mapped = _mapped(memory, shape, dtype)
+    found = voxels.fill_image(header, rescale, mapped, shape)
     template, dropped = encode_template(Path(header.path))
     return {
         "dtype": dtype.str,
@@ -146,6 +153,7 @@ def _check_count(headers: Sequence[InstanceHeader], limits: DecodeLimits) -> Non
 
 
 def _mapped(memory: int, shape: Sequence[int], dtype: np.dtype[Any]) -> mmap.mmap:
+    """Map the file at its full size. It is never unmapped: the process ends soon."""
     size = math.prod(shape) * dtype.itemsize
     os.ftruncate(memory, size)
     return mmap.mmap(memory, size)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.dicom.header_process import Refusal
-from pipeline.dicom.headers import InstanceHeader
+from pipeline.dicom.headers import InstanceHeader, open_regular
+from pipeline.dicom.refusal import FileRefused
 from pipeline.reasons import Reason
 
 #: What may differ between two encodings of one instance.
@@ -69,11 +70,14 @@ def _is_copy(one: InstanceHeader, other: InstanceHeader, root: Path) -> bool:
         return False
     if one.transfer_syntax_uid != other.transfer_syntax_uid or one.pixels.is_deflated:
         return True
-    return _have_same_pixels(one, other, root)
+    try:
+        return _have_same_pixels(one, other, root)
+    except (OSError, FileRefused):
+        return False
 
 
 def _have_same_pixels(one: InstanceHeader, other: InstanceHeader, root: Path) -> bool:
-    with (root / one.path).open("rb") as mine, (root / other.path).open("rb") as theirs:
+    with open_regular(root / one.path) as mine, open_regular(root / other.path) as theirs:
         mine.seek(one.pixels.offset)
         theirs.seek(other.pixels.offset)
         length = one.pixels.length

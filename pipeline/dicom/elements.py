@@ -14,6 +14,8 @@ from pydicom.dataset import Dataset
 
 #: Longest text kept of one element (PS3.5 6.2: LO has 64 characters).
 _TEXT_LENGTH = 64
+#: Nothing we read is larger; infinities and 1e308 are faults and would overflow what follows.
+_LARGEST_NUMBER = 1e12
 
 
 def value_of(dataset: Dataset, keyword: str) -> Any:
@@ -76,9 +78,10 @@ def integer_of(dataset: Dataset, keyword: str) -> int | None:
 
 def _number(value: object) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return math.nan
+    return number if abs(number) <= _LARGEST_NUMBER else math.nan
 
 
 def _printable(text: str) -> str:

@@ -130,7 +130,7 @@ def read_header(
         FileRefused: with the reason code and a sentence, for whatever is wrong with the file.
 
     """
-    with _open(path) as stream:
+    with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size == 0:
             raise FileRefused("the file is empty", Reason.FILE_EMPTY)
@@ -164,7 +164,8 @@ def _refusal(error: Exception) -> FileRefused:
     return FileRefused(sentence, Reason.FILE_BAD_HEADER)
 
 
-def _open(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file; links and anything else are refused, without blocking."""
     # O_NOFOLLOW and O_NONBLOCK: the walk saw a regular file, which may since have been replaced
     # by a link or by a FIFO that would block for ever.
     try:

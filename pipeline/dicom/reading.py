@@ -80,9 +80,15 @@ def read(
     )
     with _anonymous_file() as memory:
         answer = _ask(order, memory, checkpoint)
-        _raise_refusal(answer)
-        voxels = _map(memory, answer)
-    return _image(answer, voxels) if as_image else _volume(answer, voxels)
+        try:
+            _raise_refusal(answer)
+            voxels = _map(memory, answer)
+            return _image(answer, voxels) if as_image else _volume(answer, voxels)
+        except (KeyError, TypeError, ValueError):
+            # Only a child that a hostile file has taken over answers like this.
+            raise StudyRejected(
+                "the decoder answered nonsense", Reason.PIXELS_DECODER_DIED
+            ) from None
 
 
 @contextlib.contextmanager
@@ -115,6 +121,8 @@ def _ask(
             return answer
     except (EOFError, OSError):
         raise _death(process) from None
+    except ValueError:
+        raise StudyRejected("the decoder answered nonsense", Reason.PIXELS_DECODER_DIED) from None
     finally:
         process.kill()
         process.join()
@@ -122,10 +130,12 @@ def _ask(
 
 def _wait(connection: Connection, seconds: float, checkpoint: Callable[[], None] | None) -> None:
     deadline = time.monotonic() + seconds
-    while not connection.poll(_TICK):
+    is_answered = False
+    while not is_answered:
         if checkpoint is not None:
             checkpoint()
-        if time.monotonic() > deadline:
+        is_answered = connection.poll(_TICK)
+        if not is_answered and time.monotonic() > deadline:
             sentence = f"decoding did not end within {seconds:g} seconds"
             raise ComputeFailed(sentence, Reason.PIXELS_DECODER_TIMEOUT)
 
@@ -158,7 +168,7 @@ def _map(memory: int, answer: dict[str, Any]) -> NDArray[Any]:
     """Map the file as an array; the array keeps the mapping, the mapping keeps the file."""
     shape = tuple(int(n) for n in answer["shape"])
     if answer["dtype"] not in _DTYPES:
-        raise StudyRejected("the decoder answered nonsense", Reason.PIXELS_DECODER_DIED)
+        raise ValueError(answer["dtype"])
     dtype = np.dtype(answer["dtype"])
     return np.frombuffer(mmap.mmap(memory, math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
 

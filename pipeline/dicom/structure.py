@@ -52,18 +52,19 @@ def parse(
     """
     has_preamble = _probe(stream, size)
     tags = None if keywords is None else [int(Tag(keyword)) for keyword in keywords]
-    found = _PixelFinder()
     meta = _deflated_meta(stream) if has_preamble else None
+    if meta is not None:
+        stream = _inflate(stream, limits)
+        size = len(stream.getbuffer())
+    found = _PixelFinder(stream)
     dataset: Dataset
     if meta is None:
         dataset = read_partial(stream, stop_when=found, force=not has_preamble, specific_tags=tags)
     else:
-        stream = _inflate(stream, limits)
-        size = len(stream.getbuffer())
         dataset = read_dataset(stream, False, True, stop_when=found, specific_tags=tags)  # noqa: FBT003
         dataset.file_meta = meta
     if found.tag == 0:
-        if stream.tell() > size:
+        if found.end not in (None, size):
             raise FileRefused("the file ends inside a data element", Reason.FILE_TRUNCATED)
         return Parsed(dataset=dataset, pixels=None, stream=stream, size=size)
     has_long_length = not dataset.original_encoding[0] and found.vr in EXPLICIT_VR_LENGTH_32
@@ -79,7 +80,10 @@ def parse(
 class _PixelFinder:
     """Stop pydicom's parser at the pixel data, or at what follows where they are absent."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        #: where the value of the last element ends; None where that is not known
+        self.end: int | None = None
         self.tag = 0
         self.vr: str | None = None
         self.length = 0
@@ -87,7 +91,10 @@ class _PixelFinder:
     def __call__(self, tag: BaseTag, vr: str | None, length: int) -> bool:
         if tag in _PIXEL_TAGS:
             self.tag, self.vr, self.length = int(tag), vr, length
-        return tag in _PIXEL_TAGS or tag > _PIXEL_TAGS[2]
+        is_past = tag in _PIXEL_TAGS or tag > _PIXEL_TAGS[2]
+        is_known = not is_past and length != _UNDEFINED
+        self.end = self._stream.tell() + length if is_known else None
+        return is_past
 
 
 def _probe(stream: BinaryIO, size: int) -> bool:

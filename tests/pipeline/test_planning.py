@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.analysis import Analysis, parse
+from pipeline.dicom.grouping import IndexedSeries, IndexedStudy
+from pipeline.planning import plan_study
+from pipeline.reasons import Reason
+from tests.data import shared
+from tests.pipeline.dicom import series
+
+ANALYSES = Path(__file__).parents[2] / "analyses"
+
+
+def _shipped() -> list[Analysis]:
+    return [
+        parse((ANALYSES / f"{name}.yaml").read_text())
+        for name in ("ct-chest", "mr-head", "image-lesion")
+    ]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> IndexedSeries:
+    return series.only_series(series.write(tmp_path_factory.mktemp("ct"), series.stack(16)))
+
+
+def _like(template: IndexedSeries, uid: str, **changes: Any) -> IndexedSeries:
+    own = {name: changes.pop(name) for name in ("kind", "verdict", "detail") if name in changes}
+    attributes = {
+        **template.attributes,
+        **changes,
+        **({"kind": own["kind"]} if "kind" in own else {}),
+    }
+    return dataclasses.replace(
+        template,
+        series_instance_uid=uid,
+        attributes=attributes,
+        modality=attributes["modality"],
+        **own,
+    )
+
+
+def _study(*every: IndexedSeries) -> IndexedStudy:
+    return IndexedStudy(study_instance_uid="1.2", series=every)
+
+
+def test_a_chest_ct_is_planned_for_the_chest_analysis_only(template: IndexedSeries) -> None:
+    (planned,) = plan_study(_study(template), _shipped())
+    assert planned.analysis.name == "ct-chest"
+    assert planned.rejected is None
+    chosen = planned.plan["inputs"]["ct"]["chosen"]
+    assert chosen == [{"series_instance_uid": series.SERIES, "part": 0}]
+
+
+def test_the_better_series_is_chosen_and_the_other_says_why_not(template: IndexedSeries) -> None:
+    thick = _like(template, "1.1", slices=20)
+    thin = _like(template, "1.2", slices=40)
+    scout = _like(template, "1.3", series_description="Scout 400")
+    (planned,) = plan_study(_study(thick, thin, scout), _shipped())
+    considered = planned.plan["inputs"]["ct"]["considered"]
+    assert [(c["series_instance_uid"], c["chosen"]) for c in considered] == [
+        ("1.1", False),
+        ("1.2", True),
+        ("1.3", False),
+    ]
+    assert "most_slices" in considered[0]["because"]
+    assert "description_excludes" in considered[2]["because"]
+    failing = [c["clause"] for c in considered[2]["clauses"] if not c["holds"]]
+    assert failing == ["description_excludes"]
+
+
+def test_ties_do_not_hang_on_the_order_of_files(template: IndexedSeries) -> None:
+    twins = [_like(template, uid) for uid in ("1.5", "1.4", "1.6")]
+    for order in (twins, twins[::-1]):
+        (planned,) = plan_study(_study(*order), _shipped())
+        assert planned.plan["inputs"]["ct"]["chosen"][0]["series_instance_uid"] == "1.4"
+
+
+def test_a_broken_series_rejects_its_job_by_its_own_reason(template: IndexedSeries) -> None:
+    broken = _like(
+        template,
+        "1.1",
+        verdict=Reason.SERIES_MISSING_SLICE,
+        detail="slices are missing",
+        spacing_mm=None,
+    )
+    (planned,) = plan_study(_study(broken), _shipped())
+    assert planned.rejected == (Reason.SERIES_MISSING_SLICE, "slices are missing")
+
+
+def test_a_policy_can_accept_a_gap(template: IndexedSeries) -> None:
+    broken = _like(
+        template, "1.1", verdict=Reason.SERIES_MISSING_SLICE, detail="slices are missing"
+    )
+    text = (ANALYSES / "ct-chest.yaml").read_text()
+    tolerant = parse(text.replace("missing_slice: refuse", "missing_slice: longest_run"))
+    (planned,) = plan_study(_study(broken), [tolerant])
+    assert planned.rejected is None
+
+
+def test_a_study_too_short_for_the_analysis_is_rejected_with_the_clause(
+    template: IndexedSeries,
+) -> None:
+    (planned,) = plan_study(_study(_like(template, "1.1", slices=5)), _shipped())
+    assert planned.rejected is not None
+    assert planned.rejected[0] is Reason.SELECTION_NO_SERIES
+    considered = planned.plan["inputs"]["ct"]["considered"]
+    assert considered[0]["because"] == "not chosen: minimum_slices is 5, wanted 16"
+
+
+def test_every_single_image_is_an_input_of_its_own(template: IndexedSeries) -> None:
+    views = [
+        _like(template, uid, kind="image", modality="CR", slices=1, spacing_mm=None)
+        for uid in ("1.2", "1.1")
+    ]
+    (planned,) = plan_study(_study(*views), _shipped())
+    assert planned.analysis.name == "image-lesion"
+    chosen = planned.plan["inputs"]["image"]["chosen"]
+    assert [one["series_instance_uid"] for one in chosen] == ["1.1", "1.2"]
+
+
+def test_a_dose_sheet_beside_a_ct_makes_no_job(template: IndexedSeries) -> None:
+    sheet = _like(
+        template, "1.9", kind="image", slices=1, image_type=["DERIVED", "SECONDARY", "DOSE_INFO"]
+    )
+    planned = plan_study(_study(template, sheet), _shipped())
+    assert [one.analysis.name for one in planned] == ["ct-chest"]
+
+
+def test_a_study_that_nothing_fits_gets_one_rejected_job(template: IndexedSeries) -> None:
+    ultrasound = _like(template, "1.1", kind="image", modality="US", slices=1)
+    (planned,) = plan_study(_study(ultrasound), _shipped()[:2])
+    assert planned.analysis.name == "ct-chest"
+    assert planned.rejected is not None
+    assert planned.rejected[0] is Reason.SELECTION_NO_SERIES
+
+
+def test_a_plan_is_json_and_holds_nothing_of_the_patient(template: IndexedSeries) -> None:
+    (planned,) = plan_study(_study(template), _shipped())
+    assert "Canary" not in json.dumps(planned.plan)
+
+
+def test_a_real_brain_study_gets_its_best_series() -> None:
+    (study,) = series.scanned(shared("dicom", "mr_brain_pgbm003")).studies
+    (planned,) = plan_study(study, _shipped())
+    assert planned.analysis.name == "mr-head"
+    considered = planned.plan["inputs"]["mr"]["considered"]
+    assert len(considered) == 5
+    assert sum(one["chosen"] for one in considered) == 1
