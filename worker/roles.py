@@ -97,7 +97,7 @@ def flower(words: argparse.Namespace) -> int:
         raise FlowerRefused("flower_host is open to others: set NIGHTSHIFT_FLOWER_PASSWORD as well")
     say_ready()
     make_app(settings).start(["flower", *options])
-    return 0
+    os._exit(0)  # its polling threads would hold a stop up for minutes, and it keeps nothing
 
 
 def _open(role: str) -> Services:
