@@ -5,7 +5,7 @@
 Both sides get the same files, the same weights, the same overlap and float32. Each runs in a
 process of its own: the script with the environment a user has, ours with the one our workers set.
 They take turns study by study, since the speed of shared machines drifts. Imports and loading the
-model are not counted. Exits with 1 where the ratio or the agreement of labels misses its "must".
+model are not counted. CPU seconds are those of the process itself, without our reading child. Exits with 1 where the ratio or the agreement of labels misses its "must".
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,10 @@ def serve(kind: str, work: Path, model: Path, threads: int) -> None:
 
         side = Product(model, work / kind, threads=threads)
     for line in sys.stdin:
-        answers.write(json.dumps(side.run(Path(line.strip()))) + "\n")
+        began = time.process_time()
+        answer = side.run(Path(line.strip()))
+        answer["cpu"] = time.process_time() - began
+        answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
@@ -131,15 +135,16 @@ def judge(found: dict[str, list[dict[str, Any]]], agreements: list[float]) -> in
         naive["seconds"] / ours["seconds"]
         for naive, ours in zip(found["naive"], found["product"], strict=True)
     ]
-    print(f"\n{'':10}{'s/study':>9}  seconds by stage (medians)")
+    print(f"\n{'':10}{'s/study':>9}{'CPU s':>8}  seconds by stage (medians)")
     for kind, runs in found.items():
         stages = {
             stage: statistics.median(run["stages"][stage] for run in runs)
             for stage in runs[0]["stages"]
         }
         parts = "  ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.items())
-        print(f"{kind:10}{medians[kind]:9.2f}  {parts}")
-    print(f"{'options':10}{'':9}  {found['product'][-1]['options']}")
+        cpu = statistics.median(run["cpu"] for run in runs)
+        print(f"{kind:10}{medians[kind]:9.2f}{cpu:8.2f}  {parts}")
+    print(f"our options: {found['product'][-1]['options']}")
     ratio, agree = statistics.median(ratios), min(agreements)
     print(
         f"\nratio {ratio:.2f} (must {MUST_RATIO:g}), range {min(ratios):.2f} to {max(ratios):.2f}"

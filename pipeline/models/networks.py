@@ -32,6 +32,8 @@ class Network:
     outputs: str = "out_channels"
     #: arguments a bundle cannot give: whatever would fetch weights stays off
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    #: whether the class can be built without memory; some compute with tensors while building
+    is_lazy: bool = True
 
     @property
     def allowed(self) -> frozenset[str]:
@@ -64,6 +66,7 @@ TABLE: Mapping[str, Network] = {
         "SwinUNETR",
         "patch_size depths num_heads window_size qkv_bias mlp_ratio feature_size norm_name "
         "drop_rate attn_drop_rate dropout_path_rate normalize patch_norm downsample use_v2",
+        is_lazy=False,
     ),
     "UNETR": _row(
         "UNETR",

@@ -24,7 +24,7 @@ def load(bundle: Bundle) -> nn.Module:
     if bundle.weights is None or bundle.spec.network is None:
         raise BundleRefused("the model has no network")
     try:
-        with torch.device("meta"):
+        with torch.device("meta" if networks.TABLE[bundle.spec.network].is_lazy else "cpu"):
             network = networks.build(bundle.spec.network, bundle.spec.network_arguments)
         state = load_file(bundle.weights)
         _check_finite(state)

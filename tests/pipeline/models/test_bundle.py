@@ -1,0 +1,226 @@
+"""A bundle is data: checked as a whole, digested to the byte, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.models import bundle, networks, weights
+from pipeline.models.bundle import Bundle, BundleRefused
+from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.results import Code
+from tests.pipeline.models import tiny
+
+Write = Callable[..., Bundle]
+
+
+def edit(written: Bundle, change: Callable[[dict[str, Any]], None]) -> Path:
+    path = written.folder / bundle.METADATA
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    return written.folder
+
+
+def test_what_was_written_is_what_loads(write_unet: Write) -> None:
+    lung = Code(scheme="SCT", value="39607008", meaning="Lung")
+    labels = (Label(number=1, name="lung", code=lung, category=lung),)
+    written = write_unet(labels=labels, is_demonstration=True, options={"batch": 3})
+    loaded = bundle.load(written.folder)
+    assert loaded == written
+    assert loaded.spec.labels == labels
+    assert loaded.spec.is_demonstration
+    assert loaded.spec.digest == loaded.digest == bundle.digest(written.folder)
+
+
+def test_the_same_content_has_the_same_digest(write_unet: Write, tmp_path: Path) -> None:
+    first = write_unet()
+    copied = bundle.copy(first, tmp_path / "copied")
+    assert copied.digest == bundle.load(copied.folder).digest == first.digest
+
+
+@pytest.mark.parametrize("name", [bundle.METADATA, bundle.WEIGHTS, bundle.CARD])
+def test_one_byte_changes_the_digest(write_unet: Write, name: str) -> None:
+    written = write_unet()
+    path = written.folder / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    assert bundle.digest(written.folder) != written.digest
+
+
+def test_a_renamed_file_changes_the_digest(write_unet: Write) -> None:
+    written = write_unet()
+    (written.folder / "docs/a.txt").write_text("x")
+    before = bundle.digest(written.folder)
+    (written.folder / "docs/a.txt").rename(written.folder / "docs/b.txt")
+    assert bundle.digest(written.folder) != before
+
+
+@pytest.mark.parametrize("name", ["models/model.pt", "docs/innocent.txt"])
+def test_a_pickle_is_refused_whatever_its_name(write_unet: Write, name: str) -> None:
+    written = write_unet()
+    (written.folder / name).write_bytes(pickle.dumps({"weights": 1}))
+    with pytest.raises(BundleRefused, match="pickle"):
+        bundle.load(written.folder)
+
+
+def test_a_file_of_torch_save_is_refused(write_unet: Write) -> None:
+    written = write_unet()
+    torch.save({"a": torch.zeros(1)}, written.folder / "models/extra.weights")
+    with pytest.raises(BundleRefused, match="pickle or an archive"):
+        bundle.load(written.folder)
+
+
+def test_weights_that_are_no_safetensors_are_refused(write_unet: Write) -> None:
+    written = write_unet()
+    (written.folder / bundle.WEIGHTS).write_bytes(b"\xff" * 64)
+    with pytest.raises(BundleRefused, match="not a safetensors file"):
+        bundle.load(written.folder)
+
+
+def test_a_link_is_refused(write_unet: Write, tmp_path: Path) -> None:
+    written = write_unet()
+    (tmp_path / "elsewhere").write_text("x")
+    (written.folder / "docs/link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleRefused, match="not a regular file"):
+        bundle.load(written.folder)
+
+
+def test_every_fault_is_listed(write_unet: Write) -> None:
+    def spoil(document: dict[str, Any]) -> None:
+        block = document["nightshift"]
+        block["input"]["spacing"] = [1.0, 1.0]
+        block["labels"][0]["number"] = 3
+        block["network"]["arguments"]["channels"] = [10**9]
+        block["network"]["arguments"]["__class__"] = "os.system"
+
+    folder = edit(write_unet(), spoil)
+    (folder / bundle.CARD).unlink()
+    with pytest.raises(BundleRefused) as refused:
+        bundle.load(folder)
+    text = str(refused.value)
+    for part in ("README.md", "input.spacing", "numbered from 1", "beyond", "'__class__'"):
+        assert part in text
+    assert len(refused.value.faults) == 5
+
+
+def test_a_refusal_survives_the_way_back_from_a_child() -> None:
+    error = BundleRefused(["one", "two"])
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301, our own
+    assert (again.faults, again.reason, str(again)) == (error.faults, error.reason, str(error))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda b: b["network"].update(name="os.system"), "is not one of"),
+        (lambda b: b["network"]["arguments"].update(out_channels=5), "ask for 2"),
+        (lambda b: b["input"].update(surprise=1), "surprise"),
+        (lambda b: b["options"].update(dtype="float16"), "dtype"),
+        (lambda b: b["input"].update(orientation="RAA"), "orientation"),
+        (lambda b: b["input"].update(window=[5, 5]), "window"),
+        (lambda b: b.update(kind="detection"), "RetinaNet"),
+        (lambda b: b.update(network=None), "needs a network"),
+        (lambda b: b.update(name="../up"), "name"),
+    ],
+)
+def test_metadata_that_does_not_hold_together_is_refused(
+    write_unet: Write, change: Callable[[dict[str, Any]], None], fault: str
+) -> None:
+    folder = edit(write_unet(), lambda document: change(document["nightshift"]))
+    with pytest.raises(BundleRefused, match=fault):
+        bundle.load(folder)
+
+
+def test_weights_of_another_network_are_refused(write_unet: Write) -> None:
+    folder = edit(
+        write_unet(), lambda d: d["nightshift"]["network"]["arguments"].update(channels=[8, 16])
+    )
+    with pytest.raises(BundleRefused, match="size mismatch"):
+        weights.load(bundle.load(folder))
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    state = networks.build("UNet", tiny.UNET).state_dict()
+    next(iter(state.values())).fill_(float("nan"))
+    written = bundle.write(tmp_path / "nan", tiny.unet_spec(), weights=state, card="#")
+    with pytest.raises(BundleRefused, match="not finite"):
+        weights.load(written)
+
+
+def test_what_would_not_load_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(BundleRefused):
+        bundle.write(tmp_path / "bad", tiny.unet_spec(), weights=None, card="#")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_is_never_overwritten(write_unet: Write) -> None:
+    write_unet()
+    with pytest.raises(FileExistsError):
+        write_unet()
+
+
+def test_a_file_cannot_lead_out_of_the_bundle(tmp_path: Path) -> None:
+    state = networks.build("UNet", tiny.UNET).state_dict()
+    with pytest.raises(BundleRefused, match="leads out"):
+        bundle.write(
+            tmp_path / "x", tiny.unet_spec(), weights=state, card="#", files={"../y": b"z"}
+        )
+    assert not (tmp_path / "y").exists()
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "UNet": tiny.UNET,
+    "BasicUNet": {"features": [4, 4, 8, 8, 8, 4]},
+    "AttentionUnet": {"channels": [4, 8], "strides": [2]},
+    "SegResNet": {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},
+    "DynUNet": {"kernel_size": [3] * 3, "strides": [1, 2, 2], "upsample_kernel_size": [2, 2]},
+    "DenseNet121": {"init_features": 8, "growth_rate": 4, "block_config": [1, 1]},
+    "DenseNet": {"init_features": 8, "growth_rate": 4, "block_config": [1, 1]},
+    "ResNet": {"block": "basic", "layers": [1] * 4, "block_inplanes": [4, 8, 8, 8]},
+    "EfficientNetBN": {"model_name": "efficientnet-b0"},
+    "RetinaNet": {"features": [8, 8], "pyramid_channels": 8},
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_comes_back_from_its_bundle(tmp_path: Path, name: str) -> None:
+    row = networks.TABLE[name]
+    is_map = name in {"UNet", "BasicUNet", "AttentionUnet", "SegResNet", "DynUNet"}
+    kind = Kind.SEGMENTATION if is_map else Kind.CLASSIFICATION
+    kind = Kind.DETECTION if name == "RetinaNet" else kind
+    given = {row.spatial_dims: 3, row.in_channels: 1, row.outputs: 2, **NETWORKS[name]}
+    torch.manual_seed(0)
+    built = networks.build(name, given)
+    numbers = (1,) if is_map else (0, 1)
+    spec = ModelSpec(
+        name="some",
+        version="1",
+        kind=kind,
+        title="Some",
+        input=InputSpec(modalities=("CT",), spatial_dims=3, size=(32, 32, 32)),
+        labels=tuple(Label(number=number, name=f"label {number}") for number in numbers),
+        network=name,
+        network_arguments=given,
+    )
+    written = bundle.write(tmp_path / "some", spec, weights=built.state_dict(), card="#")
+    loaded = weights.load(written).state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in built.state_dict().items())
+
+
+def test_no_row_of_the_table_lets_a_bundle_fetch_weights() -> None:
+    assert all("pretrained" not in row.allowed for row in networks.TABLE.values())
+
+
+@pytest.mark.parametrize("name", ["threshold-lung", "threshold-body"])
+def test_the_shipped_rules_load(name: str) -> None:
+    loaded = bundle.load(Path(__file__).parents[3] / "models" / name)
+    assert loaded.spec.name == name
+    assert loaded.weights is None

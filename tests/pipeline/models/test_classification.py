@@ -1,0 +1,139 @@
+"""Scores of whole inputs: known networks, known answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import ModelMismatch
+from pipeline.models import classification
+from pipeline.models.classification import ClassificationPredictor
+from pipeline.models.devices import Device
+from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.results import Classification
+from pipeline.volume import Image
+from tests.pipeline.models import tiny
+from tests.pipeline.models.tiny import go_on
+
+
+class Mean(nn.Module):
+    """Logits (0, the mean of the image times 4)."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        mean = image.flatten(1).mean(1)
+        return torch.stack([torch.zeros_like(mean), mean * 4], 1)
+
+
+def spec(options: dict[str, Any] | None = None, **changes: Any) -> ModelSpec:
+    stated: dict[str, Any] = {
+        "modalities": ("US", "CT"),
+        "spatial_dims": 2,
+        "window": (0.0, 100.0),
+        "size": (16, 12),
+    }
+    return ModelSpec(
+        name="mean",
+        version="1",
+        kind=Kind.CLASSIFICATION,
+        title="Mean",
+        input=InputSpec(**{**stated, **changes}),
+        labels=(Label(number=0, name="dark"), Label(number=1, name="bright")),
+        network="DenseNet",
+        options=options or {},
+    )
+
+
+def classify(image: Any, model: ModelSpec) -> dict[str, Classification]:
+    predictor = ClassificationPredictor(model, Mean(), Device())
+    found = predictor.predict(image, checkpoint=go_on).findings
+    return {one.label: one for one in found if isinstance(one, Classification)}
+
+
+def frames(*values: float) -> Image:
+    return Image(pixels=np.stack([np.full((40, 30), value, np.float32) for value in values]))
+
+
+def sigmoid(value: float) -> float:
+    return float(1 / (1 + np.exp(-value)))
+
+
+def test_a_single_image_gets_the_softmax_of_its_logits() -> None:
+    found = classify(frames(75), spec())
+    assert found["bright"].score == pytest.approx(sigmoid(3.0), abs=1e-6)
+    assert found["dark"].score + found["bright"].score == pytest.approx(1.0)
+    assert found["bright"].is_top
+    assert not found["dark"].is_top
+
+
+@pytest.mark.parametrize(("how", "score"), [("mean", (0.5 + sigmoid(4)) / 2), ("max", sigmoid(4))])
+def test_frames_are_joined_as_the_model_asks(how: str, score: float) -> None:
+    options = {"frames": how, "activation": "sigmoid"}
+    assert classify(frames(0, 100), spec(options))["bright"].score == pytest.approx(score)
+
+
+def test_frames_beyond_one_batch_are_all_seen() -> None:
+    options = {"frames": "max", "activation": "sigmoid", "batch": 2}
+    found = classify(frames(0, 0, 0, 0, 100), spec(options))
+    assert found["bright"].score == pytest.approx(sigmoid(4))
+
+
+def test_colour_is_three_channels_between_0_and_255() -> None:
+    image = Image(pixels=np.full((1, 20, 20, 3), 255, np.uint8))
+    model = spec(channels=3, window=None)
+    assert classification.network_input(image, model).shape == (1, 3, 16, 12)
+    assert classify(image, model)["bright"].score == pytest.approx(sigmoid(4))
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (Image(pixels=np.zeros((1, 9, 9, 3), np.uint8)), "needs 1 channels, the image has 3"),
+        (Image(pixels=np.zeros((1, 9, 9), np.float32), header=tiny.header("XA")), "not for XA"),
+        (Image(pixels=np.full((1, 9, 9), np.inf, np.float32)), "finite"),
+        (tiny.volume(), "single image"),
+    ],
+)
+def test_what_does_not_fit_is_refused(image: Any, says: str) -> None:
+    with pytest.raises(ModelMismatch, match=says):
+        classify(image, spec())
+
+
+def test_a_volume_is_stretched_to_the_size_of_the_model() -> None:
+    model = spec(spatial_dims=3, size=(8, 10, 12))
+    image = tiny.volume(stored=np.full((12, 20, 18), 50, np.int16))
+    assert classification.network_input(image, model).shape == (1, 1, 8, 10, 12)
+    assert classify(image, model)["bright"].score == pytest.approx(sigmoid(2.0), abs=1e-6)
+
+
+def test_a_centre_crop_keeps_the_middle_and_pads_with_zeros() -> None:
+    stored = np.zeros((12, 20, 4), np.int16)
+    stored[4:8, 8:12] = 100
+    model = spec({"fit": "crop"}, spatial_dims=3, size=(4, 4, 8))
+    seen = classification.network_input(tiny.volume(stored=stored), model)[0, 0]
+    assert seen.shape == (4, 4, 8)
+    assert bool((seen[:, :, 2:6] == 1).all())
+    assert float(seen.sum()) == 4 * 4 * 4
+
+
+def test_without_a_window_the_foreground_spans_0_to_1() -> None:
+    pixels = np.zeros((1, 50, 50), np.float32)
+    pixels[0, 10:40, 10:40] = np.random.default_rng(0).normal(1000, 50, (30, 30))
+    scaled = classification.network_input(
+        Image(pixels=pixels), spec(window=None, size=(50, 50))
+    ).numpy()
+    assert scaled.min() == 0
+    assert scaled.max() == 1
+    assert abs(np.median(scaled[0, 0, 10:40, 10:40]) - 0.5) < 0.05
+
+
+def test_answers_that_are_not_finite_are_refused() -> None:
+    class Broken(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.full((len(image), 2), float("nan"))
+
+    with pytest.raises(ModelMismatch, match="not finite"):
+        ClassificationPredictor(spec(), Broken(), Device()).predict(frames(1), checkpoint=go_on)

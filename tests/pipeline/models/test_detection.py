@@ -1,0 +1,151 @@
+"""Boxes found by a network whose answer is known come back exactly, in voxels and in mm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
+from torch import Tensor, nn
+
+from pipeline.models import retinanet
+from pipeline.models.detection import DetectionPredictor
+from pipeline.models.devices import Device
+from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.results import Detection, Prediction
+from pipeline.volume import Volume
+from tests.pipeline.models.tiny import go_on
+
+
+class Spots(nn.Module):
+    """Finds blocks of 2 x 2 x 2 bright voxels; its box is the anchor round each, unchanged."""
+
+    spatial_dims, num_classes, num_anchors, size_divisible = 3, 1, 1, 2
+    cls_key, box_reg_key = "classification", "box_regression"
+
+    def forward(self, image: Tensor) -> dict[str, list[Tensor]]:
+        spots = F.avg_pool3d(image, 2)
+        return {
+            self.cls_key: [spots * 20 - 15],
+            self.box_reg_key: [torch.zeros(len(image), 6, *spots.shape[2:])],
+        }
+
+
+def spec(**changes: Any) -> ModelSpec:
+    stated: dict[str, Any] = {
+        "modalities": ("CT",),
+        "spatial_dims": 3,
+        "window": (0.0, 100.0),
+        "size": (16, 16, 16),
+        "overlap": 0.5,
+    }
+    return ModelSpec(
+        name="spots",
+        version="1",
+        kind=Kind.DETECTION,
+        title="Spots",
+        input=InputSpec(**{**stated, **changes}),
+        labels=(Label(number=0, name="spot"),),
+        network="RetinaNet",
+        network_arguments={"features": [8], "anchor_shapes": [[4, 4, 4]]},
+    )
+
+
+def volume(spots: list[tuple[int, int, int]], turned: np.ndarray[Any, Any]) -> Volume:
+    stored = np.zeros((40, 24, 32), np.int16)
+    for s, r, c in spots:
+        stored[s : s + 2, r : r + 2, c : c + 2] = 100
+    affine = np.eye(4)
+    affine[:3, :3] = turned * np.array([2.5, 0.7, 0.9])
+    affine[:3, 3] = (10.0, -20.0, 30.0)
+    return Volume(stored=stored, affine=affine, unit="HU")
+
+
+AXIAL = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], float)
+UPSIDE_DOWN = np.array([[0, 0, -1], [0, 1, 0], [-1, 0, 0]], float)
+OBLIQUE = np.linalg.qr(np.array([[0.1, 0.2, 1], [0.2, 1, -0.1], [1, -0.2, 0.1]]))[0]
+
+
+def detect(image: Volume, **changes: Any) -> tuple[Detection, ...]:
+    predictor = DetectionPredictor(spec(**changes), Spots().eval(), Device())
+    prediction: Prediction = predictor.predict(image, checkpoint=go_on)
+    assert all(isinstance(one, Detection) for one in prediction.findings)
+    return prediction.findings  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("turned", [AXIAL, UPSIDE_DOWN, OBLIQUE])
+@pytest.mark.parametrize("orientation", [None, "SPL", "RAS", "LIP"])
+def test_boxes_come_back_to_the_voxel_and_the_millimetre(
+    turned: np.ndarray[Any, Any], orientation: str | None
+) -> None:
+    spots = [(6, 8, 4), (20, 12, 20), (32, 6, 26)]
+    image = volume(spots, turned)
+    found = detect(image, orientation=orientation)
+    assert len(found) == 3
+    for spot, one in zip(sorted(spots), sorted(found, key=lambda one: one.index_box), strict=True):
+        low = np.array(spot) - 1.0
+        assert one.index_box == pytest.approx((*low, *(low + 4)))
+        assert one.size == pytest.approx((10.0, 2.8, 3.6))
+        assert one.centre == pytest.approx(tuple(image.to_patient(np.array(spot) + 0.5)))
+
+
+def test_a_box_seen_by_several_windows_is_stated_once() -> None:
+    image = volume([(16, 8, 8), (14, 14, 16), (8, 16, 8)], AXIAL)
+    assert len(detect(image, overlap=0.75)) == 3
+
+
+def test_boxes_end_where_the_volume_ends() -> None:
+    (found,) = detect(volume([(0, 0, 30)], AXIAL))
+    assert found.index_box == pytest.approx((0, 0, 29, 3, 3, 32))
+
+
+def test_an_image_smaller_than_a_window_is_padded() -> None:
+    (found,) = detect(volume([(6, 8, 4)], AXIAL), size=(64, 64, 64))
+    assert found.index_box == pytest.approx((5, 7, 3, 9, 11, 7))
+
+
+def test_resampled_boxes_are_within_half_a_voxel_of_the_truth() -> None:
+    stored = np.zeros((40, 48, 48), np.int16)
+    stored[12:16, 20:24, 16:20] = 100
+    image = Volume(stored=stored, affine=np.eye(4), unit="HU")
+    (found,) = detect(image, spacing=(2.0, 2.0, 2.0))
+    # the grid samples voxels 12 and 14: their middle is 13, the block's is 13.5
+    assert found.centre == pytest.approx((13.0, 21.0, 17.0))
+    assert found.size == pytest.approx((8.0, 8.0, 8.0))
+
+
+@pytest.mark.parametrize("middle", [8.0, 7.0, 7.4, 9.1])
+def test_every_box_finds_an_anchor_even_where_anchors_tie(middle: float) -> None:
+    detector = retinanet.build(3, 1, features=[8], pyramid_channels=8)
+    box = torch.tensor([[middle - 3] * 3 + [middle + 3] * 3])
+    # the detector warns where a box finds none, and warnings are errors here
+    losses = detector([torch.zeros(1, 16, 16, 16)], [{"boxes": box, "labels": torch.tensor([0])}])
+    assert float(losses["box_regression"].detach()) >= 0
+
+
+def test_nothing_found_is_a_valid_answer() -> None:
+    assert detect(volume([], AXIAL)) == ()
+
+
+def test_the_small_retinanet_learns_from_one_box_and_answers() -> None:
+    torch.manual_seed(0)
+    detector = retinanet.build(3, 1, features=[8], pyramid_channels=8, anchor_shapes=[[6, 6, 6]])
+    image = torch.zeros(1, 16, 16, 16)
+    image[:, 5:11, 5:11, 5:11] = 1
+    target = {"boxes": torch.tensor([[5.0, 5, 5, 11, 11, 11]]), "labels": torch.tensor([0])}
+    optimizer = torch.optim.Adam(detector.network.parameters(), 1e-2)
+    losses = []
+    for _ in range(30):
+        loss = sum(detector([image], [target]).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] / 4
+    detector.eval()
+    with torch.inference_mode():
+        (answer,) = detector(image[None])
+    best = answer["boxes"][answer["labels_scores"].argmax()]
+    assert (best - target["boxes"][0]).abs().max() < 1.5

@@ -1,0 +1,58 @@
+"""Small models and volumes that the tests of this folder share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.volume import SourceHeader, Volume
+
+UNET: dict[str, Any] = {
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 2,
+    "channels": [4, 8],
+    "strides": [2],
+}
+
+
+def go_on() -> None:
+    """Stand for a checkpoint that never stops."""
+
+
+def unet_spec(**changes: Any) -> ModelSpec:
+    stated: dict[str, Any] = {
+        "name": "tiny-unet",
+        "version": "1",
+        "kind": Kind.SEGMENTATION,
+        "title": "A tiny U-Net",
+        "input": InputSpec(
+            modalities=("CT",), spatial_dims=3, window=(-1000.0, 400.0), size=(16, 16, 16)
+        ),
+        "labels": (Label(number=1, name="thing"),),
+        "network": "UNet",
+        "network_arguments": UNET,
+    }
+    return ModelSpec(**{**stated, **changes})
+
+
+def volume(shape: tuple[int, int, int] = (12, 20, 18), **changes: Any) -> Volume:
+    """Return noise in Hounsfield units on a shifted grid of uneven voxels."""
+    affine = np.eye(4)
+    affine[:3, :3] = [[0, 0, 0.9], [0, 1.1, 0], [2.5, 0, 0]]
+    affine[:3, 3] = (-30.0, 14.0, 250.0)
+    stored = np.random.default_rng(0).integers(-900, 300, shape).astype(np.int16)
+    return Volume(**{"stored": stored, "affine": affine, "unit": "HU", **changes})
+
+
+def header(modality: str) -> SourceHeader:
+    return SourceHeader(
+        template=b"",
+        instances=(),
+        study_instance_uid="1.2.3",
+        series_instance_uid="1.2.3.4",
+        frame_of_reference_uid=None,
+        modality=modality,
+    )

@@ -1,0 +1,129 @@
+"""The steps of an analysis: in order, on every input, each stopped by the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import study
+from pipeline.errors import ComputeFailed, Interrupted
+from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.results import Measurement, Prediction
+from pipeline.volume import Image, Input
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    input: str = "image"
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Analysis:
+    steps: tuple[Step, ...]
+
+
+class Mean:
+    """A predictor that measures the mean."""
+
+    def __init__(self, name: str) -> None:
+        self.spec = ModelSpec(
+            name=name,
+            version="2",
+            kind=Kind.CLASSIFICATION,
+            title=name,
+            input=InputSpec(modalities=("US",), spatial_dims=2),
+            labels=(Label(number=0, name="x"),),
+            digest="d" * 64,
+        )
+
+    def predict(self, image: Input, *, checkpoint: Callable[[], None]) -> Prediction:
+        checkpoint()
+        assert isinstance(image, Image)
+        mean = float(image.pixels.mean())
+        return Prediction(
+            findings=(Measurement(label="mean", value=mean, unit="1"),),
+            seconds={"model": 1.0},
+            warnings=("dark",) * (mean < 1),
+        )
+
+
+def image(value: float) -> Image:
+    return Image(pixels=np.full((1, 4, 4), value, np.float32))
+
+
+def go_on() -> None:
+    """Stand for a checkpoint that never stops."""
+
+
+def run(*steps: Step, images: Any = None, **others: Any) -> study.StudyResult:
+    ticks = iter(range(1000))
+    stated: dict[str, Any] = {"checkpoint": go_on, "clock": lambda: float(next(ticks))}
+    return study.analyze(
+        Analysis(steps),
+        {"image": images or [image(1)]},
+        {step.name: Mean(f"model-{step.name}") for step in steps},
+        **{**stated, **others},
+    )
+
+
+def test_every_step_answers_for_every_input_in_order() -> None:
+    result = run(Step("a"), Step("b"), images=[image(1), image(2)])
+    assert [(one.step, one.position) for one in result.answers] == [
+        ("a", 0),
+        ("a", 1),
+        ("b", 0),
+        ("b", 1),
+    ]
+    assert [one.prediction.findings[0].value for one in result.of("b")] == [1.0, 2.0]  # type: ignore[union-attr]
+
+
+def test_a_step_comes_after_what_it_needs() -> None:
+    result = run(Step("c", needs=("b",)), Step("a"), Step("b", needs=("a",)))
+    assert [one.step for one in result.answers] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (Step("a", needs=("b",)), Step("b", needs=("a",))),
+        (Step("a", needs=("a",)),),
+        (Step("a", needs=("nobody",)),),
+    ],
+)
+def test_steps_that_wait_for_each_other_are_our_fault(steps: tuple[Step, ...]) -> None:
+    with pytest.raises(ComputeFailed, match="wait for each other"):
+        run(*steps)
+
+
+def test_a_step_without_input_is_our_fault() -> None:
+    with pytest.raises(ComputeFailed, match="no model or no input"):
+        run(Step("a", input="other"))
+
+
+def test_the_checkpoint_stops_between_steps() -> None:
+    calls = 0
+
+    def stop() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise Interrupted("canceled")
+
+    with pytest.raises(Interrupted):
+        run(Step("a"), Step("b"), checkpoint=stop)
+
+
+def test_the_report_names_models_times_and_warnings() -> None:
+    report = run(Step("a"), images=[image(0), image(5)]).report()
+    (step,) = report["steps"]
+    assert (step["model"], step["version"], step["digest"]) == ("model-a", "2", "d" * 64)
+    assert step["seconds"] == 1.0
+    assert [one["warnings"] for one in step["inputs"]] == [["dark"], []]
+    assert report["stages"] == {"model": 2.0}
+    assert report["warnings"] == ["dark"]
