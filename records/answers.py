@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,7 @@ from records.tables import KeptAnswer
 
 KEPT_FOR: Final = timedelta(days=7)
 _NOT_YET: Final = 0
+_AT_ONCE: Final = 100
 
 
 class KeyReused(ValueError):
@@ -42,7 +43,7 @@ def recall(session: Session, request: Request) -> tuple[int, dict[str, Any]] | N
 
     """
     at = now(session)
-    session.execute(delete(KeptAnswer).where(KeptAnswer.created_at < at - KEPT_FOR))
+    _forget(session, at - KEPT_FOR)
     row = KeptAnswer(
         caller=request.caller,
         idempotency_key=request.idempotency_key,
@@ -67,3 +68,17 @@ def keep(session: Session, request: Request, *, status: int, body: dict[str, Any
     row = session.get_one(KeptAnswer, (request.caller, request.idempotency_key))
     row.status, row.body = status, body
     session.flush()
+
+
+def _forget(session: Session, before: datetime) -> None:
+    """Delete some old answers; those that another request is deleting are left to it."""
+    old = (
+        select(KeptAnswer.caller, KeptAnswer.idempotency_key)
+        .where(KeptAnswer.created_at < before)
+        .limit(_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    keys = session.execute(old).all()
+    if keys:
+        these = tuple_(KeptAnswer.caller, KeptAnswer.idempotency_key).in_(keys)
+        session.execute(delete(KeptAnswer).where(these))

@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
@@ -123,6 +124,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(DatabaseUnavailable, _unavailable)
+    app.add_exception_handler(NoConnectionFree, _busy)
     for kind in RECORDS:
         app.add_exception_handler(kind, _of_records)
 
@@ -157,6 +159,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _unavailable(request: Request, error: Exception) -> Response:
     log.warning("database unavailable: %s", error)
     problem = Problem(Kind.UNAVAILABLE, str(error), headers={"Retry-After": "5"})
+    return answer(problem, request.scope)
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    log.warning("no database connection free: %s", type(error).__name__)
+    problem = Problem(Kind.UNAVAILABLE, "The server is busy.", headers={"Retry-After": "5"})
     return answer(problem, request.scope)
 
 

@@ -30,6 +30,7 @@ _PLAIN_TYPES: Final = frozenset(
         "application/octet-stream",
         "image/jpeg",
         "image/png",
+        "image/webp",
         "text/csv",
         "text/plain",
     }

@@ -19,7 +19,6 @@ from records.listing.catalogue import (
     ModelSummary,
     analyses,
     analysis,
-    known_analyses,
     model,
     models,
 )
@@ -86,7 +85,6 @@ __all__ = [
     "explain",
     "job",
     "jobs",
-    "known_analyses",
     "model",
     "models",
     "ordered_jobs",

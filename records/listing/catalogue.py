@@ -88,12 +88,6 @@ def analysis(session: Session, name: str, version: str | None = None) -> Analysi
     return None if row is None else AnalysisDetail(**_analysis(row), document=row.document)
 
 
-def known_analyses(session: Session) -> set[str]:
-    """Return every way to ask for an analysis: ``name`` and ``name@version``."""
-    rows = session.execute(select(Analysis.name, Analysis.version)).all()
-    return {name for name, _ in rows} | {f"{name}@{version}" for name, version in rows}
-
-
 def models(
     session: Session,
     *,

@@ -161,11 +161,6 @@ def test_what_is_not_there_is_none(sessions: Sessions) -> None:
         assert listing.model(session, "x", "1") is None
 
 
-def test_an_analysis_is_asked_for_by_name_or_by_version(rows: Rows) -> None:
-    with reading(rows.sessions) as session:
-        assert listing.known_analyses(session) == {"ct", "ct@1"}
-
-
 def test_a_cursor_of_one_listing_is_refused_by_another() -> None:
     cursor = paging.encode(batch_rows.ORDER, (AT, uuid.uuid4()))
     with pytest.raises(BadCursor, match="another listing"):

@@ -15,7 +15,7 @@ from api.http.once import Idempotent
 from api.http.parsing import Body, StrictRoute
 from api.http.problems import Kind, Problem
 from api.http.services import Cursor, Held, Limit
-from records import batches, listing
+from records import analyses, batches, listing
 from records.base import BatchStatus, JobStatus
 from records.database import reading
 from records.listing import BatchDetail, BatchSummary, JobSummary, Page
@@ -32,7 +32,9 @@ class BatchRequest(Body):
         min_length=1, max_length=4096, description="folder on the server, below `source_roots`"
     )
     analyses: list[Name] = Field(
-        min_length=1, max_length=32, description="names, or name@version for one version"
+        default=[],
+        max_length=32,
+        description="names, or name@version for one version; absent: the newest of each",
     )
     priority: Literal["stat", "urgent", "routine"] = "routine"
 
@@ -53,12 +55,9 @@ def submit(request: BatchRequest, caller: Submitter, services: Held, once: Idemp
     source = sources.admit(request.source, services.settings.source_roots)
 
     def work(session: Session) -> dict[str, Any]:
-        unknown = sorted(set(request.analyses) - listing.known_analyses(session))
-        if unknown:
-            raise Problem(Kind.UNKNOWN_ANALYSIS, f"Not registered: {', '.join(unknown)}.")
         new = batches.NewBatch(
             source=str(source),
-            analyses=request.analyses,
+            analyses=_analyses(session, request.analyses),
             queue=f"infer.{request.priority}",
             lane=services.settings.lane,
         )
@@ -114,7 +113,7 @@ def jobs(
 def follow(
     batch_id: uuid.UUID,
     services: Held,
-    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=128)] = None,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> Response:
     """Send `progress` events when counts change and `finished` at the end.
 
@@ -171,6 +170,20 @@ def retry(
         return _shown(session, batch_id)
 
     return once.answer(caller.name, work)
+
+
+def _analyses(session: Session, asked: list[str]) -> list[str]:
+    """Return what is asked for without what means the same a second time."""
+    named: dict[uuid.UUID, str] = {}
+    unknown: list[str] = []
+    for name in asked:
+        try:
+            named.setdefault(analyses.resolve(session, name).id, name)
+        except analyses.AnalysisMissing:
+            unknown.append(name)
+    if unknown:
+        raise Problem(Kind.UNKNOWN_ANALYSIS, f"Not registered: {', '.join(unknown)}.")
+    return list(named.values())
 
 
 def _found(session: Session, batch_id: uuid.UUID) -> BatchDetail:

@@ -50,6 +50,15 @@ def test_an_unknown_analysis_is_named(admin: TestClient, world: World, source: P
     assert body["detail"] == "Not registered: ct-chest@9, nothing."
 
 
+def test_the_same_analysis_twice_is_run_once_and_none_means_all(
+    admin: TestClient, world: World, source: Path
+) -> None:
+    twice = _order(source, analyses=["ct-chest", "ct-chest@1", "ct-chest"])
+    assert admin.post("/v1/batches", json=twice).json()["analyses"] == ["ct-chest"]
+    body = admin.post("/v1/batches", json={"source": str(source)}).json()
+    assert body["analyses"] == []
+
+
 def test_sources_outside_the_roots_are_refused_whether_they_exist_or_not(
     admin: TestClient, world: World, source: Path, tmp_path: Path
 ) -> None:
@@ -92,7 +101,6 @@ def test_a_place_that_is_not_there_is_said_to_be_missing(
     [
         ({"source": ""}, "/body/source"),
         ({"source": 5}, "/body/source"),
-        ({"analyses": []}, "/body/analyses"),
         ({"analyses": ["ct chest"]}, "/body/analyses/0"),
         ({"analyses": ["a"] * 33}, "/body/analyses"),
         ({"priority": "now"}, "/body/priority"),
