@@ -1,0 +1,204 @@
+"""Manifests: all faults at once, one patient in one part, digests that name the content."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.training import manifest, recipe
+from pipeline.training.manifest import ManifestInvalid, Part
+from pipeline.training.recipe import Recipe, SplitField
+from tests import quick_training
+from tests.quick_training import write_images, write_manifest
+
+RECIPE = recipe.check(quick_training.CLASSIFICATION)
+
+
+def images(folder: Path, count: int) -> list[str]:
+    names = []
+    for number in range(count):
+        np.save(folder / f"{number}.npy", np.full((4, 4), number, np.float32))
+        names.append(f"{number}.npy")
+    return names
+
+
+def faults(path: Path, wanted: Recipe = RECIPE) -> list[tuple[int, str]]:
+    with pytest.raises(ManifestInvalid) as refused:
+        manifest.freeze(path, wanted)
+    return [(fault.row, fault.column) for fault in refused.value.faults]
+
+
+def test_a_stated_split_is_used_as_it_is(tmp_path: Path) -> None:
+    snapshot = manifest.freeze(write_images(tmp_path), RECIPE)
+    assert {part: len(snapshot.part(part)) for part in Part} == {
+        Part.TRAINING: 8,
+        Part.VALIDATION: 4,
+        Part.HELD_OUT: 4,
+    }
+
+
+def test_every_fault_is_listed_by_row(tmp_path: Path) -> None:
+    first, second, third = images(tmp_path, 3)
+    (tmp_path / "notes.txt").write_text("?")
+    rows = [
+        (first, "bright", "a", "train"),
+        ("nowhere.npy", "bright", "b", "train"),
+        (second, "purple", "c", "test"),
+        (third, "dark", "", "test"),
+        ("notes.txt", "dark", "d", "maybe"),
+    ]
+    assert faults(write_manifest(tmp_path, rows)) == [
+        (2, "image"),
+        (3, "label"),
+        (4, "patient_id"),
+        (5, "image"),
+        (5, "split"),
+    ]
+
+
+def test_a_fault_says_no_path_and_no_value(tmp_path: Path) -> None:
+    with pytest.raises(ManifestInvalid) as refused:
+        manifest.freeze(write_manifest(tmp_path, [("DOE^JANE.npy", "x", "MRN123")]), RECIPE)
+    assert "DOE" not in refused.value.sentence
+    assert "MRN123" not in refused.value.sentence
+    assert str(tmp_path) not in refused.value.sentence
+
+
+def test_a_patient_in_two_parts_is_refused(tmp_path: Path) -> None:
+    first, second, third = images(tmp_path, 3)
+    rows = [
+        (first, "dark", "a", "train"),
+        (second, "dark", "a", "test"),
+        (third, "dark", "b", "val"),
+    ]
+    assert faults(write_manifest(tmp_path, rows)) == [(1, "split"), (2, "split")]
+
+
+def test_the_same_pixels_under_two_names_are_refused(tmp_path: Path) -> None:
+    (first,) = images(tmp_path, 1)
+    (tmp_path / "copy.npy").write_bytes((tmp_path / first).read_bytes())
+    rows = [(first, "dark", "a", "train"), ("copy.npy", "dark", "b", "test")]
+    assert faults(write_manifest(tmp_path, rows)) == [(2, "image")]
+
+
+def test_a_split_stated_by_halves_is_refused(tmp_path: Path) -> None:
+    first, second = images(tmp_path, 2)
+    rows = [(first, "dark", "a", "train"), (second, "dark", "b", "")]
+    assert (2, "split") in faults(write_manifest(tmp_path, rows))
+
+
+def test_an_empty_held_out_part_is_refused(tmp_path: Path) -> None:
+    rows = [(name, "dark", "a", "train") for name in images(tmp_path, 2)]
+    assert faults(write_manifest(tmp_path, rows)) == [(0, "split")]
+
+
+@pytest.mark.parametrize("text", ["", "image,label\n", "image,label,patient_id\n"])
+def test_a_manifest_without_columns_or_cases_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_text(text)
+    assert {row for row, _ in faults(path)} == {0}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"training": [1]}', '{"training": []}'])
+def test_a_datalist_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "datalist.json"
+    path.write_text(text)
+    assert faults(path) == [(0, "manifest")]
+
+
+def test_a_monai_datalist_is_read_with_its_sections(tmp_path: Path) -> None:
+    first, second, third = images(tmp_path, 3)
+    document = {
+        section: [{"image": name, "label": "dark", "patient_id": name}]
+        for section, name in (("training", first), ("validation", second), ("test", third))
+    }
+    path = tmp_path / "datalist.json"
+    path.write_text(json.dumps(document))
+    snapshot = manifest.freeze(path, RECIPE)
+    assert [case.part for case in snapshot.cases] == [
+        Part.HELD_OUT,
+        Part.TRAINING,
+        Part.VALIDATION,
+    ]
+
+
+def test_a_datalist_of_training_cases_only_is_split_by_patient(tmp_path: Path) -> None:
+    document = [
+        {"image": name, "label": "dark", "patient_id": f"p{number // 2}"}
+        for number, name in enumerate(images(tmp_path, 60))
+    ]
+    path = tmp_path / "datalist.json"
+    path.write_text(json.dumps({"training": document}))
+    snapshot = manifest.freeze(path, RECIPE)
+    parts: dict[str, set[Part]] = {}
+    for case in snapshot.cases:
+        parts.setdefault(case.patient_id, set()).add(case.part)
+    assert all(len(found) == 1 for found in parts.values())
+    assert all(snapshot.part(part) for part in Part)
+
+
+def test_the_digest_names_the_content_not_its_place_or_order(tmp_path: Path) -> None:
+    digests = []
+    for folder, is_reversed in (("a", False), ("b", True)):
+        place = tmp_path / folder
+        place.mkdir()
+        names = images(place, 4)
+        rows = [
+            (name, "dark", f"p{number}", "train" if number else "test")
+            for number, name in enumerate(names)
+        ]
+        digests.append(
+            manifest.freeze(
+                write_manifest(place, rows[::-1] if is_reversed else rows), RECIPE
+            ).digest
+        )
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("change", ["pixels", "label", "part", "patient"])
+def test_the_digest_changes_with_whatever_is_learned_from(tmp_path: Path, change: str) -> None:
+    names = images(tmp_path, 3)
+    rows = [
+        (names[0], "dark", "a", "train"),
+        (names[1], "dark", "b", "test"),
+        (names[2], "dark", "c", "train"),
+    ]
+    before = manifest.freeze(write_manifest(tmp_path, rows), RECIPE).digest
+    match change:
+        case "pixels":
+            np.save(tmp_path / names[2], np.full((4, 4), 99, np.float32))
+        case "label":
+            rows[2] = (names[2], "bright", "c", "train")
+        case "part":
+            rows[2] = (names[2], "dark", "c", "test")
+        case _:
+            rows[2] = (names[2], "dark", "d", "train")
+    assert manifest.freeze(write_manifest(tmp_path, rows), RECIPE).digest != before
+
+
+@given(st.text(min_size=1), st.floats(0, 0.4), st.floats(0, 0.4))
+def test_a_patient_keeps_the_part_whoever_else_comes(
+    patient: str, validation: float, held_out: float
+) -> None:
+    split = SplitField(validation=validation, held_out=held_out)
+    assert manifest.assign(patient, split) is manifest.assign(patient, split)
+
+
+def test_the_shares_of_the_parts_are_kept() -> None:
+    split = SplitField(validation=0.2, held_out=0.3)
+    parts = [manifest.assign(f"patient {number}", split) for number in range(4000)]
+    assert abs(parts.count(Part.HELD_OUT) / 4000 - 0.3) < 0.03
+    assert abs(parts.count(Part.VALIDATION) / 4000 - 0.2) < 0.03
+
+
+def test_a_folder_has_the_same_digest_whatever_its_files_are_called(tmp_path: Path) -> None:
+    for folder, names in (("a", ("1", "2")), ("b", ("z", "y"))):
+        (tmp_path / folder).mkdir()
+        for name, content in zip(names, (b"one", b"two"), strict=True):
+            (tmp_path / folder / name).write_bytes(content)
+    assert manifest.file_digest(tmp_path / "a") == manifest.file_digest(tmp_path / "b")
