@@ -13,8 +13,6 @@ from api.reporting.rows import JobRow
 from api.reporting.studies import blob_of, folder_of
 from records.listing import ArtifactRow
 
-#: bytes of pictures inside one page, before base64; the rest is read from studies/
-BUDGET: Final = 10 * 2**20
 _MEDIA_TYPES: Final = frozenset({"image/webp", "image/png", "image/jpeg"})
 
 
@@ -74,7 +72,7 @@ class Sprite:
 class Album:
     """Hands out the sprites of jobs until its budget of embedded bytes is used."""
 
-    def __init__(self, store: Path, budget: int = BUDGET) -> None:
+    def __init__(self, store: Path, budget: int) -> None:
         """Read from ``store``; embed ``budget`` bytes at most."""
         self._store = store
         self.left = budget

@@ -21,6 +21,8 @@ from api.reporting.skipped import Group
 
 #: jobs in the page; the tables have all
 MOST_JOBS: Final = 500
+#: bytes of pictures inside the page, before base64; the rest is read from studies/
+PICTURE_BUDGET: Final = 10 * 2**20
 _HERE: Final = Path(__file__).parent
 
 
@@ -32,7 +34,7 @@ def write_report(
     out: Path,
 ) -> None:
     """Write report.html into ``out``, job by job: the page is never in memory as a whole."""
-    album = Album(store)
+    album = Album(store, PICTURE_BUDGET)
     batch_id = uuid.UUID(summary["batch"])
 
     def cards() -> Iterator[Card]:

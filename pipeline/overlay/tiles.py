@@ -84,18 +84,23 @@ class Painter:
             if corners[0] > corners[2] or corners[1] > corners[3]:
                 continue
             draw.rectangle(corners, outline=DETECTION_COLOR)
-            above = corners[1] - 12
-            draw.text(
-                (corners[0], above if above >= 0 else corners[3] + 1),
-                f"{detection.score:.2f}",
-                fill=DETECTION_COLOR,
-                font=_FONT,
-                stroke_width=1,
-                stroke_fill=(0, 0, 0),
-            )
+            self._write_score(draw, detection.score, corners)
+
+    def _write_score(
+        self, draw: ImageDraw.ImageDraw, score: float, corners: tuple[int, int, int, int]
+    ) -> None:
+        """Write the score above the box, below it where there is no room, on a dark ground."""
+        left, top, _, bottom = corners
+        text = f"{score:.2f}"
+        height = _FONT_SIZE + 3
+        start = (left, top - height if top >= height else bottom + 1)
+        width = draw.textlength(text, font=_FONT) + 4
+        draw.rectangle((*start, start[0] + width, start[1] + height - 1), fill=(0, 0, 0))
+        draw.text((start[0] + 2, start[1] + 1), text, fill=DETECTION_COLOR, font=_FONT)
 
 
-_FONT: Final = ImageFont.load_default(10)
+_FONT_SIZE: Final = 11
+_FONT: Final = ImageFont.load_default(_FONT_SIZE)
 
 
 def _outline(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
