@@ -1,0 +1,163 @@
+"""Cases: the same voxels at the same place in the patient, from every kind of file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline import phantoms
+from pipeline.errors import StudyRejected
+from pipeline.phantoms import PhantomParameters, Tissue
+from pipeline.training import reading
+from pipeline.training.phantom_manifest import Cases, chest
+from pipeline.training.reading import LabelRefused
+from pipeline.volume import Image, Volume
+
+PARAMETERS = PhantomParameters(
+    shape=(12, 40, 36), spacing=(6.0, 8.0, 8.5), seed=5, lesions=1, rotation=(10.0, -7.0, 20.0)
+)
+
+
+def save(path: Path, values: NDArray[Any], affine: NDArray[np.float64]) -> Path:
+    make: Any = nibabel.Nifti1Image
+    nibabel.save(make(values, affine), path)
+    return path
+
+
+def volume(path: Path, unit: str = "") -> Volume:
+    read = reading.read_image(path, spatial_dims=3, unit=unit)
+    assert isinstance(read, Volume)
+    return read
+
+
+def test_phantoms_written_as_cases_are_read_back_where_they_were(tmp_path: Path) -> None:
+    from pipeline.training import phantom_manifest
+
+    chest(Cases(tmp_path, 2))
+    for number in range(2):
+        seed = phantom_manifest.FIRST_SEED + number
+        phantom = phantoms.chest(phantom_manifest._chest_parameters(seed))
+        read = volume(tmp_path / f"{number:04d}.nii", "HU")
+        mask = reading.read_mask(tmp_path / f"{number:04d}.mask.nii", read, largest=1)
+        assert np.allclose(read.affine, phantom.volume.affine, atol=1e-3)
+        assert np.array_equal(read.values(), phantom.volume.values())
+        assert np.array_equal(mask == 1, phantom.mask(Tissue.LESION))
+        boxes = reading.read_boxes(tmp_path / f"{number:04d}.boxes.json", labels=("nodule",))
+        assert [box.centre for box in boxes] == [
+            pytest.approx(lesion.centre, abs=1e-3) for lesion in phantom.lesions
+        ]
+
+
+def test_a_dicom_folder_is_the_phantom_it_was_written_from(tmp_path: Path) -> None:
+    phantom = phantoms.chest(PARAMETERS)
+    phantoms.write_series(phantom, tmp_path)
+    read = volume(tmp_path)
+    assert np.allclose(read.affine, phantom.volume.affine, atol=1e-3)
+    assert np.array_equal(read.values(), phantom.volume.values())
+    assert read.unit == "HU"
+
+
+def test_a_mask_turned_and_mirrored_on_disk_lands_on_its_image(tmp_path: Path) -> None:
+    """The oracle is nibabel's own reorientation of the file."""
+    phantom = phantoms.chest(PARAMETERS)
+    phantoms.write_series(phantom, tmp_path / "dicom")
+    image = volume(tmp_path / "dicom")
+    straight = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine[:, [2, 1, 0, 3]]
+    values = phantom.mask(Tissue.LESION).transpose(2, 1, 0).astype(np.uint8)
+    make: Any = nibabel.Nifti1Image
+    for codes in ("RAS", "LPI", "SRA", "PIL"):
+        turn = nibabel.orientations.ornt_transform(
+            nibabel.io_orientation(straight), nibabel.orientations.axcodes2ornt(codes)
+        )
+        path = tmp_path / f"{codes}.nii"
+        nibabel.save(make(values, straight).as_reoriented(turn), path)
+        mask = reading.read_mask(path, image, largest=1)
+        assert np.array_equal(mask == 1, phantom.mask(Tissue.LESION)), codes
+
+
+def test_a_mask_of_another_grid_or_place_is_refused(tmp_path: Path) -> None:
+    image = Volume(stored=np.zeros((4, 5, 6), np.int16), affine=np.eye(4))
+    ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine[:, [2, 1, 0, 3]]
+    values = np.zeros((6, 5, 4), np.uint8)
+    moved, scaled = ras.copy(), ras.copy()
+    moved[0, 3] += 3.0
+    scaled[:3, :3] *= 1.5
+    reading.read_mask(save(tmp_path / "same.nii", values, ras), image, largest=1)
+    for name, affine in (("moved", moved), ("scaled", scaled)):
+        with pytest.raises(LabelRefused):
+            reading.read_mask(save(tmp_path / f"{name}.nii", values, affine), image, largest=1)
+    with pytest.raises(LabelRefused):
+        reading.read_mask(save(tmp_path / "small.nii", values[1:], ras), image, largest=1)
+
+
+@pytest.mark.parametrize("value", [2.0, -1.0, 0.5])
+def test_a_mask_with_values_no_label_has_is_refused(tmp_path: Path, value: float) -> None:
+    image = Volume(stored=np.zeros((2, 2, 2), np.int16), affine=np.eye(4))
+    np.save(tmp_path / "mask.npy", np.full((2, 2, 2), value))
+    with pytest.raises(LabelRefused):
+        reading.read_mask(tmp_path / "mask.npy", image, largest=1)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"boxes": [{"label": "nodule"}]}',
+        '{"boxes": [{"label": "car", "centre": [0, 0, 0], "size": [1, 1, 1]}]}',
+        '{"boxes": [{"label": "nodule", "centre": [0, 0], "size": [1, 1, 1]}]}',
+        '{"boxes": [{"label": "nodule", "centre": [0, 0, 0], "size": [1, 0, 1]}]}',
+        '{"boxes": [{"label": "nodule", "centre": [0, 0, NaN], "size": [1, 1, 1]}]}',
+    ],
+)
+def test_boxes_of_another_form_are_refused(tmp_path: Path, document: str) -> None:
+    (tmp_path / "boxes.json").write_text(document)
+    with pytest.raises(LabelRefused):
+        reading.read_boxes(tmp_path / "boxes.json", labels=("nodule",))
+
+
+def test_a_case_without_boxes_is_a_case(tmp_path: Path) -> None:
+    (tmp_path / "boxes.json").write_text(json.dumps({"boxes": []}))
+    assert reading.read_boxes(tmp_path / "boxes.json", labels=("nodule",)) == ()
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.npy", "a.png"])
+def test_a_file_of_rubbish_is_refused_not_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x93rubbish" * 60)
+    with pytest.raises(StudyRejected):
+        reading.read_image(tmp_path / name, spatial_dims=2)
+
+
+def test_a_pickle_in_an_array_file_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([{"x": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(StudyRejected):
+        reading.read_image(tmp_path / "a.npy", spatial_dims=2)
+
+
+def test_values_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[0.0, np.nan]]))
+    with pytest.raises(StudyRejected):
+        reading.read_image(tmp_path / "a.npy", spatial_dims=2)
+
+
+def test_a_picture_is_a_grey_image_of_one_frame(tmp_path: Path) -> None:
+    from PIL import Image as Picture
+
+    Picture.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(tmp_path / "a.png")
+    read = reading.read_image(tmp_path / "a.png", spatial_dims=2)
+    assert isinstance(read, Image)
+    assert read.pixels.shape == (1, 3, 4)
+    assert read.pixels[0, 2, 3] == 11.0
+
+
+def test_a_folder_without_a_series_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing here")
+    with pytest.raises(StudyRejected):
+        reading.read_image(tmp_path, spatial_dims=3)
