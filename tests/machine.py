@@ -43,7 +43,7 @@ outputs: [dicom-seg]
 TINY = PhantomParameters(shape=(16, 32, 32), spacing=(7.5, 10.4, 9.6), lesions=0)
 
 SHORT_LEASES = {
-    "lease": timedelta(seconds=3),
+    "lease": timedelta(seconds=5),
     "resend_after": timedelta(seconds=1),
     "stop_grace": timedelta(seconds=5),
     "disk_reserve_bytes": 2**20,
@@ -52,10 +52,12 @@ SHORT_LEASES = {
 }
 
 
-def write_studies(folder: Path, count: int, parameters: PhantomParameters = TINY) -> None:
-    """Write ``count`` small CT studies."""
+def write_studies(
+    folder: Path, count: int, parameters: PhantomParameters = TINY, *, first: int = 0
+) -> None:
+    """Write ``count`` small CT studies, told apart by numbers from ``first``."""
     phantom = phantoms.chest(parameters)
-    for number in range(count):
+    for number in range(first, first + count):
         phantoms.write_series(phantom, folder / f"{number:03}", seed=number)
 
 
