@@ -62,11 +62,9 @@ class Where:
     @classmethod
     def _accept_one_word(cls, data: Any) -> Any:
         """Let ``modality: CT`` stand for ``modality: [CT]``, and so for every list of words."""
-        fields = getattr(data, "kwargs", data)
-        if isinstance(fields, dict):
-            single = {k: (v,) for k, v in fields.items() if isinstance(v, str)}
-            fields.update(single)
-        return data
+        if not isinstance(data, dict):
+            return data
+        return {key: (value,) if isinstance(value, str) else value for key, value in data.items()}
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -7,6 +7,7 @@ process of its own that may die. What it answers is JSON: its parent never unpic
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import json
 import math
@@ -47,14 +48,16 @@ class Order:
 def serve(connection: Connection, order: Order) -> None:
     """Receive an anonymous file, fill it with the voxels, answer, and end."""
     confine(memory_bytes=order.limits.memory_bytes, seconds=order.limits.seconds)
-    memory = reduction.recv_handle(connection)
     try:
-        answer = _answer(order, memory)
+        answer = _answer(order, reduction.recv_handle(connection))
+    except EOFError:
+        return  # whoever asked has gone
     except Exception as error:  # noqa: BLE001
         # The edge of the process: a traceback may quote the header, so only its kind goes on.
         sentence = f"reading the series failed ({type(error).__name__})"
         answer = {"failed": Reason.RUN_ERROR.value, "sentence": sentence}
-    connection.send_bytes(json.dumps(answer).encode())
+    with contextlib.suppress(BrokenPipeError):
+        connection.send_bytes(json.dumps(answer).encode())
 
 
 def _answer(order: Order, memory: int) -> dict[str, Any]:

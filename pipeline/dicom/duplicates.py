@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.dicom.header_process import Refusal
-from pipeline.dicom.headers import InstanceHeader, open_regular
+from pipeline.dicom.headers import InstanceHeader
+from pipeline.dicom.opening import open_regular
 from pipeline.dicom.refusal import FileRefused
 from pipeline.reasons import Reason
 

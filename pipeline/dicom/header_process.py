@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,9 +31,11 @@ Answer: TypeAlias = InstanceHeader | Refusal
 def serve(connection: Connection, root: str, limits: HeaderLimits, salt: bytes) -> None:
     """Answer for lists of names relative to ``root``, file by file, until an empty list comes."""
     confine(memory_bytes=limits.memory_bytes, seconds=None)
-    while names := connection.recv():
-        for name in names:
-            connection.send(_answer(Path(root, name), name, limits, salt))
+    # Once the scan has gone there is nobody to answer: an end, not an error.
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while names := connection.recv():
+            for name in names:
+                connection.send(_answer(Path(root, name), name, limits, salt))
 
 
 def _answer(path: Path, name: str, limits: HeaderLimits, salt: bytes) -> Answer:

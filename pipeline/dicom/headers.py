@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
@@ -17,6 +16,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 from pipeline.dicom import sop_classes
 from pipeline.dicom.elements import integer_of, number_of, numbers_of, text_of, texts_of, value_of
 from pipeline.dicom.limits import HeaderLimits
+from pipeline.dicom.opening import open_regular, unreadable
 from pipeline.dicom.pixel_element import PixelElement, check_length
 from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.structure import Parsed, parse
@@ -159,27 +159,9 @@ def _refusal(error: Exception) -> FileRefused:
         sentence = "its header asks for more memory than is allowed"
         return FileRefused(sentence, Reason.PIXELS_TOO_LARGE)
     if isinstance(error, OSError):
-        return FileRefused(_unreadable(error), Reason.FILE_UNREADABLE)
+        return FileRefused(unreadable(error), Reason.FILE_UNREADABLE)
     sentence = f"its header cannot be parsed ({type(error).__name__})"
     return FileRefused(sentence, Reason.FILE_BAD_HEADER)
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file; links and anything else are refused, without blocking."""
-    # O_NOFOLLOW and O_NONBLOCK: the walk saw a regular file, which may since have been replaced
-    # by a link or by a FIFO that would block for ever.
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise FileRefused(_unreadable(error), Reason.FILE_UNREADABLE) from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileRefused("it is not a regular file", Reason.FILE_NOT_REGULAR)
-    return os.fdopen(descriptor, "rb")
-
-
-def _unreadable(error: OSError) -> str:
-    return f"it cannot be read: {os.strerror(error.errno) if error.errno else 'input/output error'}"
 
 
 def _header(

@@ -132,11 +132,18 @@ def _answers(
         else:
             reason, sentence = entry.refused
             yield entry, Refusal(reason=reason, sentence=sentence)
-    count = processes or min(8, len(os.sched_getaffinity(0)))
+    count = processes or min(8, _cores())
     salt = secrets.token_bytes(16)
     with HeaderReaders(root, processes=count, limits=limits, salt=salt) as readers:
         for name, answer in readers.read(readable):
             yield readable[name], answer
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _verdict(entry: Entry, answer: Answer) -> ScannedFile:
