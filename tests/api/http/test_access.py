@@ -64,6 +64,12 @@ ROUTES = [
 OPEN = {"/healthz", "/readyz", "/metrics", "/docs"}
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """SQLite only: nothing here depends on the kind of the database."""
+    return sqlite_url
+
+
 def _address(path: str) -> str:
     return path.format(
         batch_id=NOBODY, job_id=NOBODY, training_id=NOBODY, name="nobody", version="1"

@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 
 from api.http.problems import KINDS, Kind
 from tests.api.http.conftest import Clients
 
 METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """SQLite only: nothing here depends on the kind of the database."""
+    return sqlite_url
 
 
 def _document(clients: Clients) -> dict[str, Any]:

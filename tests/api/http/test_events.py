@@ -20,6 +20,12 @@ from records.tables import Batch
 from tests.api.http.conftest import World, problem
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """SQLite only: nothing here depends on the kind of the database."""
+    return sqlite_url
+
+
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look and beat without waiting."""
