@@ -210,6 +210,14 @@ class TestScan:
         row = _batch(rows, batch)
         assert (row.status, row.reason) == (BatchStatus.FAILED, "run.worker_lost")
 
+    def test_a_lost_scanner_cannot_write_once_its_scan_was_taken_back(self, rows: Rows) -> None:
+        zombie = _claim(rows, _create(rows), OVER)
+        with unit_of_work(rows.sessions) as session:
+            assert batches.expire_scans(session, lane="shared") == 1
+
+        with pytest.raises(Fenced):
+            _record(rows, zombie, [_study(rows, "1.2")])
+
     def test_a_scan_is_announced_until_somebody_takes_it(self, rows: Rows) -> None:
         batch = _create(rows)
         with unit_of_work(rows.sessions) as session:

@@ -143,6 +143,14 @@ class TestClaim:
 
         assert _try_claim(rows, job) is None
 
+    def test_a_job_that_somebody_canceled_is_not_taken_over(self, rows: Rows) -> None:
+        job = rows.job()
+        _claim(rows, job, lease=OVER)
+        with unit_of_work(rows.sessions) as session:
+            jobs.cancel(session, job, by="tester")
+
+        assert _try_claim(rows, job) is None
+
     @pytest.mark.parametrize("status", [s for s in JobStatus if s is not JobStatus.QUEUED])
     def test_only_waiting_jobs_are_claimed(self, rows: Rows, status: JobStatus) -> None:
         assert _try_claim(rows, rows.job(status=status)) is None
@@ -212,6 +220,18 @@ class TestSucceed:
             _succeed(rows, zombie)
 
         assert len(_all(rows.sessions, Result)) == 1
+
+    def test_a_worker_that_took_over_from_itself_is_fenced_by_its_older_token(
+        self, rows: Rows
+    ) -> None:
+        job = rows.job()
+        older = _claim(rows, job, lease=OVER)
+        newer = _claim(rows, job)
+        assert older.owner == newer.owner
+
+        with pytest.raises(Fenced):
+            _succeed(rows, older)
+        _succeed(rows, newer)
 
     def test_a_zombie_cannot_commit_after_its_job_was_taken_back(self, rows: Rows) -> None:
         zombie = _claim(rows, rows.job(), lease=OVER)
