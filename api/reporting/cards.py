@@ -108,7 +108,7 @@ def card_of(job: JobRow, album: Album) -> Card:
         results=[_line(row) for row in _sorted(job.results)[:MOST_RESULTS]],
         more_results=max(0, len(job.results) - MOST_RESULTS),
         sprites=album.sprites(job),
-        files=[_link(job, artifact) for artifact in job.artifacts],
+        files=[_link(job, artifact) for artifact in job.artifacts if not _is_index(artifact)],
         series=_series(job),
         times=_times(report),
         warnings=[str(warning) for warning in report.get("warnings") or ()],
@@ -132,8 +132,8 @@ def headline(results: Iterable[ResultRow]) -> str:
         elif row.value is not None:
             parts.append(f"{row.label} {amount(row.value, row.unit)}")
     for label, scores in detections.items():
-        parts.append(f"{len(scores)} \u00d7 {label}, best {max(scores):.2f}")
-    parts += [f"{row.label} {row.score or 0.0:.2f}" for row in classes.values()]
+        parts.append(f"{len(scores)} \u00d7 {label}, best {score_text(max(scores))}")
+    parts += [f"{row.label} {score_text(row.score or 0.0)}" for row in classes.values()]
     if len(parts) > _MOST_IN_HEADLINE:
         left = len(parts) - _MOST_IN_HEADLINE
         return " · ".join([*parts[:_MOST_IN_HEADLINE], f"{left} more"])
@@ -144,6 +144,13 @@ def amount(value: float, unit: str | None) -> str:
     """Return a value with its unit, four digits: ``1,449 mL``."""
     digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{digits} {unit}".strip() if unit and unit != "1" else digits
+
+
+def score_text(score: float) -> str:
+    """Return a score in two digits that never claims certainty: 0.998 is not 1."""
+    if 0.995 <= score < 1.0:
+        return ">0.99"
+    return "<0.01" if 0.0 < score < 0.005 else f"{score:.2f}"
 
 
 def size_text(size: int) -> str:
@@ -185,6 +192,11 @@ def _link(job: JobRow, artifact: ArtifactRow) -> FileLink:
     return FileLink(
         name=artifact.name, href=f"{folder_of(job)}/{name}", size=size_text(artifact.size)
     )
+
+
+def _is_index(artifact: ArtifactRow) -> bool:
+    """Say whether a file only describes a picture; the page has read it already."""
+    return artifact.kind == "overlay" and artifact.media_type == "application/json"
 
 
 def _series(job: JobRow) -> list[SeriesLine]:

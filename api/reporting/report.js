@@ -74,6 +74,29 @@
     });
   }
 
+  // several steps: one picture at a time
+  for (const pictures of all(".pictures")) {
+    const viewers = all(".viewer", pictures);
+    if (viewers.length < 2) continue;
+    const tabs = document.createElement("div");
+    tabs.className = "tabs";
+    tabs.setAttribute("role", "group");
+    tabs.setAttribute("aria-label", "Step to show");
+    const choose = (chosen) => viewers.forEach((viewer, at) => {
+      viewer.hidden = at !== chosen;
+      tabs.children[at].setAttribute("aria-pressed", String(at === chosen));
+    });
+    viewers.forEach((viewer, at) => {
+      const tab = document.createElement("button");
+      tab.type = "button";
+      tab.textContent = viewer.dataset.title;
+      tab.addEventListener("click", () => choose(at));
+      tabs.append(tab);
+    });
+    pictures.prepend(tabs);
+    choose(0);
+  }
+
   // a link to a job opens it; without one, something to look at is open
   const open = () => {
     const job = location.hash.startsWith("#job-") && document.getElementById(location.hash.slice(1));

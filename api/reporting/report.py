@@ -12,7 +12,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.reporting.cards import Card, card_of
+from api.reporting.cards import Card, card_of, score_text
 from api.reporting.cells import visible
 from api.reporting.files import replacing
 from api.reporting.pictures import Album
@@ -73,6 +73,7 @@ def _environment() -> Environment:
     )
     environment.filters["visible"] = visible
     environment.filters["duration"] = duration
+    environment.filters["score"] = score_text
     environment.filters["count"] = lambda number: f"{number:,}"
     return environment
 

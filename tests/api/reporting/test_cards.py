@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.reporting.cards import amount, headline, size_text
+from api.reporting.cards import amount, headline, score_text, size_text
 from api.reporting.report import duration
 from records.listing import ResultRow
 
@@ -71,3 +71,11 @@ def test_times_are_for_people(seconds: float | None, text: str) -> None:
 
 def test_sizes_are_for_people() -> None:
     assert [size_text(n) for n in (9, 2048, 3 * 2**20)] == ["9 B", "2 KB", "3.0 MB"]
+
+
+@pytest.mark.parametrize(
+    ("score", "text"),
+    [(0.9975, ">0.99"), (1.0, "1.00"), (0.002, "<0.01"), (0.0, "0.00"), (0.456, "0.46")],
+)
+def test_a_score_never_claims_more_certainty_than_it_has(score: float, text: str) -> None:
+    assert score_text(score) == text
