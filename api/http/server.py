@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -36,6 +38,12 @@ class _Server(uvicorn.Server):
         """Open the door, and tell the supervisor, if there is one, that it is open."""
         await super().startup(sockets)
         say_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop. Unlike uvicorn's, this does not raise the signal again: stopping is no failure."""
+        del frame
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running answers end, event streams at once."""
