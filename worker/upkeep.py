@@ -52,9 +52,9 @@ class Upkeep:
     def _expire(self) -> None:
         lane = self._services.settings.lane
         with unit_of_work(self._services.sessions) as session:
-            lost = {
-                "jobs": jobs.expire(session, lane=lane),
+            lost = {  # scans first: a failed one waits for its jobs, before the audit is locked
                 "scans": batches.expire_scans(session, lane=lane),
+                "jobs": jobs.expire(session, lane=lane),
                 "trainings": trainings.expire(session, lane=lane),
             }
         if any(lost.values()):
