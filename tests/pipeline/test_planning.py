@@ -20,7 +20,7 @@ ANALYSES = Path(__file__).parents[2] / "analyses"
 def _shipped() -> list[Analysis]:
     return [
         parse((ANALYSES / f"{name}.yaml").read_text())
-        for name in ("ct-chest", "mr-head", "image-lesion")
+        for name in ("ct-lungs", "mr-head", "image-lesion")
     ]
 
 
@@ -51,7 +51,7 @@ def _study(*every: IndexedSeries) -> IndexedStudy:
 
 def test_a_chest_ct_is_planned_for_the_chest_analysis_only(template: IndexedSeries) -> None:
     (planned,) = plan_study(_study(template), _shipped())
-    assert planned.analysis.name == "ct-chest"
+    assert planned.analysis.name == "ct-lungs"
     assert planned.rejected is None
     chosen = planned.plan["inputs"]["ct"]["chosen"]
     assert chosen == [{"series_instance_uid": series.SERIES, "part": 0}]
@@ -97,7 +97,7 @@ def test_a_policy_can_accept_a_gap(template: IndexedSeries) -> None:
     broken = _like(
         template, "1.1", verdict=Reason.SERIES_MISSING_SLICE, detail="slices are missing"
     )
-    text = (ANALYSES / "ct-chest.yaml").read_text()
+    text = (ANALYSES / "ct-lungs.yaml").read_text()
     tolerant = parse(text.replace("missing_slice: refuse", "missing_slice: longest_run"))
     (planned,) = plan_study(_study(broken), [tolerant])
     assert planned.rejected is None
@@ -129,13 +129,13 @@ def test_a_dose_sheet_beside_a_ct_makes_no_job(template: IndexedSeries) -> None:
         template, "1.9", kind="image", slices=1, image_type=["DERIVED", "SECONDARY", "DOSE_INFO"]
     )
     planned = plan_study(_study(template, sheet), _shipped())
-    assert [one.analysis.name for one in planned] == ["ct-chest"]
+    assert [one.analysis.name for one in planned] == ["ct-lungs"]
 
 
 def test_a_study_that_nothing_fits_gets_one_rejected_job(template: IndexedSeries) -> None:
     ultrasound = _like(template, "1.1", kind="image", modality="US", slices=1)
     (planned,) = plan_study(_study(ultrasound), _shipped()[:2])
-    assert planned.analysis.name == "ct-chest"
+    assert planned.analysis.name == "ct-lungs"
     assert planned.rejected is not None
     assert planned.rejected[0] is Reason.SELECTION_NO_SERIES
 
