@@ -113,6 +113,7 @@ def write_image(
     else:
         dataset.SOPClassUID = ComputedRadiographyImageStorage
         dataset.BodyPartExamined, dataset.ViewPosition = "CHEST", "PA"
+        dataset.PatientOrientation = ["L", "F"]
         dataset.ImagerPixelSpacing = [_decimal(value) for value in phantom.parameters.spacing]
         stored = pixels.astype(np.uint16)
         if is_monochrome1:
@@ -168,10 +169,11 @@ def _put_modality(dataset: Dataset, modality: str) -> None:
     if modality == "CT":
         dataset.BodyPartExamined = "CHEST"
         dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = -1024, 1, "HU"
-        dataset.KVP = 120
+        dataset.KVP, dataset.AcquisitionNumber = 120, 1
         dataset.WindowCenter, dataset.WindowWidth = -600, 1500
         return
     dataset.BodyPartExamined = "HEAD"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
     dataset.ScanningSequence, dataset.SequenceVariant = ["SE", "IR"], "SK"
     dataset.ScanOptions, dataset.MRAcquisitionType = "", "2D"
     dataset.RepetitionTime, dataset.EchoTime, dataset.EchoTrainLength = 9000, 110, 16
@@ -193,6 +195,8 @@ def _put_orientation(dataset: Dataset, volume: Volume) -> None:
 
 def _put_ultrasound(dataset: Dataset, frames: int, spacing: tuple[float, float]) -> None:
     dataset.SOPClassUID = UltrasoundImageStorage
+    dataset.ImageType, dataset.BodyPartExamined = ["ORIGINAL", "PRIMARY"], "LIVER"
+    dataset.PatientOrientation = ""
     dataset.PixelSpacing = [_decimal(value) for value in spacing]
     if frames > 1:
         dataset.SOPClassUID = UltrasoundMultiFrameImageStorage

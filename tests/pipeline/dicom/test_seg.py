@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -418,3 +420,23 @@ def test_what_cannot_be_right_is_refused(
         write_seg(volume, label_map, segments, PROVENANCE)
     with pytest.raises(ValueError, match="header"):
         write_seg(replace(volume, header=None), label_map, segments or [segment(1)], PROVENANCE)
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_dciodvfy_finds_no_fault(tmp_path: Path, *, is_empty: bool) -> None:
+    # LABELMAP is left out: Supplement 243 is younger than the packaged dciodvfy
+    volume = on_disk(chest(SMALL), tmp_path / "source")
+    label_map, _ = with_blob(SMALL.shape)
+    lung = Code(scheme="SCT", value="39607008", meaning="Lung")
+    file = tmp_path / "seg.dcm"
+    file.write_bytes(
+        write_seg(volume, label_map * (not is_empty), [segment(1, "Lung", lung)], PROVENANCE)
+    )
+    said = subprocess.run(
+        ["dciodvfy", "-new", str(file)],  # noqa: S607 - from the PATH, as any validator
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.stderr.strip() == "Segmentation"
