@@ -51,6 +51,8 @@ def test_every_fault_is_listed() -> None:
     ("old", "new", "said"),
     [
         ("input: ct", "input: mr", "not described"),
+        ("input: ct}", "input: ct, needs: [lungs]}", "does not stand before it"),
+        ("input: ct}", "input: ct, needs: [heart]}", "does not stand before it"),
         ("minimum_slices", "minimal_slices", "minimal_slices"),
         ("prefer: [thinnest]", "prefer: [prettiest]", "prefer"),
         ("title: A", "titel: A", "titel"),
