@@ -18,7 +18,7 @@ def test_staying_is_not_a_transition(kind: type[enum.StrEnum]) -> None:
 
 @pytest.mark.parametrize("kind", list(TABLES))
 def test_every_status_but_the_first_can_be_reached(kind: type[enum.StrEnum]) -> None:
-    first, *others = kind
+    _first, *others = kind
     assert {after for _, after in TABLES[kind]} >= set(others)
 
 

@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from records import jobs
+from records import jobs, scans
 from records.base import JobStatus
+from records.batches import NewBatch
 from records.database import reading, unit_of_work
 from records.tables import Job
 from records.wakes import Wake
 from tests.records.conftest import Rows
+from worker.queue import messages
 
 RESEND = timedelta(seconds=8)
 
@@ -100,3 +102,8 @@ def test_only_waiting_jobs_of_the_lane_are_announced(rows: Rows) -> None:
 
     assert [wake.id for wake in _publish(rows, lane="mine")] == [ours]
     assert _publish(rows) == []
+
+
+def test_the_queues_are_those_that_workers_listen_to() -> None:
+    assert scans.SCAN_QUEUE == messages.SCAN
+    assert NewBatch(source="in", analyses=[]).queue in messages.INFER_QUEUES
