@@ -13,10 +13,10 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.reporting.cells import plain_cell
 from api.reporting.files import replacing
 from records.base import JobStatus
 from records.database import reading
+from records.listing.results import plain_cell
 from records.tables import Batch, File, Job, Series, Study
 
 #: a readable series that no analysis of its study chose

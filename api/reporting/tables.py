@@ -11,13 +11,11 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.reporting.cells import plain_cell
 from api.reporting.files import replacing
 from records.database import reading
 from records.listing import COLUMNS, ResultRow, ordered_jobs, results_of
 
 _CHUNK: Final = 200
-_NUMBERS: Final = frozenset({"value", "score"})
 
 
 def write_results(sessions: sessionmaker[Session], batch_id: uuid.UUID, out: Path) -> None:
@@ -34,7 +32,7 @@ def write_results(sessions: sessionmaker[Session], batch_id: uuid.UUID, out: Pat
             with reading(sessions) as session:
                 rows = results_of(session, ids[start : start + _CHUNK])
             for row in rows:
-                writer.writerow(_cells(row))
+                writer.writerow(row.cells())
                 as_json.write(between + json.dumps(plain(row), ensure_ascii=False))
                 between = ",\n"
         as_json.write("[]\n" if between == "[\n" else "\n]\n")
@@ -46,10 +44,3 @@ def plain(row: ResultRow) -> dict[str, Any]:
         name: str(value) if isinstance(value, uuid.UUID) else value
         for name, value in vars(row).items()
     }
-
-
-def _cells(row: ResultRow) -> list[str]:
-    return [
-        cell if name in _NUMBERS else plain_cell(cell)
-        for name, cell in zip(COLUMNS, row.cells(), strict=True)
-    ]

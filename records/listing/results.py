@@ -31,6 +31,8 @@ COLUMNS: Final = (
     "unit",
     "score",
 )
+#: a cell that starts with one of these is a formula to spreadsheet programs
+_FORMULA_STARTS: Final = frozenset("=+-@\t\r\n")
 #: jobs whose results are fetched by one query: under the 999 parameters of old SQLite builds
 JOBS_PER_QUERY: Final = 500
 
@@ -59,7 +61,7 @@ class ResultRow:
     payload: dict[str, Any]
 
     def cells(self) -> list[str]:
-        """Return the row of results.csv, one text per column of ``COLUMNS``."""
+        """Return the row of results.csv, one text per column of ``COLUMNS``; none is a formula."""
         return [_text(name, getattr(self, name)) for name in COLUMNS]
 
 
@@ -149,4 +151,12 @@ def _text(name: str, value: object) -> str:
         return f"{value:.6g}"
     if name == "score":
         return f"{value:.4f}"
-    return str(value)
+    return plain_cell(str(value))
+
+
+def plain_cell(text: str) -> str:
+    """Return ``text`` so that no spreadsheet runs it: formulas get a leading apostrophe.
+
+    For columns of text (CWE-1236). Numbers are written as they are: -5 stays a number.
+    """
+    return f"'{text}" if text[:1] in _FORMULA_STARTS else text

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from api.reporting.cells import plain_cell, visible
+from api.reporting.cells import visible
+from records.listing.results import plain_cell
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "\n=1"])
