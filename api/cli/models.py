@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli import printing
-from api.cli.context import open_records, operator
+from api.cli.children import register_shipped
+from api.cli.context import Records, open_records, operator
+from api.cli.epochs import headline
 from api.cli.outcome import Problem, sentence_of
 from api.cli.printing import AsJson, Column
 
@@ -30,7 +32,7 @@ COLUMNS = (
     Column("Stage", "stage"),
     Column("Kind", "kind"),
     Column("Digest", "short_digest"),
-    Column("Metrics", "metrics"),
+    Column("Metrics", "headline"),
     Column("Registered", "created_at"),
 )
 
@@ -45,8 +47,10 @@ def list_versions(
     from records import models
     from records.database import reading
 
-    with open_records() as records, reading(records.sessions) as session:
-        rows = [row_of(version) for version in models.versions(session, name)]
+    with open_records() as records:
+        _ensure_shipped(records)
+        with reading(records.sessions) as session:
+            rows = [row_of(version) for version in models.versions(session, name)]
     printing.listing(rows, COLUMNS, as_json=as_json, empty="No model is registered.")
 
 
@@ -61,12 +65,14 @@ def show(
     from records import models
     from records.database import reading
 
-    with open_records() as records, reading(records.sessions) as session, _refusals():
-        found = models.get(session, name, version) if version else models.active(session, name)
-        if found is None:
-            message = f"No version of {name} is active."
-            raise Problem(message, mend=f"`nightshift models list {name}` shows all versions.")
-        row = row_of(found) | {"metadata": found.bundle_metadata}
+    with open_records() as records:
+        _ensure_shipped(records)
+        with reading(records.sessions) as session, _refusals():
+            found = models.get(session, name, version) if version else models.active(session, name)
+            if found is None:
+                message = f"No version of {name} is active."
+                raise Problem(message, mend="`nightshift models list` shows all versions.")
+            row = row_of(found) | {"metadata": found.bundle_metadata}
     if as_json:
         printing.say_json(row)
     else:
@@ -107,19 +113,33 @@ def row_of(version: ModelVersion) -> dict[str, Any]:
         "digest": version.digest,
         "short_digest": version.digest[:12],
         "metrics": version.metrics,
+        "headline": headline(version.metrics) or None,
         "created_at": version.created_at,
         "training": version.training_id,
         "path": version.path,
     }
 
 
+def _ensure_shipped(records: Records) -> None:
+    """Register what ships with Nightshift in a home in which no worker has run yet."""
+    from records import models
+    from records.database import reading
+
+    with reading(records.sessions) as session:
+        is_fresh = not models.versions(session)
+    if is_fresh:
+        register_shipped(records.settings)
+
+
 def _step(change: Callable[[Session], ModelVersion]) -> None:
     """Make one change of stage in one transaction, and say what is active now."""
     from records.database import unit_of_work
 
-    with open_records() as records, unit_of_work(records.sessions) as session, _refusals():
-        changed = change(session)
-        said = f"{changed.name} {changed.version} is now {changed.stage.value}."
+    with open_records() as records:
+        _ensure_shipped(records)
+        with unit_of_work(records.sessions) as session, _refusals():
+            changed = change(session)
+            said = f"{changed.name} {changed.version} is now {changed.stage.value}."
     printing.say(said)
 
 

@@ -120,7 +120,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Any:
 
 def show(value: Any) -> str:
     """Return ``value`` as a person reads it in a cell."""
-    if value is None:
+    if value is None or value in ({}, [], ()):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

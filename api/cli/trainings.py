@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +12,17 @@ import typer
 
 from api.cli import printing
 from api.cli.context import Records, load_settings, open_records, operator
+from api.cli.epochs import headline, progress_words
 from api.cli.naming import collect, training_id
 from api.cli.outcome import ExitCode, Problem, sentence_of
 from api.cli.printing import AsJson, Column, Limit
 from api.cli.recipes import manifest_path, read_recipe
 
 if TYPE_CHECKING:
-    from records.listing import TrainingDetail
+    from sqlalchemy.orm import Session
+
+    from records.listing import TrainingDetail, TrainingSummary
+    from records.trainings import NewTraining
 
 COLUMNS = (
     Column("Training", "short"),
@@ -91,16 +96,16 @@ def trainings(
     printing.listing(rows, COLUMNS, as_json=as_json, empty="Nothing was trained yet.")
 
 
-def follow(records: Records, which: uuid.UUID, *, tend: Any = None) -> None:
+def follow(records: Records, which: uuid.UUID, *, tend: Callable[[], None] = lambda: None) -> None:
     """Tell every epoch of a training until it has ended."""
-    told: Any = None
+    told = ""
     while True:
-        if tend is not None:
-            tend()
+        tend()
         now = read(records, which)
-        if now.progress and now.progress != told:
-            told = now.progress
-            printing.note(printing.show(told))
+        words = progress_words(now.progress)
+        if now.progress and words != told:
+            told = words
+            printing.note(words)
         if now.status.value in ENDED:
             return
         time.sleep(LOOK_EVERY)
@@ -114,7 +119,7 @@ def read(records: Records, which: uuid.UUID) -> TrainingDetail:
         return _get(session, which)
 
 
-def _get(session: Any, which: uuid.UUID) -> TrainingDetail:
+def _get(session: Session, which: uuid.UUID) -> TrainingDetail:
     """Return one training."""
     from records import listing
 
@@ -125,7 +130,7 @@ def _get(session: Any, which: uuid.UUID) -> TrainingDetail:
     return found
 
 
-def _queue(records: Records, wish: Any) -> uuid.UUID:
+def _queue(records: Records, wish: NewTraining) -> uuid.UUID:
     """Write the row that a trainer of the running services will find."""
     from records import trainings
     from records.database import unit_of_work
@@ -137,7 +142,7 @@ def _queue(records: Records, wish: Any) -> uuid.UUID:
             raise Problem(sentence_of(conflict), ExitCode.USAGE) from conflict
 
 
-def _row(training: Any) -> dict[str, Any]:
+def _row(training: TrainingSummary) -> dict[str, Any]:
     """Return what a listing shows of a training."""
     from api.cli.jobs import why
 
@@ -149,6 +154,7 @@ def _row(training: Any) -> dict[str, Any]:
         "status": training.status.value,
         "product": product,
         "epoch": f"{epoch} of {epochs}" if epoch is not None else None,
+        "metrics": headline(training.metrics) or None,
         "why": why(training.reason, training.detail) or None,
     }
 
