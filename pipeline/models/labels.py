@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.models.devices import one_thread
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.preprocess import Grid
 
@@ -68,7 +69,7 @@ def to_source(logits: Tensor, grid: Grid, *, checkpoint: Checkpoint) -> NDArray[
     inside = labels[
         slices.first : slices.past, rows.first : rows.past, columns.first : columns.past
     ]
-    with torch.inference_mode():
+    with torch.inference_mode(), one_thread():
         for number in range(slices.past - slices.first):
             if number % _SLICES_BETWEEN_CHECKPOINTS == 0:
                 checkpoint()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pipeline.errors import Interrupted, ModelMismatch, OutOfMemory
 from pipeline.models import predictors, sliding
 from pipeline.models.bundle import Bundle, BundleRefused
-from pipeline.models.devices import Device
+from pipeline.models.devices import Device, one_thread
 from pipeline.models.predictors import Warm
 from pipeline.models.segmentation import SegmentationPredictor
 from pipeline.models.spec import InputSpec
@@ -291,3 +291,24 @@ def test_shipped_rules_need_no_weights(name: str) -> None:
 
     folder = Path(__file__).parents[3] / "models" / name
     assert predictors.open(bundle.load(folder), device=Device()).spec.name == name
+
+
+def test_one_thread_alone_is_that_of_the_caller_only() -> None:
+    seen: list[int] = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            seen.append(torch.get_num_threads())
+        seen.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 2]
+    device = Device(threads=2)
+    with one_thread():
+        job = threading.Thread(
+            target=lambda: (device.enter_thread(), seen.append(torch.get_num_threads()))
+        )
+        job.start()
+        job.join(60)
+    assert seen[-1] == 2
