@@ -69,6 +69,8 @@ class Heard:
     snapshot: str | None = None
     end: Mapping[str, Any] | None = None
     is_news: bool = False
+    #: when the row was last written (monotonic)
+    noted: float = -SECONDS_BETWEEN_NOTES
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take one line in."""
@@ -230,14 +232,15 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def _note(heard: Heard, flight: Flight, services: Services) -> None:
-    """Keep the progress in the row, not more often than anybody could read it."""
+    """Keep the news in the row, not more often than anybody could read it."""
     at = time.monotonic()
-    if not heard.is_news or at < heard.progress.get("_noted", 0.0) + SECONDS_BETWEEN_NOTES:
+    if not heard.is_news or (heard.end is None and at < heard.noted + SECONDS_BETWEEN_NOTES):
         return
-    heard.progress["_noted"], heard.is_news = at, False
-    shown = {name: value for name, value in heard.progress.items() if name != "_noted"}
+    heard.noted, heard.is_news = at, False
     with unit_of_work(services.sessions) as session:
-        trainings.note_progress(session, flight.lease, shown, snapshot_digest=heard.snapshot)
+        trainings.note_progress(
+            session, flight.lease, dict(heard.progress), snapshot_digest=heard.snapshot
+        )
 
 
 def _raise_end(code: int, heard: Heard) -> NoReturn:

@@ -73,7 +73,8 @@ class State:
                 "python": random.getstate(),
             },
         }
-        partial = path.with_name(path.name + ".partial")
+        # an attempt that was given up for lost may still write beside this one
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         with partial.open("wb") as file:
             torch.save(content, file)
             file.flush()

@@ -1,0 +1,214 @@
+"""Prepared cases and drawn patches: prediction's own grid, and randomness by place alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import phantoms
+from pipeline.models import detection as predicting
+from pipeline.models import preprocess
+from pipeline.models.spec import InputSpec
+from pipeline.phantoms import PhantomParameters, Tissue
+from pipeline.training import classification, data, detection, manifest, recipe, segmentation
+from pipeline.training.manifest import ManifestInvalid
+from pipeline.training.reading import Box
+from pipeline.training.recipe import AugmentationField
+from tests import quick_training
+from tests.quick_training import write_balls, write_images, write_manifest
+
+CHEST = PhantomParameters(
+    shape=(16, 64, 60), spacing=(6.0, 5.0, 5.3), seed=2, lesions=2, rotation=(5.0, 8.0, -4.0)
+)
+
+
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def prepared_places(folder: Path, kind: str) -> data.Prepared:
+    document = {
+        "classification": quick_training.CLASSIFICATION,
+        "segmentation": quick_training.SEGMENTATION,
+    }[kind]
+    wanted = recipe.check(document)
+    path = write_images(folder) if kind == "classification" else write_balls(folder, kind)
+    module = classification if kind == "classification" else segmentation
+    snapshot = manifest.freeze(path, wanted)
+    return data.prepare(
+        snapshot, wanted, module.preparation(wanted), folder / "kept", checkpoint=lambda: None
+    )
+
+
+def test_what_is_kept_is_not_read_again(tmp_path: Path) -> None:
+    first = prepared_places(tmp_path, "classification")
+    before = {place: (place / "image.npy").stat().st_mtime_ns for place in first.training}
+    again = prepared_places(tmp_path, "classification")
+    assert again == first
+    assert {place: (place / "image.npy").stat().st_mtime_ns for place in before} == before
+
+
+def test_half_a_prepared_case_is_prepared_again(tmp_path: Path) -> None:
+    place = prepared_places(tmp_path, "classification").training[0]
+    (place / "stamp").unlink()
+    (place / "image.npy").write_bytes(b"")
+    prepared_places(tmp_path, "classification")
+    assert data.load(place)["image"].shape == (1, 16, 16)
+
+
+def test_every_case_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
+    wanted = recipe.check(quick_training.CLASSIFICATION)
+    for name in ("a.npy", "b.npy"):
+        (tmp_path / name).write_bytes(name.encode())
+    np.save(tmp_path / "c.npy", np.zeros((4, 4), np.float32))
+    rows = [
+        ("a.npy", "dark", "a", "train"),
+        ("c.npy", "dark", "c", "train"),
+        ("b.npy", "dark", "b", "test"),
+    ]
+    snapshot = manifest.freeze(write_manifest(tmp_path, rows), wanted)
+    with pytest.raises(ManifestInvalid) as refused:
+        data.prepare(
+            snapshot,
+            wanted,
+            classification.preparation(wanted),
+            tmp_path / "kept",
+            checkpoint=lambda: None,
+        )
+    assert [(fault.row, fault.column) for fault in refused.value.faults] == [
+        (1, "image"),
+        (3, "image"),
+    ]
+
+
+def test_a_mask_that_does_not_fit_its_image_is_listed(tmp_path: Path) -> None:
+    path = write_balls(tmp_path, "segmentation")
+    np.save(tmp_path / "2.mask.npy", np.zeros((3, 3, 3), np.uint8))
+    wanted = recipe.check(quick_training.SEGMENTATION)
+    with pytest.raises(ManifestInvalid) as refused:
+        data.prepare(
+            manifest.freeze(path, wanted),
+            wanted,
+            segmentation.preparation(wanted),
+            tmp_path / "kept",
+            checkpoint=lambda: None,
+        )
+    assert [(fault.row, fault.column) for fault in refused.value.faults] == [(3, "label")]
+
+
+@given(epoch=st.integers(0, 50))
+def test_every_patch_of_an_epoch_is_drawn_once_and_in_the_same_order_always(epoch: int) -> None:
+    wanted = recipe.check(quick_training.SEGMENTATION | {"patches": 3})
+    first, second = (data.draws(wanted, 5, epoch) for _ in range(2))
+    assert [draw.case for draw in first] == [draw.case for draw in second]
+    assert sorted(draw.case for draw in first) == sorted([*range(5)] * 3)
+    assert [draw.random.random() for draw in first] == [draw.random.random() for draw in second]
+
+
+def test_two_epochs_have_other_orders() -> None:
+    wanted = recipe.check(quick_training.SEGMENTATION)
+    orders = [[draw.case for draw in data.draws(wanted, 30, epoch)] for epoch in (0, 1)]
+    assert orders[0] != orders[1]
+
+
+def test_batches_begin_where_they_are_asked_to() -> None:
+    wanted = recipe.check(quick_training.CLASSIFICATION)
+    drawn = data.draws(wanted, 10, 0)
+    assert [len(batch) for batch in data.in_batches(drawn, 4, 0)] == [4, 4, 2]
+    assert [len(batch) for batch in data.in_batches(drawn, 4, 1)] == [4, 2]
+
+
+@given(
+    extent=st.integers(1, 40), width=st.integers(1, 40), place=st.floats(0, 39), seed=st.integers(0)
+)
+def test_a_patch_lies_in_the_image_and_holds_its_centre(
+    extent: int, width: int, place: float, seed: int
+) -> None:
+    centre = min(place, extent - 1)
+    (start,) = data.patch_start((extent,), (width,), (centre,), np.random.default_rng(seed))
+    assert 0 <= start <= max(extent - width, 0)
+    if width >= 4:
+        assert start <= centre + 0.5
+        assert centre <= start + width
+
+
+def test_beyond_the_image_a_patch_is_zero() -> None:
+    patch = data.cut(np.ones((3, 3)), (1, 0), (4, 2))
+    assert patch.tolist() == [[1, 1], [1, 1], [0, 0], [0, 0]]
+
+
+def test_without_augmentation_values_stay_as_they_are() -> None:
+    image = np.linspace(0, 1, 27, dtype=np.float32).reshape(3, 3, 3)
+    varied = data.vary(image, AugmentationField(), generator())
+    assert varied.shape == (1, 3, 3, 3)
+    assert np.array_equal(varied[0].numpy(), image)
+
+
+def test_augmentation_is_decided_by_its_generator_alone() -> None:
+    image = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    wanted = AugmentationField(noise=0.1, scale=0.1, shift=0.1, contrast=0.3)
+    first, second = (data.vary(image, wanted, generator()).numpy() for _ in range(2))
+    other = data.vary(image, wanted, np.random.default_rng(1)).numpy()
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("orientation", [None, "RAS", "LPS"])
+def test_a_mask_lies_on_the_networks_grid_where_its_image_does(orientation: str | None) -> None:
+    """One lesion, so that its centre of mass does not hang on how often each one is sampled."""
+    phantom = phantoms.chest(replace(CHEST, lesions=1, radius=(9.0, 12.0)))
+    spec = InputSpec(
+        modalities=("CT",), spatial_dims=3, orientation=orientation, spacing=(4.0, 4.0, 4.0)
+    )
+    grid = preprocess.prepare(phantom.volume, spec).grid
+    mask = segmentation.mask_on(phantom.mask(Tissue.LESION).astype(np.uint8), grid)
+    assert mask.shape == grid.shape
+    found = np.argwhere(mask) + grid.start
+    centre = np.zeros(3)
+    for axis in range(3):
+        centre[grid.axes[axis]] = grid.to_source(axis, found[:, axis].astype(float)).mean()
+    truth = np.argwhere(phantom.mask(Tissue.LESION)).mean(axis=0)
+    assert centre == pytest.approx(truth, abs=0.5)
+
+
+@pytest.mark.parametrize("orientation", [None, "RAS", "LPS"])
+def test_a_box_taken_to_the_networks_grid_comes_back_by_the_predictors_way(
+    orientation: str | None,
+) -> None:
+    phantom = phantoms.chest(CHEST)
+    spec = InputSpec(
+        modalities=("CT",), spatial_dims=3, orientation=orientation, spacing=(3.0, 4.0, 2.5)
+    )
+    grid = preprocess.prepare(phantom.volume, spec).grid
+    for lesion in phantom.lesions:
+        box = Box(label="nodule", centre=lesion.centre, size=(2 * lesion.radius,) * 3)
+        low, high = predicting.to_source(
+            np.array(detection.box_on(box, phantom.volume, grid)), grid
+        )
+        centre = phantom.volume.to_patient((low + high) / 2 - 0.5)
+        assert centre == pytest.approx(lesion.centre, abs=1e-6)
+        assert (high - low) * phantom.volume.spacing == pytest.approx(box.size, abs=1e-6)
+
+
+def test_boxes_move_with_their_patch_and_others_are_left_out() -> None:
+    boxes = np.array([[2, 2, 2, 6, 6, 6], [9, 9, 9, 11, 11, 11], [20, 20, 20, 22, 22, 22]], float)
+    inside, kept = detection.boxes_in(boxes.astype(np.float32), (1, 1, 1), (9, 9, 9))
+    assert kept.tolist() == [True, False, False]  # of the second only an eighth is inside
+    assert inside.tolist() == [[1, 1, 1, 5, 5, 5]]
+
+
+def test_boxes_are_mirrored_with_their_patch() -> None:
+    size = (8, 10, 12)
+    image = np.zeros(size)
+    image[1:3, 4:9, 5:6] = 1.0
+    box = np.array([[1, 4, 5, 3, 9, 6]], np.float32)
+    for axes in ((), (0,), (1, 2), (0, 1, 2)):
+        mirrored = detection.flip_boxes(box, size, axes)[0].astype(int)
+        marked = np.argwhere(np.flip(image, axes))
+        assert mirrored[:3].tolist() == marked.min(axis=0).tolist()
+        assert mirrored[3:].tolist() == (marked.max(axis=0) + 1).tolist()
