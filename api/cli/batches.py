@@ -70,9 +70,7 @@ def submit(
 
 
 def status(
-    batch: Annotated[
-        str | None, typer.Argument(metavar="[BATCH]", help="Default: list all.")
-    ] = None,
+    batch: Annotated[str | None, typer.Argument(metavar="BATCH", help="Default: list all.")] = None,
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Stay until the batch has ended.")] = False,
     limit: Limit = 20,

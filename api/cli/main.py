@@ -48,6 +48,7 @@ class Door(TyperGroup):
 app = typer.Typer(
     cls=Door,
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Bulk inference and retraining for medical images. Not for clinical use.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -180,3 +181,42 @@ def test_a_role_without_a_broker_says_so(environment: dict[str, str], tmp_path: 
         done = script(environment, tmp_path, role)
         assert done.returncode == 1
         assert "There is no broker" in done.stderr
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("role", ["worker", "trainer", "beat", "flower", "api"])
+def test_a_role_runs_until_it_is_told_to_stop(
+    environment: dict[str, str], tmp_path: Path, redis_server: str, role: str
+) -> None:
+    there = environment | {
+        "NIGHTSHIFT_BROKER_URL": redis_server,
+        "NIGHTSHIFT_INFERENCE_PROCESSES": "1",
+        "NIGHTSHIFT_FLOWER_PORT": str(free_port()),
+        "NIGHTSHIFT_API_PORT": str(free_port()),
+    }
+    reading, writing = os.pipe()
+    there["NIGHTSHIFT_READY_FD"] = str(writing)  # as a supervisor asks its children
+    with subprocess.Popen(
+        [str(SCRIPT), role],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=there,
+        cwd=tmp_path,
+        pass_fds=(writing,),
+    ) as process:
+        os.close(writing)
+        if role == "worker":  # it is a supervisor itself, and says so on stderr
+            assert process.stderr is not None
+            assert "Working: desk-0, infer-0" in process.stderr.readline()
+        else:
+            assert os.read(reading, 1) == b"1"
+        os.close(reading)
+        process.terminate()
+        assert process.wait(timeout=60) in {0, -signal.SIGTERM}, role
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
