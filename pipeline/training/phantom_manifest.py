@@ -98,7 +98,7 @@ def _chest_parameters(seed: int) -> PhantomParameters:
         shape=(48, 128, 128),
         spacing=(float(rng.uniform(2.2, 3.0)), in_plane, in_plane * float(rng.uniform(0.92, 1.0))),
         seed=seed,
-        lesions=int(rng.integers(1, 6)),
+        lesions=int(rng.integers(0, 6)),  # a healthy chest now and then
         radius=(4.5, 11.0),
         rotation=_tilt(rng, 6.0),
         noise=float(rng.uniform(8.0, 25.0)),
