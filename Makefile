@@ -41,5 +41,8 @@ tests: .venv/installed ## all tests, in parallel
 	@.ci/services
 	@.venv/bin/pytest -n $(JOBS) --dist worksteal
 
+models: .venv/installed ## train the shipped demonstrations again, on phantoms
+	@$(PY) -m models.make
+
 clean: ## remove what the verbs made, but not .venv
 	rm -rf build out .mypy_cache .ruff_cache .pytest_cache

@@ -46,6 +46,7 @@ def register_bundle(services: Services, folder: Path) -> None:
         kind=str(loaded.spec.kind),
         path=str(kept),
         bundle_metadata=metadata,
+        metrics=metadata.get("eval_metrics", {}),
     )
     try:
         with unit_of_work(services.sessions) as session:
