@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from pipeline import phantoms
@@ -102,7 +103,7 @@ class Machine:
             query = select(Job.status, func.count()).group_by(Job.status)
             return {status.value: count for status, count in session.execute(query)}
 
-    def rows(self) -> list[tuple[object, ...]]:
+    def rows(self) -> list[Row[Any]]:
         """Return what every result says, in an order of its own, without ids of this database."""
         with database.reading(self.sessions) as session:
             query = (
@@ -120,7 +121,7 @@ class Machine:
                 .join(ModelVersion, ModelVersion.id == Result.model_version_id)
                 .order_by(Study.study_instance_uid, Result.step, Result.ordinal)
             )
-            return [tuple(row) for row in session.execute(query)]
+            return list(session.execute(query))
 
     def check_invariants(self) -> None:
         """Nothing lost, nothing twice, nothing held, the audit chain whole."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from datetime import timedelta
@@ -30,8 +31,8 @@ class Upkeep:
         """Remember nothing of earlier processes: everything that counts is in the database."""
         self._services = services
         self._lock = threading.Lock()
-        self._last_tick = -SHORTEST_SECONDS
-        self._last_sweep = -SWEEP_SECONDS
+        self._last_tick = -math.inf
+        self._last_sweep = -math.inf
 
     def tick(self) -> None:
         """Take back what silent workers held, start what is due, wake workers, close batches."""

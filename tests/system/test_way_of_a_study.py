@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from pipeline import phantoms
 from pipeline.phantoms import PhantomParameters
 from records import batches, database
 from records.base import BatchStatus
@@ -39,24 +40,28 @@ def test_a_batch_goes_from_files_to_results_and_leaves_no_process(
 ) -> None:
     source = tmp_path / "source"
     write_studies(source, 3)
+    phantoms.write_series(phantoms.head(), source / "head", seed=100)
     (source / "note.txt").write_text("not DICOM")
     with machine(tmp_path / "home", sqlite_url) as here:
-        batch_id = here.submit(source)
+        batch_id = here.submit(source, ["test-lungs", "mr-head"])
         here.finish(batch_id)
         assert here.batch(batch_id).status is BatchStatus.FINISHED
-        assert here.jobs() == {"succeeded": 3}
-        assert len(here.rows()) == 3
-        assert all(row[4] > 0 for row in here.rows())
+        assert here.jobs() == {"succeeded": 4}
+        volumes = [row.value for row in here.rows() if row.step == "lungs"]
+        assert len(volumes) == 3
+        assert all(volume > 0 for volume in volumes)
+        assert {row.step for row in here.rows()} == {"lungs", "lesion"}
         store = Store(here.settings.store_path, reserve_bytes=0)
         with database.reading(here.sessions) as session:
             for artifact in session.scalars(select(Artifact)):
                 content = store.path(artifact.sha256).read_bytes()
                 assert len(content) == artifact.size
-                assert content[128:132] == b"DICM"
-            verdicts = dict(session.execute(select(File.path, File.verdict)).all())
+                assert artifact.kind != "dicom-seg" or content[128:132] == b"DICM"
+            verdicts = dict(iter(session.execute(select(File.path, File.verdict))))
             report = session.scalars(select(Job.report)).first()
         assert verdicts["note.txt"] == "file.not_dicom"
-        assert sum(verdict == "ok" for verdict in verdicts.values()) == 3 * TINY.shape[0]
+        slices = 3 * TINY.shape[0] + phantoms.head().volume.stored.shape[0]
+        assert sum(verdict == "ok" for verdict in verdicts.values()) == slices
         assert report is not None
         assert {"versions", "models", "device", "seconds", "analysis"} <= report.keys()
         here.check_invariants()
