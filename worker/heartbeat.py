@@ -118,9 +118,9 @@ class Heartbeat:
 
     def _release(self, flights: list[Flight]) -> None:
         """Give leases back before the process ends, as far as the database answers."""
-        try:
-            with unit_of_work(self._sessions) as session:
-                for flight in flights:
+        for flight in flights:
+            try:
+                with unit_of_work(self._sessions) as session:
                     flight.release(session, flight.lease)
-        except DatabaseUnavailable as error:
-            log.warning("release.failed", why=str(error))
+            except (DatabaseUnavailable, leases.Fenced) as error:
+                log.warning("release.failed", why=str(error))
