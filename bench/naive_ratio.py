@@ -5,7 +5,8 @@
 Both sides get the same files, the same weights, the same overlap and float32. Each runs in a
 process of its own: the script with the environment a user has, ours with the one our workers set.
 They take turns study by study, since the speed of shared machines drifts. Imports and loading the
-model are not counted. CPU seconds are those of the process itself, without our reading child. Exits with 1 where the ratio or the agreement of labels misses its "must".
+model are not counted. CPU seconds are those of the process itself, without our reading child.
+Exits with 1 where the ratio or the agreement of labels misses its "must".
 """
 
 from __future__ import annotations
@@ -160,7 +161,12 @@ def main() -> int:
     parser.add_argument("--slices", type=int, default=120)
     parser.add_argument("--size", type=int, default=512, help="rows and columns")
     parser.add_argument("--rounds", type=int, default=1, help="times each study is run")
-    parser.add_argument("--threads", type=int, default=devices.usable_cores())
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="cores for each side; with one, the ratio stands where other programs run too",
+    )
     parser.add_argument("--serve", choices=("naive", "product"), help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
