@@ -29,7 +29,7 @@ MODEL = Path(__file__).parents[2] / "models" / "threshold-lung"
 def _sorted_by_hand(folder: Path) -> Volume:
     """Stack the slices by z with nothing of ours: an axial series of one spacing."""
     slices = sorted(
-        (pydicom.dcmread(path) for path in folder.glob("*.dcm")),
+        (pydicom.dcmread(path) for path in (folder / "series").iterdir()),
         key=lambda dataset: float(dataset.ImagePositionPatient[2]),
     )
     first, last = slices[0], slices[-1]
