@@ -23,6 +23,7 @@ VERBS = {
     "plan": "worker.verbs:plan",
     "check-analysis": "worker.verbs:check_analysis",
     "register": "worker.verbs:register",
+    "register-analysis": "worker.verbs:register_analysis",
     "decoders": "worker.decoders:say",
 }
 
@@ -46,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     check = words.add_parser("check-analysis", help="check an analysis document")
     check.add_argument("path", type=Path)
     words.add_parser("register", help="register the shipped models and analyses")
+    own = words.add_parser("register-analysis", help="register an analysis document")
+    own.add_argument("path", type=Path)
+    own.add_argument("--by", required=True, help="who registers it, for the audit")
     words.add_parser("decoders", help="print which transfer syntaxes can be read, as JSON")
     return parser
 

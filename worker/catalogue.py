@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
+from sqlalchemy.orm import Session, sessionmaker
 
 import analyses as shipped_analyses
 import models as shipped_models
-from pipeline.analysis import parse
+from pipeline.analysis import Analysis, parse
 from pipeline.models import bundle
 from records import analyses, models
 from records.base import Stage
@@ -59,7 +60,21 @@ def register_bundle(services: Services, folder: Path) -> None:
 
 
 def register_analysis(services: Services, path: Path) -> None:
-    """Register one analysis document under the name and version it states."""
+    """Register one shipped document; another one under its name and version is left alone."""
+    try:
+        keep_analysis(services.sessions, path, by=REGISTRAR)
+    except analyses.VersionTaken as taken:
+        log.warning("analysis.version_taken", sentence=str(taken))
+
+
+def keep_analysis(sessions: sessionmaker[Session], path: Path, *, by: str) -> Analysis:
+    """Register one document under the name and version it states and return it parsed.
+
+    Raises:
+        AnalysisInvalid: the document is not valid; every fault is listed.
+        VersionTaken: its name and version stand for another document.
+
+    """
     analysis = parse(path.read_text(encoding="utf-8"))
     new = analyses.NewAnalysis(
         name=analysis.name,
@@ -67,11 +82,9 @@ def register_analysis(services: Services, path: Path) -> None:
         digest=analysis.digest,
         document=analysis.document,
     )
-    try:
-        with unit_of_work(services.sessions) as session:
-            analyses.register(session, new, by=REGISTRAR)
-    except analyses.VersionTaken:
-        log.warning("analysis.version_taken", analysis=new.name, version=new.version)
+    with unit_of_work(sessions) as session:
+        analyses.register(session, new, by=by)
+    return analysis
 
 
 def _folders(roots: list[str]) -> Iterator[Path]:

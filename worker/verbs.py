@@ -21,6 +21,8 @@ from worker.queue.settings import Settings
 
 #: as the command line's exit statuses
 WELL, FAILED, USAGE, NOTHING_TO_ANALYSE = 0, 1, 2, 3
+#: an analysis named so is a document of one's own, not a registered name
+DOCUMENTS = (".yaml", ".yml")
 
 
 def plan(words: argparse.Namespace) -> int:
@@ -28,7 +30,12 @@ def plan(words: argparse.Namespace) -> int:
     settings = Settings()
     logging.configure("WARNING", role="plan")
     known = _known(settings)
+    try:
+        documents = {name: _document(name) for name in words.analysis if name.endswith(DOCUMENTS)}
+    except (AnalysisInvalid, UnicodeDecodeError, OSError) as invalid:
+        return _complain(str(invalid), USAGE)
     wanted = words.analysis or sorted(name for name in known if "@" not in name)
+    known |= documents
     if unknown := [name for name in wanted if name not in known]:
         return _complain(f"there is no analysis {', '.join(unknown)}", USAGE)
     try:
@@ -54,6 +61,24 @@ def check_analysis(words: argparse.Namespace) -> int:
     except OSError as unreadable:
         return _complain(unreadable.strerror or "the file cannot be read", FAILED)
     sys.stdout.write(f"{analysis.name} {analysis.version} is sound, digest {analysis.digest}\n")
+    return WELL
+
+
+def register_analysis(words: argparse.Namespace) -> int:
+    """Register a document and print it as name@version."""
+    from records import analyses, database
+    from worker import catalogue
+
+    settings = Settings()
+    logging.configure("WARNING", role="register")
+    sessions = database.session_factory(database.connect(settings.database))
+    try:
+        analysis = catalogue.keep_analysis(sessions, words.path, by=words.by)
+    except (AnalysisInvalid, analyses.VersionTaken, UnicodeDecodeError) as refused:
+        return _complain(str(refused), FAILED)
+    except OSError as unreadable:
+        return _complain(unreadable.strerror or "the file cannot be read", FAILED)
+    sys.stdout.write(f"{analysis.name}@{analysis.version}\n")
     return WELL
 
 
@@ -93,6 +118,10 @@ def _stored(settings: Settings) -> Iterable[Analysis]:
         return
     for document in documents:
         yield from_document(document)
+
+
+def _document(path: str) -> Analysis:
+    return parse(Path(path).read_text(encoding="utf-8"))
 
 
 def _shipped() -> Iterable[Analysis]:

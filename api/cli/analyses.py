@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from api.cli import printing
 from api.cli.children import ask, register_shipped
-from api.cli.context import load_settings, open_records
+from api.cli.context import load_settings, open_records, operator
 from api.cli.naming import collect
 from api.cli.outcome import ExitCode, Problem
 from api.cli.printing import AsJson, Column
@@ -77,8 +78,34 @@ def check(
     printing.say(answer.said.rstrip() or f"{path.name} is sound.")
 
 
-def known(records: Records) -> list[AnalysisSummary]:
-    """Return the registered analyses; in a fresh home, register the shipped ones first."""
+@app.command()
+def register(
+    path: Annotated[Path, typer.Argument(help="A YAML document.", exists=True, dir_okay=False)],
+) -> None:
+    """Register an analysis of your own. Its name and version then stand for this document."""
+    with open_records() as records:
+        printing.say(register_document(records, str(path)))
+
+
+def register_document(records: Records, path: str) -> str:
+    """Register a document and return how to name it from then on.
+
+    Raises:
+        Problem: it is not valid, or its name and version stand for another document.
+    """
+    answer = ask(records.settings, ["register-analysis", path, "--by", operator()])
+    if answer.status:
+        message = f"{path} is refused: {(answer.complained or answer.said).strip()}"
+        raise Problem(message, ExitCode.USAGE, mend=f"nightshift analyses check {path}")
+    return answer.said.strip()
+
+
+def known(records: Records, wanted: Sequence[str] = ()) -> list[AnalysisSummary]:
+    """Return the registered analyses.
+
+    Where there are none yet, or not all that are wanted, the shipped ones are registered first:
+    the home is fresh, or older than this version of the program.
+    """
     from records import listing
     from records.database import reading
 
@@ -89,7 +116,8 @@ def known(records: Records) -> list[AnalysisSummary]:
             )
 
     found = read()
-    if not found:
+    names = {each.name for each in found}
+    if not found or any(name.partition("@")[0] not in names for name in wanted):
         register_shipped(records.settings)
         found = read()
     return found

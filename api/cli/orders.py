@@ -14,13 +14,18 @@ from api.cli.outcome import ExitCode, Problem
 if TYPE_CHECKING:
     from api.cli.context import Records
 
+#: an analysis named so is a document of one's own, not a registered name
+DOCUMENTS = (".yaml", ".yml")
+
 SourceArgument = Annotated[
     Path, typer.Argument(metavar="SOURCE", help="Folder of a PACS export.", show_default=False)
 ]
 AnalysisOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--analysis", metavar="NAME", help="NAME or NAME@VERSION, repeatable; default: all."
+        "--analysis",
+        metavar="NAME",
+        help="NAME, NAME@VERSION or a YAML document of your own; repeatable; default: all.",
     ),
 ]
 
@@ -48,14 +53,17 @@ def require_source(source: Path) -> str:
 def require_analyses(records: Records, names: Sequence[str]) -> list[str]:
     """Return the analyses asked for, in order and once each; an empty list stands for all.
 
+    A name that ends in .yaml or .yml is a document of one's own, which is registered first.
+
     Raises:
-        Problem: one of them is not registered; wrong usage.
+        Problem: one of them is not registered, or its document is refused; wrong usage.
     """
     if not names:
         return []
-    from api.cli.analyses import known
+    from api.cli.analyses import known, register_document
 
-    found = known(records)
+    names = [register_document(records, n) if n.endswith(DOCUMENTS) else n for n in names]
+    found = known(records, names)
     may = {each.name for each in found} | {f"{each.name}@{each.version}" for each in found}
     if unknown := [name for name in names if name not in may]:
         message = f"There is no analysis {', '.join(unknown)}."
