@@ -24,15 +24,36 @@ def progress_words(progress: Mapping[str, Any]) -> str:
     return words
 
 
+#: what needs a table to be read: it is on the card of the model, not in a line
+_TABLES = frozenset({"auc", "confusion", "empty_reference", "froc", "hit_iou", "labels"})
+
+
 def headline(metrics: Mapping[str, Any]) -> str:
-    """Return the metrics that are one number, with their interval where they have one."""
+    """Return the metrics that are one number, with their interval where they have one.
+
+    What is measured for each label (Dice, sensitivity ...) is told with the label's name.
+    """
+    labels = metrics.get("labels")
+    by_label: Mapping[str, Any] = labels if isinstance(labels, Mapping) else {}
     told = []
-    for name, value in metrics.items():
-        if isinstance(value, Mapping) and isinstance(value.get("value"), int | float):
-            told.append(f"{name} {value['value']:.3g}{_interval(value)}")
-        elif isinstance(value, int | float):
-            told.append(f"{name} {value:.4g}")
-    return ", ".join(told)
+    for name, value in [*metrics.items(), *by_label.items()]:
+        if name in _TABLES:
+            continue
+        if isinstance(value, Mapping) and "value" not in value:
+            told += [
+                _words(f"{name} {part}", one) for part, one in value.items() if part not in _TABLES
+            ]
+        else:
+            told.append(_words(name, value))
+    return ", ".join(filter(None, told))
+
+
+def _words(name: str, value: object) -> str:
+    """Return one metric in words, or nothing where it is not one number."""
+    shown = name.replace("_", " ")
+    if isinstance(value, Mapping) and isinstance(value.get("value"), int | float):
+        return f"{shown} {value['value']:.3g}{_interval(value)}"
+    return f"{shown} {value:.4g}" if isinstance(value, int | float) else ""
 
 
 def _interval(metric: Mapping[str, Any]) -> str:
