@@ -124,7 +124,12 @@ def due(session: Session, at: datetime | None = None) -> list[uuid.UUID]:
     made: list[uuid.UUID] = []
     rows = session.scalars(select(Schedule).where(Schedule.enabled).order_by(Schedule.name))
     for row in rows.all():
-        slot = latest_slot(row.cron, after=row.created_at, until=at)
+        try:
+            slot = latest_slot(row.cron, after=row.created_at, until=at)
+        except CronInvalid:  # one line that is read otherwise than when it was added
+            row.enabled = False
+            _audit(session, "schedule.disabled", "U", row, "nightshift")
+            continue
         if slot is not None and _take(session, row.id, slot):
             made.append(_train(session, row, slot))
     return made

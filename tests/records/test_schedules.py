@@ -90,6 +90,19 @@ def test_a_disabled_schedule_is_never_due(sessions: Sessions) -> None:
     assert due(sessions, datetime(2024, 2, 3, tzinfo=UTC)) == []
 
 
+def test_a_line_that_is_no_longer_read_stops_its_schedule_and_no_other(sessions: Sessions) -> None:
+    add(sessions, name="broken")
+    with unit_of_work(sessions) as session:
+        session.execute(update(Schedule).values(cron="never"))
+    add(sessions)
+    assert len(due(sessions, datetime(2024, 2, 2, 3, 0, tzinfo=UTC))) == 1
+    with reading(sessions) as session:
+        assert {row.name: row.enabled for row in schedules.every(session)} == {
+            "broken": False,
+            "nightly": True,
+        }
+
+
 @pytest.mark.parametrize("cron", ["", "x", "* * * *", "* * * * * *", "0 0 31 2 *", "61 * * * *"])
 def test_a_line_that_is_not_cron_is_refused(sessions: Sessions, cron: str) -> None:
     with pytest.raises(CronInvalid):
