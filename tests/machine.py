@@ -150,8 +150,18 @@ class Machine:
 
 
 @contextmanager
-def machine(home: Path, url: str, *, processes: int = 1, **settings: object) -> Iterator[Machine]:
-    """Start a machine on a migrated database and stop it at the end."""
+def machine(
+    home: Path,
+    url: str,
+    *,
+    processes: int = 1,
+    infer: Sequence[str] | None = None,
+    **settings: object,
+) -> Iterator[Machine]:
+    """Start a machine on a migrated database and stop it at the end.
+
+    ``infer`` is the command of its inference processes, where it is not the role.
+    """
     home.mkdir(parents=True, exist_ok=True)
     folder = home / "redis"
     path = broker.prepare_socket(folder)
@@ -177,7 +187,7 @@ def machine(home: Path, url: str, *, processes: int = 1, **settings: object) -> 
             broker.wait_until_answers(path)
             supervisor.start("desk")
             for environment in inference_environments(chosen):
-                supervisor.start("infer", env=environment)
+                supervisor.start("infer", env=environment, command=infer)
             supervisor.start("beat")
             yield Machine(chosen, supervisor, services.sessions, path)
     finally:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from worker.queue.settings import Settings
 
-#: On a CPU a second process with half the threads answers 1.4 times as often (two cores,
-#: 3-D UNet); beyond a few, every process costs its own model and activations in memory.
+#: On a CPU a second process with half the threads answered up to 1.3 times as often, and never
+#: less (two cores, ``bench.pool``); every further one costs half a gigabyte of its own.
 MOST_CPU_PROCESSES = 4
 
 
