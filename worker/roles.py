@@ -95,8 +95,11 @@ def flower(words: argparse.Namespace) -> int:
         options.append(f"--basic_auth={settings.flower_user}:{secret}")
     elif settings.flower_host not in {"127.0.0.1", "::1", "localhost"}:
         raise FlowerRefused("flower_host is open to others: set NIGHTSHIFT_FLOWER_PASSWORD as well")
+    app = make_app(settings)
+    # each of its inspectors holds two connections at once, so a small pool locks all of them up
+    app.conf.broker_pool_limit = None
     say_ready()
-    make_app(settings).start(["flower", *options])
+    app.start(["flower", *options])
     os._exit(0)  # its polling threads would hold a stop up for minutes, and it keeps nothing
 
 
