@@ -32,7 +32,7 @@ DEMONSTRATIONS: Mapping[str, tuple[str, str, int]] = {
     "demo-ct-nodule-segmentation": ("chest", "masks.csv", 64),
     "demo-ct-nodule-detection": ("chest", "boxes.csv", 64),
     "demo-mr-lesion-classification": ("head", "classes.csv", 240),
-    "demo-image-lesion-classification": ("image", "classes.csv", 800),
+    "demo-image-lesion-classification": ("image", "classes.csv", 1200),
 }
 
 
@@ -70,8 +70,9 @@ def train(services: Services, name: str, manifest: Path) -> ModelVersion:
         ended = trainings.get(session, training_id)
         made = models.versions(session, name)
     if not made:
-        message = f"{name}: {ended.status}: {ended.detail}"
-        raise NotMade(message)
+        errors = services.store.root / "trainings" / str(training_id) / "errors.log"
+        last = errors.read_text().splitlines()[-1:] if errors.exists() else []
+        raise NotMade(f"{name}: {ended.status}: {ended.detail or last}")
     return made[-1]
 
 

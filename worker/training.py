@@ -301,7 +301,8 @@ def _settle(
     if flight.stop is Stop.LOST:
         log.warning("training.fenced")
         return
-    log.warning("training.ended", exc_info=error)
+    reason, detail = _because(error)
+    log.warning("training.ended", reason=reason, why=detail, exc_info=error)
     try:
         with unit_of_work(services.sessions) as session:
             match error:
@@ -310,11 +311,8 @@ def _settle(
                 case Interrupted():
                     trainings.release(session, flight.lease)
                 case TrainingRefused():
-                    trainings.reject(
-                        session, flight.lease, reason=error.reason, detail=error.sentence
-                    )
+                    trainings.reject(session, flight.lease, reason=reason, detail=detail)
                 case _:
-                    reason, detail = _because(error)
                     trainings.fail(session, flight.lease, reason=reason, detail=detail, retry=True)
     except (Fenced, DatabaseUnavailable) as unrecorded:
         log.warning("training.unrecorded", why=type(unrecorded).__name__)

@@ -149,7 +149,7 @@ def _segmentation(labels: Sequence[str], cases: Sequence[Judged]) -> dict[str, A
         # Dice has no value where the reference is empty; a false alarm there must still be seen
         found["empty_reference"][label] = {
             "cases": len(alarms),
-            "cases_with_false_alarm": sum(volume > 0 for volume in alarms),
+            "cases_with_false_alarm": sum(1 for volume in alarms if volume > 0),
             "mean_false_alarm_ml": float(np.mean(alarms)) if alarms else None,
         }
     return found
@@ -163,13 +163,14 @@ def _overlap(outcome: Outcome, number: int) -> Overlap:
     is_true, is_found = mask == number, label_map == number
     if is_true.any():
         return Overlap(dice=dice(is_true, is_found), false_alarm_ml=0.0)
-    return Overlap(dice=None, false_alarm_ml=np.count_nonzero(is_found) * image.voxel_volume_ml)
+    alarm_ml = int(np.count_nonzero(is_found)) * image.voxel_volume_ml
+    return Overlap(dice=None, false_alarm_ml=alarm_ml)
 
 
 def dice(is_true: NDArray[np.bool_], is_found: NDArray[np.bool_]) -> float:
     """Return 2 |A and B| / (|A| + |B|); at least one of the two is not empty."""
-    both = np.count_nonzero(is_true & is_found)
-    return 2.0 * both / (np.count_nonzero(is_true) + np.count_nonzero(is_found))
+    both = int(np.count_nonzero(is_true & is_found))
+    return 2.0 * both / (int(np.count_nonzero(is_true)) + int(np.count_nonzero(is_found)))
 
 
 def _detection(labels: Sequence[str], cases: Sequence[Judged]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,7 @@ def test_accuracy_confusion_and_area_under_the_curve() -> None:
         classified(1, 0.45, 0.55, patient="d"),
     ]
     found = evaluation.evaluate("classification", ["no", "yes"], cases)
+    assert json.loads(json.dumps(found)) == found
     assert found["accuracy"]["value"] == 0.75
     assert found["accuracy"]["low"] <= 0.75 <= found["accuracy"]["high"]
     assert found["confusion"] == [[1, 1], [0, 2]]
@@ -75,6 +78,7 @@ def test_dice_of_a_known_overlap() -> None:
 def test_a_false_alarm_on_an_empty_reference_is_seen_apart() -> None:
     cases = [segmented(filled(0), filled(5)), segmented(filled(8), filled(8))]
     found = evaluation.evaluate("segmentation", ["nodule"], cases)
+    assert json.loads(json.dumps(found)) == found
     assert found["dice"]["nodule"]["value"] == 1.0
     assert found["dice"]["nodule"]["cases"] == 1
     assert found["empty_reference"]["nodule"] == {
@@ -153,6 +157,7 @@ def test_a_box_in_mm_and_the_predictors_box_are_on_one_grid() -> None:
         prediction=Prediction(findings=(finding,)),
     )
     found = evaluation.evaluate("detection", ["nodule"], [evaluation.judge(["nodule"], outcome)])
+    assert json.loads(json.dumps(found)) == found
     assert found["labels"]["nodule"]["sensitivity"]["value"] == 1.0
     assert found["labels"]["nodule"]["false_positives_per_scan"] == 0.0
 
