@@ -45,10 +45,14 @@ def dispatch_jobs(services: Services) -> int:
 
 
 def _publish(services: Services, task: str, wakes: Sequence[Wake]) -> int:
-    """Send the wake-ups. An unreachable broker is logged: the rows are published again."""
+    """Send the wake-ups. An unreachable broker is logged: the rows are published again.
+
+    The task bears the id of its row, so that Flower and the records speak of the same thing.
+    """
     for sent, wake in enumerate(wakes):
+        name = str(wake.id)
         try:
-            services.app.send_task(task, args=[str(wake.id)], queue=wake.queue)
+            services.app.send_task(task, args=[name], queue=wake.queue, task_id=name)
         except OperationalError:
             log.warning("dispatch.broker_unreachable", unsent=len(wakes) - sent)
             return sent

@@ -71,7 +71,9 @@ def beat(words: argparse.Namespace) -> int:
     logging.configure(settings.log_level, role="beat")
     _keep_our_logging()
     say_ready()
-    make_app(settings).Beat(scheduler_cls="celery.beat:Scheduler", quiet=True).run()
+    app = make_app(settings)
+    app.conf.task_send_sent_event = False  # beat sends ticks only; see worker.tasks
+    app.Beat(scheduler_cls="celery.beat:Scheduler", quiet=True).run()
     return 0
 
 

@@ -83,7 +83,8 @@ def register_desk(app: Celery, services: Services) -> None:
             carry_scan(UUID(batch_id), services)
             dispatch.dispatch_all(services)
 
-    @app.task(name=messages.UPKEEP_TICK)
+    # one a second would bury the jobs in Flower's list
+    @app.task(name=messages.UPKEEP_TICK, send_events=False)
     def tick() -> None:
         """Do what time alone brings about."""
         with edge(messages.UPKEEP_TICK):
