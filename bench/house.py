@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -34,9 +35,11 @@ class House:
         """Run the whole command; return its summary and ``wall``, its seconds."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NIGHTSHIFT_")}
         environment["NIGHTSHIFT_HOME"] = str(self.folder)
+        shutil.rmtree(out, ignore_errors=True)
         began = time.perf_counter()
         command = [str(COMMAND), "run", str(export), "--out", str(out), *words]
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        quiet = subprocess.DEVNULL
+        subprocess.run(command, env=environment, check=True, stdout=quiet, stderr=quiet)
         wall = time.perf_counter() - began
         summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
         return summary | {"wall": wall}
