@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,32 @@ from records.listing import ArtifactRow
 def write_studies(
     sessions: sessionmaker[Session], store: Path, batch_id: uuid.UUID, out: Path
 ) -> int:
-    """Write the folder of every job of a batch; return how many artifacts the store has lost."""
-    missing = 0
+    """Write the folder of every job of a batch; return how many artifacts the store has lost.
+
+    Folders of the jobs of an earlier batch are removed: the tables beside them are replaced too.
+    """
+    missing, kept = 0, set()
     for job in jobs(sessions, batch_id):
         folder = out / folder_of(job)
+        kept.add(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for artifact in job.artifacts:
             missing += not _lend(store, artifact, folder)
         with replacing(folder / "job.json") as file:
             json.dump(_document(job), file, indent=2, ensure_ascii=False)
             file.write("\n")
+    _sweep(out, kept)
     return missing
+
+
+def _sweep(out: Path, kept: set[Path]) -> None:
+    """Remove what an earlier export left; a folder without our job.json is none of ours."""
+    for report in list(out.glob("studies/*/*/job.json")):
+        folder = report.parent
+        if folder not in kept:
+            shutil.rmtree(folder)
+            if not any(folder.parent.iterdir()):
+                folder.parent.rmdir()
 
 
 def folder_of(job: JobRow) -> str:

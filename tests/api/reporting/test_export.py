@@ -183,6 +183,20 @@ def page_of(night: Night, out: Path) -> Page:
     return Page((out / "report.html").read_text(encoding="utf-8"))
 
 
+def test_folders_of_an_earlier_batch_go_and_those_of_others_stay(
+    lite_night: Night, tmp_path: Path
+) -> None:
+    fill(lite_night)
+    earlier, other = (tmp_path / "out" / "studies" / name / "job" for name in ("1.9", "1.8"))
+    for folder in (earlier, other):
+        folder.mkdir(parents=True)
+    (earlier / "job.json").write_text("{}")
+    (other / "notes.txt").write_text("mine")
+    export(lite_night.sessions, lite_night.store, lite_night.batch_id, tmp_path / "out")
+    assert not earlier.parent.exists()
+    assert (other / "notes.txt").read_text() == "mine"
+
+
 def test_the_page_asks_nothing_of_a_network_and_runs_only_its_own_script(
     lite_night: Night, tmp_path: Path
 ) -> None:
