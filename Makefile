@@ -8,6 +8,7 @@ PY := .venv/bin/python
 EXPORT ?= build/sample-export
 OUT ?= out/sample
 JOBS ?= 2
+STUDIES ?= 6
 
 .PHONY: help run test lint types contracts tests bench models clean
 
@@ -40,6 +41,10 @@ contracts: .venv/installed ## who may import whom
 tests: .venv/installed ## all tests, in parallel
 	@.ci/services
 	@.venv/bin/pytest -n $(JOBS) --dist worksteal
+
+bench: .venv/installed ## speed against a plain MONAI script, and overhead per job; fails where a must is missed
+	@$(PY) -m bench.service_ratio --work build/bench --studies $(STUDIES)
+	@$(PY) -m bench.overhead --work build/bench
 
 models: .venv/installed ## train the shipped demonstrations again, on phantoms
 	@$(PY) -m models.make

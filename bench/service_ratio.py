@@ -1,6 +1,6 @@
 """How many times faster than the MONAI script is the whole service, with the same labels?
 
-    python -m bench.service_ratio --work FOLDER [--studies 8] [--rounds 1]
+    python -m bench.service_ratio --work FOLDER [--studies 6] [--rounds 1]
 
 ``nightshift run`` on an export (scan, plan, database, queue, read, predict, DICOM SEG, pictures,
 report) against the script of ``bench.naive`` (read, predict, write NIfTI) over the same files with
@@ -127,7 +127,7 @@ def judge(rows: list[tuple[dict[str, float], dict[str, float]]], agree: float, c
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.service_ratio", description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="where data and results are kept")
-    parser.add_argument("--studies", type=int, default=8)
+    parser.add_argument("--studies", type=int, default=6)
     parser.add_argument("--slices", type=int, default=120)
     parser.add_argument("--size", type=int, default=512, help="rows and columns")
     parser.add_argument("--rounds", type=int, default=1)
