@@ -64,8 +64,8 @@ def _delivery() -> dict[str, Any]:
 def _pool() -> dict[str, Any]:
     """Settings of worker processes: threads that take a message only when they are free.
 
-    Threads, not prefork, by measurement (``bench.pool``, two cores, one process per device): 834
-    against 2007 ms a job, because reading and writing overlap the device, and a tenth less memory.
+    Threads, not prefork, by measurement (``bench.pool``, two idle cores, one process): 460
+    against 541 ms a job, because reading and writing overlap the device, and a tenth less memory.
     A prefork child is also a daemon and may not start the reader that a bad file may kill. What
     threads cannot do is be killed: ``worker.heartbeat`` ends the process of a hung job.
     """
