@@ -45,6 +45,7 @@ tests: .venv/installed ## all tests, in parallel
 bench: .venv/installed ## speed against a plain MONAI script, and overhead per job; fails where a must is missed
 	@$(PY) -m bench.service_ratio --work build/bench --studies $(STUDIES)
 	@$(PY) -m bench.overhead --work build/bench
+	@$(PY) -m bench.api_start --work build/bench
 
 models: .venv/installed ## train the shipped demonstrations again, on phantoms
 	@$(PY) -m models.make
