@@ -36,7 +36,7 @@ class Store:
         self.root = root
         self._reserve = reserve_bytes
         self._temporary = root / "temporary"
-        for folder in (root / "blobs", root / "bundles", self._temporary):
+        for folder in (root, root / "blobs", root / "bundles", self._temporary):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, sha256: str) -> Path:

@@ -56,3 +56,9 @@ def test_the_sweep_removes_what_killed_writers_left_and_nothing_fresh(store: Sto
     assert store.sweep(older_than=timedelta(hours=1)) == 1
     assert fresh.exists()
     assert not left.exists()
+
+
+def test_nobody_else_on_the_machine_may_read_the_store(tmp_path: Path) -> None:
+    Store(tmp_path / "store", reserve_bytes=0)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "store").rglob("*"))
+    assert (tmp_path / "store").stat().st_mode & 0o077 == 0
