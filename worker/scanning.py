@@ -128,24 +128,47 @@ def _request(session: Session, batch: Batch, services: Services) -> Request:
     if not rows:
         raise CannotPlan("no analysis is registered", Reason.SELECTION_NO_ANALYSIS)
     parsed = [from_document(row.document) for row in rows]
+    model_ids = _bind(session, parsed)
+    runnable = _runnable(parsed, model_ids, all_asked=not batch.analyses)
     return Request(
         source=Path(batch.source),
-        analyses=parsed,
+        analyses=runnable,
         analysis_ids={row.name: row.id for row in rows},
-        model_ids=_bind(session, parsed),
+        model_ids=model_ids,
         max_attempts=services.settings.max_attempts,
     )
 
 
 def _bind(session: Session, wanted: Sequence[Analysis]) -> dict[str, UUID]:
-    """Return the active version of every model that the analyses name."""
+    """Return the active version of every model that the analyses name and that has one."""
     ids: dict[str, UUID] = {}
     for name in sorted({step.model for analysis in wanted for step in analysis.steps}):
         version = models.active(session, name)
-        if version is None:
-            raise CannotPlan(f"model {name} has no active version", Reason.MODEL_UNAVAILABLE)
-        ids[name] = version.id
+        if version is not None:
+            ids[name] = version.id
     return ids
+
+
+def _runnable(
+    asked: Sequence[Analysis], model_ids: Mapping[str, UUID], *, all_asked: bool
+) -> list[Analysis]:
+    """Return the analyses whose models are all active.
+
+    Who asks for all gets those that can run: a demonstration that was retired is no fault. Who
+    names one is told.
+
+    Raises:
+        CannotPlan: a named analysis cannot run, or none of all can.
+
+    """
+    runnable = [one for one in asked if all(step.model in model_ids for step in one.steps)]
+    missing = sorted({step.model for one in asked for step in one.steps} - set(model_ids))
+    if missing and (not all_asked or not runnable):
+        sentence = f"no active version of {', '.join(missing)}"
+        raise CannotPlan(sentence, Reason.MODEL_UNAVAILABLE)
+    if missing:
+        log.warning("scan.analyses_left_out", models=missing)
+    return runnable
 
 
 def _record_studies(
