@@ -100,6 +100,8 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, sqlite_template: Path) -> Iterator[Desk]:
     """A desk on which nothing is left running at the end."""
+    # where the tests run in the background of a shell, Ctrl-C is ignored, and children inherit that
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     made = Desk(tmp_path)
     made.home.mkdir(mode=0o700)
     shutil.copyfile(sqlite_template, made.home / "nightshift.db")
@@ -112,6 +114,7 @@ def desk(tmp_path: Path, sqlite_template: Path) -> Iterator[Desk]:
         analyses.register(session, new, by="tester")
     engine.dispose()
     yield made
+    signal.signal(signal.SIGINT, before)
     assert not living_children_of_init(str(tmp_path))
     assert not list((made.home / "runs").glob("*"))
 
