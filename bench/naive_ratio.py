@@ -161,12 +161,7 @@ def main() -> int:
     parser.add_argument("--slices", type=int, default=120)
     parser.add_argument("--size", type=int, default=512, help="rows and columns")
     parser.add_argument("--rounds", type=int, default=1, help="times each study is run")
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=1,
-        help="cores for each side; with one, the ratio stands where other programs run too",
-    )
+    parser.add_argument("--threads", type=int, default=devices.usable_cores())
     parser.add_argument("--serve", choices=("naive", "product"), help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
