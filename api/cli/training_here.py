@@ -21,8 +21,8 @@ def train_here(records: Records, wish: NewTraining) -> uuid.UUID:
     taken up where it stood.
     """
     from api.cli.children import require_pipeline
+    from api.cli.following import follow
     from api.cli.signals import stoppable
-    from api.cli.trainings import follow
     from worker.queue.broker import BrokerUnavailable
     from worker.queue.embedded import open_training
     from worker.queue.processes import RoleCannotStart

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +10,15 @@ import typer
 
 from api.cli import printing
 from api.cli.context import Records, load_settings, open_records, operator
-from api.cli.epochs import headline, progress_words
+from api.cli.epochs import headline
+from api.cli.following import follow, found, read
 from api.cli.naming import collect, training_id
 from api.cli.outcome import ExitCode, Problem, sentence_of
 from api.cli.printing import AsJson, Column, Limit
 from api.cli.recipes import manifest_path, read_recipe
+from api.cli.training_here import train_here
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
     from records.listing import TrainingDetail, TrainingSummary
     from records.trainings import NewTraining
 
@@ -34,8 +32,6 @@ COLUMNS = (
     Column("By", "created_by"),
     Column("Why", "why", folds=True),
 )
-LOOK_EVERY = 0.5
-ENDED = frozenset({"succeeded", "rejected", "failed", "canceled"})
 
 
 def train(
@@ -52,7 +48,6 @@ def train(
 
     Goes to the running services. Where none run, this command trains by itself and stays.
     """
-    from api.cli.training_here import train_here
     from records.trainings import NewTraining
     from worker.queue.embedded import is_up
 
@@ -87,47 +82,13 @@ def trainings(
 
     with open_records() as records, reading(records.sessions) as session:
         if training is not None:
-            _say(_get(session, training_id(session, training)), as_json=as_json)
+            _say(found(session, training_id(session, training)), as_json=as_json)
             return
-        found = collect(
+        listed = collect(
             lambda size, cursor: listing.trainings(session, limit=size, cursor=cursor), limit
         )
-    rows = [vars(each) if as_json else _row(each) for each in found]
+    rows = [vars(each) if as_json else _row(each) for each in listed]
     printing.listing(rows, COLUMNS, as_json=as_json, empty="Nothing was trained yet.")
-
-
-def follow(records: Records, which: uuid.UUID, *, tend: Callable[[], None] = lambda: None) -> None:
-    """Tell every epoch of a training until it has ended."""
-    told = ""
-    while True:
-        tend()
-        now = read(records, which)
-        words = progress_words(now.progress)
-        if now.progress and words != told:
-            told = words
-            printing.note(words)
-        if now.status.value in ENDED:
-            return
-        time.sleep(LOOK_EVERY)
-
-
-def read(records: Records, which: uuid.UUID) -> TrainingDetail:
-    """Return one training as it is now."""
-    from records.database import reading
-
-    with reading(records.sessions) as session:
-        return _get(session, which)
-
-
-def _get(session: Session, which: uuid.UUID) -> TrainingDetail:
-    """Return one training."""
-    from records import listing
-
-    found = listing.training(session, which)
-    if found is None:
-        message = "The training was removed meanwhile."
-        raise Problem(message)
-    return found
 
 
 def _queue(records: Records, wish: NewTraining) -> uuid.UUID:
