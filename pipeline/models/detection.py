@@ -16,7 +16,7 @@ from pipeline.models.devices import Device
 from pipeline.models.options import DetectionOptions
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.preprocess import Grid, Prepared
-from pipeline.models.segmentation import DTYPES, Laps, default_batch, used_options
+from pipeline.models.segmentation import Laps, plan_windows, used_options
 from pipeline.models.spec import ModelSpec
 from pipeline.results import Detection, Prediction
 from pipeline.volume import Input, Volume
@@ -49,15 +49,8 @@ class DetectionPredictor:
         self.spec = spec
         self._options = DetectionOptions.model_validate(dict(spec.options))
         self._device = device
-        dtype = DTYPES[self._options.dtype]
-        self._network = network.to(device.torch, dtype)
-        self._plan = sliding.Plan(
-            size=spec.input.size,
-            overlap=spec.input.overlap,
-            batch=self._options.batch or default_batch(device),
-            device=device.torch,
-            dtype=dtype,
-        )
+        self._plan = plan_windows(spec, self._options, device)
+        self._network = network.to(device.torch, self._plan.dtype)
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with boxes, the most certain first. See ``Predictor.predict``."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from pipeline.models import checks, labels, measures, preprocess, sliding
 from pipeline.models.devices import Device
-from pipeline.models.options import SegmentationOptions
+from pipeline.models.options import DetectionOptions, SegmentationOptions
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.preprocess import Prepared
 from pipeline.models.spec import ModelSpec
@@ -28,15 +28,8 @@ class SegmentationPredictor:
         self.spec = spec
         self._options = SegmentationOptions.model_validate(dict(spec.options))
         self._device = device
-        dtype = DTYPES[self._options.dtype]
-        self._network = network.to(device.torch, dtype)
-        self._plan = sliding.Plan(
-            size=spec.input.size,
-            overlap=spec.input.overlap,
-            batch=self._options.batch or default_batch(device),
-            device=device.torch,
-            dtype=dtype,
-        )
+        self._plan = plan_windows(spec, self._options, device)
+        self._network = network.to(device.torch, self._plan.dtype)
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with a label map on the volume's grid. See ``Predictor.predict``."""
@@ -98,9 +91,17 @@ class Laps:
         self._last = now
 
 
-def default_batch(device: Device) -> int:
-    """Return how many windows run at once: two already leave the slow path of a CPU."""
-    return 2 if device.torch.type == "cpu" else 4
+def plan_windows(
+    spec: ModelSpec, options: SegmentationOptions | DetectionOptions, device: Device
+) -> sliding.Plan:
+    """Return how the windows of a model run; two at once already leave the slow path of a CPU."""
+    return sliding.Plan(
+        size=spec.input.size,
+        overlap=spec.input.overlap,
+        batch=options.batch or (2 if device.torch.type == "cpu" else 4),
+        device=device.torch,
+        dtype=DTYPES[options.dtype],
+    )
 
 
 def used_options(plan: sliding.Plan, windows: int) -> dict[str, object]:
