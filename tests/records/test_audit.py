@@ -159,6 +159,22 @@ def test_a_removed_record_is_found_wherever_it_was(
     assert verdict.first_bad_sequence == bad
 
 
+def test_a_record_rewritten_with_a_hash_that_fits_it_breaks_the_chain_behind_it(
+    engine: Engine, sessions: sessionmaker[Session]
+) -> None:
+    _append(sessions, 4)
+    _drop_triggers(engine)
+    with unit_of_work(sessions) as session:
+        row = session.get_one(AuditRecord, 2)
+        row.participant_object_id = "another"
+        columns = (column.key for column in inspect(AuditRecord).column_attrs)
+        row.hash = audit._hash({name: getattr(row, name) for name in columns})
+
+    verdict = _verify(sessions)
+    assert not verdict.ok
+    assert verdict.first_bad_sequence == 3
+
+
 def test_a_head_that_was_put_back_is_found(engine: Engine, sessions: sessionmaker[Session]) -> None:
     _append(sessions, 3)
     _drop_triggers(engine)
