@@ -32,7 +32,7 @@ class Product:
     def run(self, study: Path) -> dict[str, Any]:
         """Analyse the study in a folder; return where its labels are and seconds by stage."""
         began = time.perf_counter()
-        volume = reading.read(_series(ct_export.dicom_files(study)))
+        volume = reading.read(_series(study))
         if not isinstance(volume, Volume):
             raise TypeError("the study was not read as a volume")
         stages = {"read": time.perf_counter() - began}
@@ -52,12 +52,14 @@ class Product:
         }
 
 
-def _series(files: list[Path]) -> reading.SeriesFiles:
+def _series(study: Path) -> reading.SeriesFiles:
     import pydicom
 
+    files = ct_export.dicom_files(study)
     header = pydicom.dcmread(files[0], stop_before_pixels=True)
     return reading.SeriesFiles(
-        paths=tuple(files),
+        source=str(study),
+        names=tuple(str(file.relative_to(study)) for file in files),
         study_instance_uid=str(header.StudyInstanceUID),
         series_instance_uid=str(header.SeriesInstanceUID),
     )

@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from pipeline.policies import Policies
+
 _LARGEST_DOCUMENT: Final = 64 * 1024
 _STRICT: Final = ConfigDict(extra="forbid")
 
@@ -26,7 +28,16 @@ Modality: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2,16}$")
 Preference: TypeAlias = Literal[
     "most_slices", "thinnest", "largest_matrix", "original", "no_contrast", "latest"
 ]
-Output: TypeAlias = Literal["dicom-seg", "overlay"]
+Output: TypeAlias = Literal[
+    "dicom-seg",
+    "dicom-seg-labelmap",
+    "dicom-seg-fractional",
+    "dicom-sr",
+    "dicom-parametric-map",
+    "dicom-derived",
+    "dicom-secondary-capture",
+    "overlay",
+]
 
 
 class AnalysisInvalid(ValueError):
@@ -90,14 +101,6 @@ class Step:
     input: Name
     #: steps that must have run before
     needs: tuple[Name, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class Policies:
-    """What to do where the honest default is to refuse."""
-
-    #: ``longest_run`` reads the longest part of a series without a gap, and says so
-    missing_slice: Literal["refuse", "longest_run"] = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

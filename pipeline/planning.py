@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.analysis import Analysis, InputRule
-from pipeline.dicom.grouping import IndexedSeries, IndexedStudy
+from pipeline.dicom.series.grouping import IndexedSeries, IndexedStudy
 from pipeline.reasons import Reason
 from pipeline.selection import Considered, Selection, select
 

@@ -26,6 +26,8 @@ class Reason(enum.StrEnum):
     FILE_DUPLICATE = "file.duplicate"
     FILE_TRANSFER_SYNTAX = "file.transfer_syntax"
     FILE_TOO_NESTED = "file.too_nested"
+    FILE_MISSING = "file.missing"
+    FILE_OUTSIDE = "file.outside"
 
     SERIES_TOO_FEW_SLICES = "series.too_few_slices"
     SERIES_MISSING_SLICE = "series.missing_slice"
@@ -34,6 +36,8 @@ class Reason(enum.StrEnum):
     SERIES_GANTRY_TILT = "series.gantry_tilt"
     SERIES_GEOMETRY_INVALID = "series.geometry_invalid"
     SERIES_LOCALIZER = "series.localizer"
+    SERIES_MOSAIC = "series.mosaic"
+    SERIES_PARTIAL_PHASE = "series.partial_phase"
     SERIES_UNSUPPORTED = "series.unsupported"
 
     STUDY_MIXED_PATIENTS = "study.mixed_patients"
@@ -41,6 +45,8 @@ class Reason(enum.StrEnum):
     PIXELS_RESCALE_NOT_FINITE = "pixels.rescale_not_finite"
     PIXELS_TOO_LARGE = "pixels.too_large"
     PIXELS_LENGTH_MISMATCH = "pixels.length_mismatch"
+    PIXELS_SUV_UNAVAILABLE = "pixels.suv_unavailable"
+    PIXELS_PALETTE_INVALID = "pixels.palette_invalid"
     PIXELS_UNDECODABLE = "pixels.undecodable"
     PIXELS_UNSUPPORTED = "pixels.unsupported"
     PIXELS_DECODER_DIED = "pixels.decoder_died"
@@ -57,6 +63,13 @@ class Reason(enum.StrEnum):
     SOURCE_EMPTY = "source.empty"
     SOURCE_NO_DICOM = "source.no_dicom"
     SOURCE_UNREADABLE = "source.unreadable"
+    SOURCE_TOO_LARGE = "source.too_large"
+
+    LABEL_INVALID = "label.invalid"
+    LABEL_MISMATCH = "label.mismatch"
+
+    DEIDENTIFY_BURNED_IN = "deidentify.burned_in"
+    DEIDENTIFY_UNSUPPORTED = "deidentify.unsupported"
 
     RUN_OUT_OF_MEMORY = "run.out_of_memory"
     RUN_DEADLINE = "run.deadline"

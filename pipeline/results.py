@@ -76,6 +76,32 @@ class Measurement:
     code: Code | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ValueMap:
+    """A number per voxel: a probability, a heat map, an uncertainty."""
+
+    name: str
+    #: float32 on the grid of the input, (slices, rows, columns)
+    values: NDArray[np.float32] = field(repr=False)
+    #: UCUM
+    unit: str = "1"
+    code: Code | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DerivedImage:
+    """An image computed from the input: denoised, of higher resolution, enhanced.
+
+    ``values`` is in the unit of the input, (slices, rows, columns), any grid: ``affine`` maps its
+    index to LPS mm. For an image without place in the patient ``affine`` is None.
+    """
+
+    name: str
+    values: NDArray[np.float32] = field(repr=False)
+    affine: NDArray[np.float64] | None
+    code: Code | None = None
+
+
 Finding: TypeAlias = Classification | Segment | Detection | Measurement
 
 
@@ -86,6 +112,8 @@ class Prediction:
     findings: tuple[Finding, ...]
     #: uint8 (slices, rows, columns) on the grid of the input; None unless segmentation
     label_map: NDArray[np.uint8] | None = field(default=None, repr=False)
+    maps: tuple[ValueMap, ...] = ()
+    derived: tuple[DerivedImage, ...] = ()
     #: options that were really used: device, dtype, window batch, step-downs ...
     options: Mapping[str, object] = field(default_factory=dict)
     #: stage -> seconds

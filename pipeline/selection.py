@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline.analysis import InputRule, Policies, Preference, Where
-from pipeline.dicom.grouping import IndexedSeries
+from pipeline.analysis import InputRule, Preference, Where
+from pipeline.dicom.series.grouping import IndexedSeries
+from pipeline.policies import Policies
 from pipeline.reasons import Reason
 
 
@@ -74,14 +75,11 @@ def select(rule: InputRule, policies: Policies, series: Sequence[IndexedSeries])
 
 def judge(rule: InputRule, policies: Policies, series: IndexedSeries) -> tuple[Clause, ...]:
     """Return every clause of a rule as it stands for one series."""
-    tolerated = {Reason.OK}
-    if policies.missing_slice == "longest_run":
-        tolerated.add(Reason.SERIES_MISSING_SLICE)
     verdict = Clause(
         clause="verdict",
         expected="ok",
         actual=series.verdict.value,
-        holds=series.verdict in tolerated,
+        holds=series.verdict is Reason.OK or series.verdict in policies.tolerated,
     )
     kind = Clause(
         clause="kind", expected=rule.kind, actual=series.kind, holds=rule.kind == series.kind

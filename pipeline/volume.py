@@ -22,11 +22,18 @@ class SourceInstance:
     #: ImagePositionPatient in mm, None where the image has no place in the patient
     position: tuple[float, float, float] | None = None
     frames: int = 1
+    #: the frame behind this slice, from 1 (PS3.3 10.3); None where the instance has only one,
+    #: or where all its frames together are one image
+    frame: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceHeader:
-    """What writers need of the source: one template header and the instances behind the slices."""
+    """What writers need of the source: one template header and the instances behind the slices.
+
+    Of a volume there is one entry in ``instances`` per slice of the source, in slice order, also
+    where they are frames of one instance; of an image there is one.
+    """
 
     #: one header without pixels, encoded as a DICOM file (explicit little endian), from slice 0
     template: bytes = field(repr=False)
@@ -35,6 +42,34 @@ class SourceHeader:
     series_instance_uid: str
     frame_of_reference_uid: str | None
     modality: str
+    #: (row cosine, column cosine) and (between rows, between columns) in mm, as stated
+    orientation: tuple[float, ...] | None = None
+    pixel_spacing: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regridding:
+    """The way back from a resampled grid to the slices of the source.
+
+    Slice ``i`` of the source (in the order of ``SourceHeader.instances``) lies at slice
+    ``slices[i]`` of the volume; its pixel (row, column) at
+    (row + ``shifts[i][0]``, column + ``shifts[i][1]``). ``shape`` is (slices, rows, columns) of
+    the source.
+    """
+
+    shape: tuple[int, int, int]
+    slices: tuple[int, ...]
+    #: in pixels; whole ones where only gaps were filled
+    shifts: tuple[tuple[float, float], ...]
+
+    def restore(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return labels on the volume's grid, on the grid of the source (nearest neighbour)."""
+        _, rows, columns = self.shape
+        restored = np.zeros(self.shape, array.dtype)
+        for index, (place, shift) in enumerate(zip(self.slices, self.shifts, strict=True)):
+            top, left = (round(pixels) for pixels in shift)
+            restored[index] = array[place, top : top + rows, left : left + columns]
+        return restored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +91,8 @@ class Volume:
     unit: str = ""
     header: SourceHeader | None = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
+    #: None where every slice is a slice of the source
+    regridding: Regridding | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a half-valid volume.
@@ -94,6 +131,10 @@ class Volume:
     def voxel_volume_ml(self) -> float:
         """Volume of one voxel in millilitres."""
         return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
+
+    def on_source(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array on this grid on the grid of the source: (slices, rows, columns)."""
+        return array if self.regridding is None else self.regridding.restore(array)
 
     def values(self) -> NDArray[np.float32]:
         """Return the voxels in the modality's unit, float32, shape (slices, rows, columns)."""

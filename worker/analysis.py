@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -14,7 +13,6 @@ import structlog
 from pipeline.analysis import Analysis, from_document
 from pipeline.dicom.limits import DecodeLimits
 from pipeline.dicom.reading import SeriesFiles, read
-from pipeline.dicom.scan import root_of
 from pipeline.study import StudyResult, analyze
 from pipeline.volume import Input
 from records import jobs, orders
@@ -90,18 +88,18 @@ def _read(
         memory_bytes=settings.decode_memory_bytes,
         seconds=settings.decode_timeout.total_seconds(),
     )
-    root = root_of(Path(order.source))
     inputs: dict[str, list[Input]] = {}
     for name, chosen in order.inputs.items():
         inputs[name] = [
             read(
                 SeriesFiles(
-                    paths=tuple(root / path for path in one.paths),
+                    source=order.source,
+                    names=one.paths,
                     study_instance_uid=order.study_instance_uid,
                     series_instance_uid=one.series_instance_uid,
                 ),
                 as_image=analysis.inputs[name].kind == "image",
-                missing_slice=analysis.policies.missing_slice,
+                policies=analysis.policies,
                 limits=limits,
                 checkpoint=flight.checkpoint,
             )
@@ -152,6 +150,7 @@ def _report(
             ]
             for name, chosen in order.inputs.items()
         },
+        "policies": analysis.document["policies"],
         "versions": versions(),
         "device": services.models.device,
         "worker": services.owner,

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 def say(words: argparse.Namespace) -> int:
     """Write the table of decoders to stdout."""
-    from pipeline.dicom import decoders
+    from pipeline.dicom.pixels import decoders
 
     del words
     json.dump([asdict(row) for row in decoders.table()], sys.stdout)

@@ -14,9 +14,9 @@ import structlog
 from sqlalchemy.orm import Session
 
 from pipeline.analysis import Analysis, from_document
-from pipeline.dicom.grouping import IndexedSeries, IndexedStudy
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.scan import ScannedFile, ScanReport, scan
+from pipeline.dicom.series.grouping import IndexedSeries, IndexedStudy
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.planning import PlannedAnalysis, plan_study
 from pipeline.reasons import Reason

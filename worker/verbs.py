@@ -12,9 +12,10 @@ from typing import Any
 
 import analyses as shipped
 from pipeline.analysis import Analysis, AnalysisInvalid, from_document, parse
-from pipeline.dicom.grouping import IndexedStudy
 from pipeline.dicom.limits import HeaderLimits
-from pipeline.dicom.scan import SourceRefused, scan
+from pipeline.dicom.refusal import SourceRefused
+from pipeline.dicom.scan import scan
+from pipeline.dicom.series.grouping import IndexedStudy
 from pipeline.planning import plan_study
 from worker import logging
 from worker.queue.settings import Settings

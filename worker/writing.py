@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from pipeline import overlay
-from pipeline.dicom.provenance import Provenance
-from pipeline.dicom.seg import write_seg
+from pipeline.dicom.writing.provenance import Provenance
+from pipeline.dicom.writing.seg import write_seg
 from pipeline.models.spec import Kind
 from pipeline.results import Classification, Detection, Finding, Measurement, Segment
 from pipeline.study import Answer, StudyResult

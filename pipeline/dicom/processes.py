@@ -26,7 +26,9 @@ def context() -> ForkServerContext:
     """Return the multiprocessing context that all readers share."""
     context = multiprocessing.get_context("forkserver")
     # Preloading is only speed: where it fails, each child imports for itself.
-    context.set_forkserver_preload(["pipeline.dicom.decoding", "pipeline.dicom.header_process"])
+    context.set_forkserver_preload(
+        ["pipeline.dicom.pixels.decoding", "pipeline.dicom.headers.process"]
+    )
     return context
 
 

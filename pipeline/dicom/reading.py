@@ -16,20 +16,20 @@ from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dicom import decoding
-from pipeline.dicom.assembly import MissingSlice
 from pipeline.dicom.limits import DecodeLimits
+from pipeline.dicom.pixels import decoding
 from pipeline.dicom.processes import context
 from pipeline.errors import ComputeFailed, StudyRejected
+from pipeline.policies import Policies
 from pipeline.reasons import Reason
 from pipeline.volume import Image, Input, SourceHeader, SourceInstance, Volume
 
+_REFUSE: Final = Policies()
 _TICK: Final = 0.1
 _LARGEST_ANSWER: Final = 2**28
 _DTYPES: Final = frozenset({"|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4"})
@@ -37,18 +37,23 @@ _DTYPES: Final = frozenset({"|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4"})
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesFiles:
-    """The files of one ``IndexedSeries``, absolute, in any order."""
+    """The files of one ``IndexedSeries``, in any order."""
 
-    paths: tuple[Path, ...]
+    #: address of the source, as ``open_source`` takes it
+    source: str
+    #: of the files in the source
+    names: tuple[str, ...]
     study_instance_uid: str
     series_instance_uid: str
+    #: which of the parts that one multi-frame instance splits into; 0 where it is one
+    frame_part: int = 0
 
 
 def read(
     series: SeriesFiles,
     *,
     as_image: bool = False,
-    missing_slice: MissingSlice = "refuse",
+    policies: Policies = _REFUSE,
     limits: DecodeLimits | None = None,
     checkpoint: Callable[[], None] | None = None,
 ) -> Input:
@@ -60,7 +65,7 @@ def read(
     Args:
         series: what to read.
         as_image: one instance as an ``Image`` instead of a stack as a ``Volume``.
-        missing_slice: ``refuse``, or ``longest_run`` without a gap.
+        policies: what to do with a series that is not plainly sound.
         limits: what the child may take; beyond it the read is refused or failed.
         checkpoint: called about ten times a second; what it raises ends the child.
 
@@ -71,11 +76,13 @@ def read(
     """
     limits = limits or DecodeLimits()
     order = decoding.Order(
-        paths=tuple(str(path) for path in series.paths),
+        source=series.source,
+        names=series.names,
+        frame_part=series.frame_part,
         study_instance_uid=series.study_instance_uid,
         series_instance_uid=series.series_instance_uid,
         as_image=as_image,
-        missing_slice=missing_slice,
+        policies=policies,
         limits=limits,
     )
     with _anonymous_file() as memory:

@@ -9,29 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.dicom import duplicates
-from pipeline.dicom.grouping import IndexedStudy, index
-from pipeline.dicom.header_process import Answer, Refusal
-from pipeline.dicom.header_readers import HeaderReaders
-from pipeline.dicom.headers import InstanceHeader
+from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.headers.process import Answer, Refusal
+from pipeline.dicom.headers.readers import HeaderReaders
 from pipeline.dicom.limits import HeaderLimits
-from pipeline.dicom.walking import Entry, walk
-from pipeline.errors import PipelineError
+from pipeline.dicom.series import duplicates
+from pipeline.dicom.series.grouping import IndexedStudy, index
+from pipeline.dicom.sources.opening import open_source
+from pipeline.dicom.sources.source import Entry
 from pipeline.reasons import Reason
 
 #: Refusals that take no slice away from the series they name.
 _HARMLESS: Final = {Reason.FILE_NOT_IMAGE, Reason.FILE_MEDIA_DIRECTORY}
 
 
-class SourceRefused(PipelineError):
-    """The source as a whole cannot be scanned."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class ScannedFile:
     """One file of a source and the verdict on it."""
 
-    #: relative to ``root_of(source)``, "/" between folders
+    #: as in the source, "/" between folders
     path: str
     size: int
     verdict: Reason
@@ -56,11 +52,6 @@ class ScanReport:
         return None
 
 
-def root_of(source: Path) -> Path:
-    """Return the folder that the paths of a scan are relative to."""
-    return source if source.is_dir() else source.parent
-
-
 def scan(
     source: Path,
     *,
@@ -80,11 +71,12 @@ def scan(
         SourceRefused: the source does not exist or cannot be opened.
 
     """
-    entries = _entries(source)
+    address = str(source)
+    entries = open_source(address).entries()
     files: dict[str, ScannedFile] = {}
     headers: list[InstanceHeader] = []
     lost: dict[str, Reason] = {}
-    for entry, answer in _answers(root_of(source), entries, processes, limits or HeaderLimits()):
+    for entry, answer in _answers(address, entries, processes, limits or HeaderLimits()):
         files[entry.name] = _verdict(entry, answer)
         if isinstance(answer, InstanceHeader):
             headers.append(answer)
@@ -92,7 +84,7 @@ def scan(
             lost[answer.series_instance_uid] = answer.reason
         if len(files) % 64 == 0:
             on_progress(len(files))
-    kept, repeated = duplicates.part(headers, root_of(source))
+    kept, repeated = duplicates.part(headers, address)
     for header, refusal in repeated:
         entry = Entry(name=header.path, size=header.size)
         files[header.path] = _verdict(entry, refusal)
@@ -103,27 +95,8 @@ def scan(
     return ScanReport(files=ordered, studies=index(kept, lost))
 
 
-def _entries(source: Path) -> list[Entry]:
-    try:
-        status = source.stat()
-        if source.is_dir():
-            with os.scandir(source):
-                pass
-    except FileNotFoundError:
-        raise SourceRefused("the source does not exist", Reason.SOURCE_MISSING) from None
-    except OSError as error:
-        sentence = f"the source cannot be read: {os.strerror(error.errno or 0)}"
-        raise SourceRefused(sentence, Reason.SOURCE_UNREADABLE) from None
-    if source.is_dir():
-        return list(walk(source))
-    if not source.is_file():
-        sentence = "the source is neither a folder nor a regular file"
-        raise SourceRefused(sentence, Reason.SOURCE_UNREADABLE)
-    return [Entry(name=source.name, size=status.st_size)]
-
-
 def _answers(
-    root: Path, entries: Iterable[Entry], processes: int | None, limits: HeaderLimits
+    address: str, entries: Iterable[Entry], processes: int | None, limits: HeaderLimits
 ) -> Iterator[tuple[Entry, Answer]]:
     readable: dict[str, Entry] = {}
     for entry in entries:
@@ -134,7 +107,7 @@ def _answers(
             yield entry, Refusal(reason=reason, sentence=sentence)
     count = processes or min(8, _cores())
     salt = secrets.token_bytes(16)
-    with HeaderReaders(root, processes=count, limits=limits, salt=salt) as readers:
+    with HeaderReaders(address, processes=count, limits=limits, salt=salt) as readers:
         for name, answer in readers.read(readable):
             yield readable[name], answer
 

@@ -122,7 +122,8 @@ def _triple(values: Any) -> tuple[float, float, float]:
 def _from_dicom(folder: Path, *, as_image: bool) -> Input:
     """Read the one series of a folder, by the same scan and the same reader as inference."""
     from pipeline.dicom import reading as dicom
-    from pipeline.dicom.scan import SourceRefused, root_of, scan
+    from pipeline.dicom.refusal import SourceRefused
+    from pipeline.dicom.scan import scan
 
     try:
         report = scan(folder, on_progress=_ignore, processes=1)
@@ -137,7 +138,8 @@ def _from_dicom(folder: Path, *, as_image: bool) -> Input:
     if series.verdict is not Reason.OK:
         raise StudyRejected(series.detail or str(series.verdict), series.verdict)
     files = dicom.SeriesFiles(
-        paths=tuple(root_of(folder) / instance.path for instance in series.instances),
+        source=str(folder),
+        names=tuple(instance.path for instance in series.instances),
         study_instance_uid=series.study_instance_uid,
         series_instance_uid=series.series_instance_uid,
     )

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from pipeline.analysis import Analysis, parse
-from pipeline.dicom.grouping import IndexedSeries, IndexedStudy
+from pipeline.dicom.series.grouping import IndexedSeries, IndexedStudy
 from pipeline.planning import plan_study
 from pipeline.reasons import Reason
 from tests.data import shared
-from tests.pipeline.dicom import series
+from tests.pipeline.dicom import made_series as series
 
 ANALYSES = Path(__file__).parents[2] / "analyses"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedCTImageStorage
 
-from pipeline.dicom.provenance import Provenance
+from pipeline.dicom.writing.provenance import Provenance
 from pipeline.phantoms import (
     Phantom,
     PhantomParameters,

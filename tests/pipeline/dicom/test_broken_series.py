@@ -13,8 +13,9 @@ from pydicom.uid import UID, LegacyConvertedEnhancedCTImageStorage
 
 from pipeline.dicom.reading import SeriesFiles, read
 from pipeline.errors import StudyRejected
+from pipeline.policies import Policies
 from pipeline.reasons import Reason
-from tests.pipeline.dicom import series
+from tests.pipeline.dicom import made_series as series
 
 Fault = Callable[[list[Dataset]], object]
 
@@ -132,7 +133,8 @@ def test_slices_of_other_orientation_are_refused_when_read_together(tmp_path: Pa
     slices[0].ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
     folder = series.write(tmp_path, slices)
     together = SeriesFiles(
-        paths=tuple(folder.iterdir()),
+        source=str(folder),
+        names=tuple(path.name for path in folder.iterdir()),
         study_instance_uid=series.STUDY,
         series_instance_uid=series.SERIES,
     )
@@ -227,6 +229,7 @@ def test_the_longest_run_is_read_where_the_policy_allows(tmp_path: Path) -> None
     slices = series.stack(8)
     del slices[3]
     folder = series.write(tmp_path, slices)
-    volume = read(series.files_of(folder, series.only_series(folder)), missing_slice="longest_run")
+    policies = Policies(missing_slice="longest_run")
+    volume = read(series.files_of(folder, series.only_series(folder)), policies=policies)
     assert [int(plane[0, 0]) for plane in volume.stored] == [4000, 5000, 6000, 7000]  # type: ignore[union-attr]
     assert any("missing" in warning for warning in volume.warnings)

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.dicom.header_process import Refusal
-from pipeline.dicom.header_readers import HeaderReaders
-from pipeline.dicom.headers import InstanceHeader
+from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.headers.process import Refusal
+from pipeline.dicom.headers.readers import HeaderReaders
 from pipeline.dicom.limits import DecodeLimits, HeaderLimits
 from pipeline.dicom.reading import SeriesFiles, read
 from pipeline.errors import ComputeFailed, Interrupted, StudyRejected
 from pipeline.reasons import Reason
 from pipeline.volume import Volume
-from tests.pipeline.dicom import series
+from tests.pipeline.dicom import made_series as series
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_several_threads_read_at_once(files: SeriesFiles) -> None:
 
 
 def test_a_file_that_has_gone_may_come_back(files: SeriesFiles) -> None:
-    files.paths[2].unlink()
+    Path(files.source, files.names[2]).unlink()
     with pytest.raises(ComputeFailed) as failed:
         read(files)
     assert failed.value.reason is Reason.FILE_UNREADABLE
@@ -117,7 +117,7 @@ def test_a_file_that_became_another_series_is_refused(files: SeriesFiles, tmp_pa
     other = series.instance(2)
     other.SeriesInstanceUID = "1.2.3.77"
     series.write(tmp_path / "other", [other])
-    (tmp_path / "other" / "0001.dcm").replace(files.paths[2])
+    (tmp_path / "other" / "0001.dcm").replace(Path(files.source, files.names[2]))
     with pytest.raises(StudyRejected) as refused:
         read(files)
     assert refused.value.reason is Reason.FILE_BAD_HEADER
@@ -140,7 +140,7 @@ def test_a_header_reader_that_dies_costs_one_file(tmp_path: Path) -> None:
     names = sorted(path.name for path in folder.iterdir())
     limits = HeaderLimits()
     answers: dict[str, InstanceHeader | Refusal] = {}
-    with HeaderReaders(folder, processes=1, limits=limits, salt=b"") as readers:
+    with HeaderReaders(str(folder), processes=1, limits=limits, salt=b"") as readers:
         for name, answer in readers.read(names):
             if not answers:
                 readers._readers[0].process.kill()

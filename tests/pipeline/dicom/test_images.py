@@ -11,7 +11,7 @@ from pipeline.errors import StudyRejected
 from pipeline.reasons import Reason
 from pipeline.volume import Image
 from tests.data import shared
-from tests.pipeline.dicom import series
+from tests.pipeline.dicom import made_series as series
 
 
 def _read_one(path: Path) -> Image:
@@ -113,7 +113,8 @@ def _codec(name: str) -> np.ndarray:
     path = shared("dicom", "codecs_wg04_a", name)
     (study,) = series.scanned(path).studies
     files = SeriesFiles(
-        paths=(path,),
+        source=str(path),
+        names=(path.name,),
         study_instance_uid=study.study_instance_uid,
         series_instance_uid=study.series[0].series_instance_uid,
     )
@@ -146,7 +147,8 @@ def test_a_real_radiograph_shows_bone_brighter_than_air() -> None:
 def test_real_ultrasound_comes_back_as_rgb_frames() -> None:
     (study, *_) = series.scanned(shared("dicom", "us_mixed_a", "examples_ybr_color.dcm")).studies
     files = SeriesFiles(
-        paths=(shared("dicom", "us_mixed_a", "examples_ybr_color.dcm"),),
+        source=str(shared("dicom", "us_mixed_a")),
+        names=("examples_ybr_color.dcm",),
         study_instance_uid=study.study_instance_uid,
         series_instance_uid=study.series[0].series_instance_uid,
     )

@@ -13,7 +13,7 @@ from pipeline.phantoms import Phantom, chest, head, write_series
 from pipeline.phantoms.anatomy import Triple
 from pipeline.phantoms.chest import DEFAULT as CHEST
 from pipeline.phantoms.head import DEFAULT as HEAD
-from tests.pipeline.dicom import series
+from tests.pipeline.dicom import made_series as series
 
 _ROTATIONS = [(0.0, 0.0, 0.0), (11.0, -23.0, 40.0), (90.0, 0.0, 90.0), (0.0, 180.0, 0.0)]
 

@@ -21,10 +21,11 @@ from pydicom.uid import (
 )
 
 from pipeline.dicom.limits import HeaderLimits
-from pipeline.dicom.scan import SourceRefused, scan
+from pipeline.dicom.refusal import SourceRefused
+from pipeline.dicom.scan import scan
 from pipeline.reasons import Reason
 from tests.data import shared
-from tests.pipeline.dicom import series
+from tests.pipeline.dicom import made_series as series
 
 
 def _bytes_of(dataset: Dataset, folder: Path) -> bytes:

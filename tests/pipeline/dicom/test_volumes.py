@@ -22,7 +22,7 @@ from pipeline.dicom.reading import read
 from pipeline.errors import StudyRejected
 from pipeline.reasons import Reason
 from tests.data import shared
-from tests.pipeline.dicom import series
+from tests.pipeline.dicom import made_series as series
 
 
 def _expected(count: int = 5) -> np.ndarray:

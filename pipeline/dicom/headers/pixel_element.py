@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from pydicom.uid import UID
 
+from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.refusal import FileRefused
 from pipeline.reasons import Reason
 
-if TYPE_CHECKING:
-    from pipeline.dicom.headers import InstanceHeader
-
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 _END_OF_SEQUENCE: Final = b"\xfe\xff\xdd\xe0"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PixelElement:
-    """Where the pixel data of a file lie."""
-
-    #: of the first byte of the value, in the file (in the inflated data set where deflated)
-    offset: int
-    #: as declared; None = undefined, so encapsulated (PS3.5 A.4)
-    length: int | None
-    is_float: bool = False
-    is_deflated: bool = False
 
 
 def native_length(header: InstanceHeader) -> int:

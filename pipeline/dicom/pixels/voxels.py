@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,8 +15,10 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pipeline.dicom.assembly import Rescale
-from pipeline.dicom.headers import InstanceHeader
+from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.series.assembly import Rescale
+from pipeline.dicom.sources.source import Source
+from pipeline.dicom.sources.stream import stream_of
 from pipeline.errors import StudyRejected
 from pipeline.reasons import Reason
 
@@ -46,6 +47,7 @@ def layout_of(slices: Sequence[InstanceHeader], rescale: Rescale) -> Layout:
 
 
 def fill_volume(
+    source: Source,
     slices: Sequence[InstanceHeader],
     rescale: Rescale,
     layout: Layout,
@@ -57,10 +59,10 @@ def fill_volume(
     warnings: set[str] = set()
     for index, header in enumerate(slices):
         if layout.is_stored:
-            _read_stored(header, out[index], warnings)
+            _read_stored(source, header, out[index], warnings)
             continue
         stored = np.empty(shape[1:], _dtype(header))
-        _read_stored(header, stored, warnings)
+        _read_stored(source, header, stored, warnings)
         np.multiply(stored, rescale.slopes[index], out=out[index], casting="unsafe")
         out[index] += np.float32(rescale.intercepts[index])
     del out
@@ -70,7 +72,11 @@ def fill_volume(
 
 
 def fill_image(
-    header: InstanceHeader, rescale: Rescale, mapped: mmap.mmap, shape: tuple[int, ...]
+    source: Source,
+    header: InstanceHeader,
+    rescale: Rescale,
+    mapped: mmap.mmap,
+    shape: tuple[int, ...],
 ) -> list[str]:
     """Write one instance into the mapped memory; return warnings.
 
@@ -80,11 +86,11 @@ def fill_image(
     warnings: set[str] = set()
     if header.is_colour:
         out = np.frombuffer(mapped, np.uint8).reshape(shape)
-        out[...] = _decode_colour(header).reshape(shape)
+        out[...] = _decode_colour(source, header).reshape(shape)
         return []
     values = np.frombuffer(mapped, np.float32).reshape(shape)
     stored = np.empty(shape, _dtype(header))
-    _read_stored(header, stored, warnings)
+    _read_stored(source, header, stored, warnings)
     if header.photometric == "MONOCHROME1":
         low, high = _range(header)
         np.subtract(low + high, stored, out=values, casting="unsafe")
@@ -107,13 +113,15 @@ def _range(header: InstanceHeader) -> tuple[int, int]:
     return 0, (1 << header.bits_stored) - 1
 
 
-def _read_stored(header: InstanceHeader, out: NDArray[Any], warnings: set[str]) -> None:
+def _read_stored(
+    source: Source, header: InstanceHeader, out: NDArray[Any], warnings: set[str]
+) -> None:
     """Fill ``out`` (contiguous, any shape of the right size) with stored values."""
     is_straight = header.transfer_syntax_uid in _STRAIGHT and header.bits_allocated >= 8
     if is_straight and not header.pixels.is_deflated:
-        _read_straight(header, out)
+        _read_straight(source, header, out)
     else:
-        decoded = _decode(header, as_rgb=False)
+        decoded = _decode(source, header, as_rgb=False)
         if decoded.size != out.size:
             sentence = "its pixels decode to another size than its header states"
             raise StudyRejected(sentence, Reason.PIXELS_UNDECODABLE)
@@ -128,26 +136,19 @@ def _read_stored(header: InstanceHeader, out: NDArray[Any], warnings: set[str]) 
             out >>= excess  # arithmetic for signed: extends the sign
 
 
-def _read_straight(header: InstanceHeader, out: NDArray[Any]) -> None:
+def _read_straight(source: Source, header: InstanceHeader, out: NDArray[Any]) -> None:
     """Read uncompressed little-endian pixels from their place in the file, without a copy."""
     view = out.data.cast("B")
-    descriptor = os.open(header.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        done = 0
-        while done < len(view):
-            count = os.preadv(descriptor, [view[done:]], header.pixels.offset + done)
-            if count == 0:
-                sentence = "the file ends inside its pixel data"
-                raise StudyRejected(sentence, Reason.FILE_TRUNCATED)
-            done += count
-    finally:
-        os.close(descriptor)
+    with source.open(header.path) as file:
+        if file.read_into(header.pixels.offset, view) < len(view):
+            sentence = "the file ends inside its pixel data"
+            raise StudyRejected(sentence, Reason.FILE_TRUNCATED)
 
 
-def _decode(header: InstanceHeader, *, as_rgb: bool) -> NDArray[Any]:
+def _decode(source: Source, header: InstanceHeader, *, as_rgb: bool) -> NDArray[Any]:
     """Decode through pydicom's plugins; whatever they raise refuses the pixels."""
     try:
-        dataset = _dataset(header)
+        dataset = _dataset(source, header)
         decoded: NDArray[Any] = pixel_array(dataset, raw=not as_rgb)
         if as_rgb and header.photometric == "PALETTE COLOR":
             decoded = apply_color_lut(decoded, dataset)
@@ -160,16 +161,17 @@ def _decode(header: InstanceHeader, *, as_rgb: bool) -> NDArray[Any]:
     return decoded
 
 
-def _dataset(header: InstanceHeader) -> FileDataset:
+def _dataset(source: Source, header: InstanceHeader) -> FileDataset:
     # Forcing is safe here: the header reader has already found the structure sound.
-    dataset = dcmread(header.path, force=True)
+    with source.open(header.path) as file:
+        dataset = dcmread(stream_of(file), force=True)
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = UID(header.transfer_syntax_uid)
     return dataset
 
 
-def _decode_colour(header: InstanceHeader) -> NDArray[np.uint8]:
-    decoded = _decode(header, as_rgb=True)
+def _decode_colour(source: Source, header: InstanceHeader) -> NDArray[np.uint8]:
+    decoded = _decode(source, header, as_rgb=True)
     expected = header.frames * header.rows * header.columns * 3
     if decoded.size != expected or decoded.dtype.kind not in "ui":
         sentence = "its pixels decode to another size than its header states"

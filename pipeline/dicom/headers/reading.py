@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from pydicom.dataset import Dataset
@@ -14,12 +11,22 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.dicom import sop_classes
-from pipeline.dicom.elements import integer_of, number_of, numbers_of, text_of, texts_of, value_of
+from pipeline.dicom.headers.elements import (
+    integer_of,
+    number_of,
+    numbers_of,
+    text_of,
+    texts_of,
+    value_of,
+)
+from pipeline.dicom.headers.instance import InstanceHeader, PixelElement
+from pipeline.dicom.headers.pixel_element import check_length
+from pipeline.dicom.headers.structure import Parsed, parse
 from pipeline.dicom.limits import HeaderLimits
-from pipeline.dicom.opening import open_regular, unreadable
-from pipeline.dicom.pixel_element import PixelElement, check_length
 from pipeline.dicom.refusal import FileRefused
-from pipeline.dicom.structure import Parsed, parse
+from pipeline.dicom.sources.folder import unreadable
+from pipeline.dicom.sources.source import OpenFile
+from pipeline.dicom.sources.stream import stream_of
 from pipeline.reasons import Reason
 
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -53,76 +60,14 @@ _KEYWORDS: Final = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InstanceHeader:
-    """The facts of one image instance. Numbers that are present but invalid are NaN."""
-
-    path: str
-    size: int
-    sop_class_uid: str
-    sop_instance_uid: str
-    study_instance_uid: str
-    series_instance_uid: str
-    frame_of_reference_uid: str | None
-    transfer_syntax_uid: str
-    modality: str
-    image_type: tuple[str, ...]
-    #: keyed digest of the patient's identity: tells patients apart, says nothing of them
-    patient_key: str
-    series_number: int | None
-    instance_number: int | None
-    #: (row cosine, column cosine), PS3.3 C.7.6.2.1.1
-    orientation: tuple[float, ...] | None
-    #: centre of the first voxel, LPS mm
-    position: tuple[float, ...] | None
-    #: (between rows, between columns) in mm
-    pixel_spacing: tuple[float, ...] | None
-    imager_pixel_spacing: tuple[float, ...] | None
-    slice_thickness: float | None
-    rows: int
-    columns: int
-    frames: int
-    samples: int
-    photometric: str
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    is_signed: bool
-    padding: int | None
-    slope: float | None
-    intercept: float | None
-    rescale_type: str
-    has_modality_lut: bool
-    pixels: PixelElement
-    phases: tuple[tuple[str, str], ...]
-    series_description: str
-    body_part: str
-    protocol: str
-    kernel: str
-    has_contrast: bool
-    manufacturer: str
-    model_name: str
-    field_strength: float | None
-
-    @property
-    def is_colour(self) -> bool:
-        """Say whether the pixels are colours: three samples, or indices into a palette."""
-        return self.samples > 1 or self.photometric == "PALETTE COLOR"
-
-    @property
-    def has_geometry(self) -> bool:
-        """Say whether the instance states a place in the patient, valid or not."""
-        return self.position is not None and self.orientation is not None
-
-
 def read_header(
-    path: Path, *, name: str, limits: HeaderLimits, salt: bytes = b""
+    file: OpenFile, *, name: str, limits: HeaderLimits, salt: bytes = b""
 ) -> InstanceHeader:
     """Read the header of one file without reading its pixels.
 
     Args:
-        path: the file; links and anything that is no regular file are refused.
-        name: the path relative to the source, kept in the header.
+        file: the open file.
+        name: its name in the source, kept in the header.
         limits: what the header may state.
         salt: key of ``patient_key``, the same for all files that are compared.
 
@@ -130,23 +75,22 @@ def read_header(
         FileRefused: with the reason code and a sentence, for whatever is wrong with the file.
 
     """
-    with open_regular(path) as stream:
-        size = os.fstat(stream.fileno()).st_size
-        if size == 0:
-            raise FileRefused("the file is empty", Reason.FILE_EMPTY)
-        parsed: Parsed | None = None
-        try:
-            parsed = parse(stream, size, _KEYWORDS, limits)
-            header = _header(parsed.dataset, parsed.pixels, name, size, salt, limits)
-            check_length(header, parsed.stream, parsed.size)
-        except Exception as error:  # noqa: BLE001
-            # The edge between broken bytes and us: pydicom's parsers raise whatever they meet
-            # (struct.error, KeyError, AttributeError, ...), and none of it may end a scan.
-            refused = _refusal(error)
-            if parsed is not None:
-                refused.series_instance_uid = _optional_uid(parsed.dataset, "SeriesInstanceUID")
-                refused.sop_instance_uid = _optional_uid(parsed.dataset, "SOPInstanceUID")
-            raise refused from None
+    if file.size == 0:
+        raise FileRefused("the file is empty", Reason.FILE_EMPTY)
+    parsed: Parsed | None = None
+    try:
+        parsed = parse(stream_of(file), file.size, _KEYWORDS, limits)
+        header = _header(parsed.dataset, parsed.pixels, name, file.size, salt, limits)
+        check_length(header, parsed.stream, parsed.size)
+    except Exception as error:  # noqa: BLE001
+        # The edge between broken bytes and us: pydicom's parsers raise whatever they meet
+        # (struct.error, KeyError, AttributeError, ...), and none of it may end a scan.
+        refused = _refusal(error)
+        if parsed is not None:
+            refused.study_instance_uid = _optional_uid(parsed.dataset, "StudyInstanceUID")
+            refused.series_instance_uid = _optional_uid(parsed.dataset, "SeriesInstanceUID")
+            refused.sop_instance_uid = _optional_uid(parsed.dataset, "SOPInstanceUID")
+        raise refused from None
     return header
 
 
@@ -209,6 +153,7 @@ def _header(
         rescale_type=text_of(dataset, "RescaleType"),
         has_modality_lut="ModalityLUTSequence" in dataset,
         pixels=pixels,
+        places=None,
         phases=_phases(dataset),
         series_description=text_of(dataset, "SeriesDescription"),
         body_part=text_of(dataset, "BodyPartExamined").upper(),

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import zip_longest
-from pathlib import Path
 from typing import Final
 
-from pipeline.dicom.header_process import Refusal
-from pipeline.dicom.headers import InstanceHeader
-from pipeline.dicom.opening import open_regular
+from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.headers.process import Refusal
 from pipeline.dicom.refusal import FileRefused
+from pipeline.dicom.sources.opening import open_source
 from pipeline.reasons import Reason
 
 #: What may differ between two encodings of one instance.
@@ -21,7 +19,7 @@ _BLOCK: Final = 1 << 20
 
 
 def part(
-    headers: Sequence[InstanceHeader], root: Path
+    headers: Sequence[InstanceHeader], address: str
 ) -> tuple[list[InstanceHeader], list[tuple[InstanceHeader, Refusal]]]:
     """Return (headers to use, headers refused with the reason), both sorted by path.
 
@@ -35,7 +33,7 @@ def part(
     kept: list[InstanceHeader] = []
     refused: list[tuple[InstanceHeader, Refusal]] = []
     for first, *others in by_uid.values():
-        if all(_is_copy(first, other, root) for other in others):
+        if all(_is_copy(first, other, address) for other in others):
             kept.append(first)
             refused.extend((other, _copy_of(other)) for other in others)
         else:
@@ -60,7 +58,7 @@ def _conflict_of(header: InstanceHeader) -> Refusal:
     )
 
 
-def _is_copy(one: InstanceHeader, other: InstanceHeader, root: Path) -> bool:
+def _is_copy(one: InstanceHeader, other: InstanceHeader, address: str) -> bool:
     facts = (
         (getattr(one, f.name), getattr(other, f.name))
         for f in dataclasses.fields(InstanceHeader)
@@ -72,19 +70,20 @@ def _is_copy(one: InstanceHeader, other: InstanceHeader, root: Path) -> bool:
     if one.transfer_syntax_uid != other.transfer_syntax_uid or one.pixels.is_deflated:
         return True
     try:
-        return _have_same_pixels(one, other, root)
+        return _have_same_pixels(one, other, address)
     except (OSError, FileRefused):
         return False
 
 
-def _have_same_pixels(one: InstanceHeader, other: InstanceHeader, root: Path) -> bool:
-    with open_regular(root / one.path) as mine, open_regular(root / other.path) as theirs:
-        mine.seek(one.pixels.offset)
-        theirs.seek(other.pixels.offset)
+def _have_same_pixels(one: InstanceHeader, other: InstanceHeader, address: str) -> bool:
+    source = open_source(address)
+    with source.open(one.path) as mine, source.open(other.path) as theirs:
         length = one.pixels.length
         if length != other.pixels.length:
             return False
-        blocks = zip_longest(
-            iter(lambda: mine.read(_BLOCK), b""), iter(lambda: theirs.read(_BLOCK), b"")
+        end = mine.size - one.pixels.offset if length is None else length
+        return all(
+            mine.read_at(one.pixels.offset + place, _BLOCK)
+            == theirs.read_at(other.pixels.offset + place, _BLOCK)
+            for place in range(0, end, _BLOCK)
         )
-        return all(a == b for a, b in blocks)

@@ -17,8 +17,8 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
-from pipeline.dicom.provenance import Provenance
-from pipeline.dicom.sources import source_datasets
+from pipeline.dicom.writing.provenance import Provenance
+from pipeline.dicom.writing.source_images import source_datasets
 from pipeline.errors import StudyRejected
 from pipeline.palette import color_of
 from pipeline.reasons import Reason

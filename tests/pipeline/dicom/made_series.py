@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from pipeline.dicom.grouping import IndexedSeries
 from pipeline.dicom.reading import SeriesFiles, read
-from pipeline.dicom.scan import ScanReport, root_of, scan
+from pipeline.dicom.scan import ScanReport, scan
+from pipeline.dicom.series.grouping import IndexedSeries
 from pipeline.volume import Image, Volume
 
 ROWS, COLUMNS = 6, 8
@@ -94,7 +94,8 @@ def only_series(folder: Path) -> IndexedSeries:
 def files_of(folder: Path, series: IndexedSeries) -> SeriesFiles:
     """Return what ``read`` wants of an indexed series."""
     return SeriesFiles(
-        paths=tuple(root_of(folder) / header.path for header in series.instances),
+        source=str(folder),
+        names=tuple(header.path for header in series.instances),
         study_instance_uid=series.study_instance_uid,
         series_instance_uid=series.series_instance_uid,
     )

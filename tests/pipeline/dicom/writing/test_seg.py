@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.dicom.seg import Encoding, write_seg
+from pipeline.dicom.writing.seg import Encoding, write_seg
 from pipeline.phantoms import (
     chest,
 )

@@ -17,19 +17,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.dicom import assembly, voxels
-from pipeline.dicom.headers import InstanceHeader, read_header
+from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.headers.reading import read_header
 from pipeline.dicom.limits import DecodeLimits, HeaderLimits
+from pipeline.dicom.pixels import voxels
 from pipeline.dicom.processes import confine
 from pipeline.dicom.refusal import FileRefused
-from pipeline.dicom.splitting import has_scattered_frames_of_reference, is_slice
-from pipeline.dicom.template import encode_template
+from pipeline.dicom.series import assembly
+from pipeline.dicom.series.splitting import has_scattered_frames_of_reference, is_slice
+from pipeline.dicom.sources.opening import open_source
+from pipeline.dicom.sources.source import Source
+from pipeline.dicom.writing.template import encode_template
 from pipeline.errors import StudyRejected
+from pipeline.policies import Policies
 from pipeline.reasons import Reason
 
 
@@ -37,11 +41,13 @@ from pipeline.reasons import Reason
 class Order:
     """What to read: the files of one part of one series."""
 
-    paths: tuple[str, ...]
+    source: str
+    names: tuple[str, ...]
+    frame_part: int
     study_instance_uid: str
     series_instance_uid: str
     as_image: bool
-    missing_slice: assembly.MissingSlice
+    policies: Policies
     limits: DecodeLimits
 
 
@@ -78,7 +84,8 @@ def _answer(order: Order, memory: int) -> dict[str, Any]:
 
 def _headers(order: Order) -> tuple[InstanceHeader, ...]:
     limits = HeaderLimits(pixels=order.limits.pixels, inflated_bytes=order.limits.memory_bytes)
-    headers = tuple(read_header(Path(path), name=path, limits=limits) for path in order.paths)
+    source = open_source(order.source)
+    headers = tuple(_header(source, name, limits) for name in order.names)
     expected = (order.study_instance_uid, order.series_instance_uid)
     if any((h.study_instance_uid, h.series_instance_uid) != expected for h in headers):
         sentence = "a file belongs to another series than it did when the source was scanned"
@@ -89,17 +96,22 @@ def _headers(order: Order) -> tuple[InstanceHeader, ...]:
     return headers
 
 
+def _header(source: Source, name: str, limits: HeaderLimits) -> InstanceHeader:
+    with source.open(name) as file:
+        return read_header(file, name=name, limits=limits)
+
+
 def _volume(headers: Sequence[InstanceHeader], order: Order, memory: int) -> dict[str, Any]:
     _check_slices(headers)
-    stack = assembly.stack(headers, missing_slice=order.missing_slice)
+    stack = assembly.stack(headers, policies=order.policies)
     slices = [headers[i] for i in stack.order]
     rescale = assembly.rescale(slices)
     _check_count(slices, order.limits)
     layout = voxels.layout_of(slices, rescale)
     shape = (len(slices), slices[0].rows, slices[0].columns)
     mapped = _mapped(memory, shape, layout.dtype)
-    found = voxels.fill_volume(slices, rescale, layout, mapped, shape)
-    template, dropped = encode_template(Path(slices[0].path))
+    found = voxels.fill_volume(open_source(order.source), slices, rescale, layout, mapped, shape)
+    template, dropped = encode_template(open_source(order.source), slices[0].path)
     return {
         "dtype": layout.dtype.str,
         "shape": shape,
@@ -124,8 +136,8 @@ def _image(headers: Sequence[InstanceHeader], order: Order, memory: int) -> dict
     dtype = np.dtype(np.uint8 if header.is_colour else np.float32)
     shape = (header.frames, header.rows, header.columns) + ((3,) if header.is_colour else ())
     mapped = _mapped(memory, shape, dtype)
-    found = voxels.fill_image(header, rescale, mapped, shape)
-    template, dropped = encode_template(Path(header.path))
+    found = voxels.fill_image(open_source(order.source), header, rescale, mapped, shape)
+    template, dropped = encode_template(open_source(order.source), header.path)
     return {
         "dtype": dtype.str,
         "shape": shape,

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from pipeline.dicom.header_process import Answer, Refusal, serve
+from pipeline.dicom.headers.process import Answer, Refusal, serve
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.processes import context
 from pipeline.reasons import Reason
@@ -38,15 +37,15 @@ class HeaderReaders:
     """A pool of header readers over one source.
 
     Args:
-        root: the folder all names are relative to.
+        address: of the source, as ``open_source`` takes it.
         processes: how many children read at once.
         limits: bounds of each child and each header.
         salt: key of the patient digests of this scan.
 
     """
 
-    def __init__(self, root: Path, *, processes: int, limits: HeaderLimits, salt: bytes) -> None:
-        self._arguments = (str(root), limits, salt)
+    def __init__(self, address: str, *, processes: int, limits: HeaderLimits, salt: bytes) -> None:
+        self._arguments = (address, limits, salt)
         self._limits = limits
         self._wanted = processes
         self._readers: list[_Reader] = []

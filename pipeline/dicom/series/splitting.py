@@ -9,8 +9,9 @@ from typing import TypeAlias
 import numpy as np
 
 from pipeline.dicom import sop_classes
-from pipeline.dicom.assembly import ORIENTATION_TOLERANCE, normal_of
-from pipeline.dicom.headers import PHASE_KEYWORDS, InstanceHeader
+from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.headers.reading import PHASE_KEYWORDS
+from pipeline.dicom.series.assembly import ORIENTATION_TOLERANCE, normal_of
 
 Part: TypeAlias = list[InstanceHeader]
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TypeAlias
 
-from pipeline.dicom.headers import InstanceHeader, read_header
+from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.headers.reading import read_header
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.processes import confine
 from pipeline.dicom.refusal import FileRefused
+from pipeline.dicom.sources.opening import open_source
+from pipeline.dicom.sources.source import Source
 from pipeline.reasons import Reason
 
 
@@ -28,19 +30,21 @@ class Refusal:
 Answer: TypeAlias = InstanceHeader | Refusal
 
 
-def serve(connection: Connection, root: str, limits: HeaderLimits, salt: bytes) -> None:
-    """Answer for lists of names relative to ``root``, file by file, until an empty list comes."""
+def serve(connection: Connection, address: str, limits: HeaderLimits, salt: bytes) -> None:
+    """Answer for lists of names in the source, file by file, until an empty list comes."""
     confine(memory_bytes=limits.memory_bytes, seconds=None)
+    source = open_source(address)
     # Once the scan has gone there is nobody to answer: an end, not an error.
     with contextlib.suppress(EOFError, BrokenPipeError):
         while names := connection.recv():
             for name in names:
-                connection.send(_answer(Path(root, name), name, limits, salt))
+                connection.send(_answer(source, name, limits, salt))
 
 
-def _answer(path: Path, name: str, limits: HeaderLimits, salt: bytes) -> Answer:
+def _answer(source: Source, name: str, limits: HeaderLimits, salt: bytes) -> Answer:
     try:
-        return read_header(path, name=name, limits=limits, salt=salt)
+        with source.open(name) as file:
+            return read_header(file, name=name, limits=limits, salt=salt)
     except FileRefused as refused:
         return Refusal(
             reason=refused.reason,

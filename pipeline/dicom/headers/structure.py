@@ -14,9 +14,9 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from pipeline.dicom.elements import text_of
+from pipeline.dicom.headers.elements import text_of
+from pipeline.dicom.headers.instance import PixelElement
 from pipeline.dicom.limits import HeaderLimits
-from pipeline.dicom.pixel_element import PixelElement
 from pipeline.dicom.refusal import FileRefused
 from pipeline.reasons import Reason
 

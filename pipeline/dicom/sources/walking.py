@@ -5,20 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.dicom.sources.source import Entry
 from pipeline.reasons import Reason
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One thing that is no folder. ``refused`` says why it will not be opened."""
-
-    #: relative to the source, "/" between folders
-    name: str
-    size: int
-    refused: tuple[Reason, str] | None = None
 
 
 def walk(root: Path) -> Iterator[Entry]:
@@ -60,7 +50,7 @@ def _entry(entry: os.DirEntry[str], name: str) -> Entry:
     if shown != name:
         sentence = "its name is not valid UTF-8"
         return Entry(name=shown, size=status.st_size, refused=(Reason.FILE_UNREADABLE, sentence))
-    return Entry(name=name, size=status.st_size)
+    return Entry(name=name, size=status.st_size, stamp=str(status.st_mtime_ns))
 
 
 def _shown(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.dicom.seg import write_seg
+from pipeline.dicom.writing.seg import write_seg
 from pipeline.phantoms import (
     ImageKind,
     ImageParameters,
@@ -19,7 +19,7 @@ from pipeline.phantoms import (
 )
 from pipeline.phantoms import image as image_phantom
 from pipeline.results import Code
-from tests.pipeline.dicom import series
+from tests.pipeline.dicom import made_series as series
 from tests.pipeline.dicom.segs import (
     PROVENANCE,
     SMALL,

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from pipeline.dicom.seg import write_seg
+from pipeline.dicom.writing.seg import write_seg
 from pipeline.errors import StudyRejected
 from pipeline.phantoms import (
     ImageKind,

@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 from pydicom import dcmwrite
 from pydicom.uid import ImplicitVRLittleEndian
 
-from pipeline.dicom import assembly
-from pipeline.dicom.headers import InstanceHeader, read_header
+from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.headers.reading import read_header
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.refusal import FileRefused
-from pipeline.dicom.splitting import split
+from pipeline.dicom.series import assembly
+from pipeline.dicom.series.splitting import split
+from pipeline.dicom.sources.folder import RegularFile
 from pipeline.errors import StudyRejected
-from tests.pipeline.dicom import series
+from tests.pipeline.dicom import made_series as series
 
 _LIMITS = HeaderLimits(pixels=2**24)
 _SLOW = settings(
@@ -46,7 +48,8 @@ def _read(path: Path, data: bytes) -> InstanceHeader | FileRefused:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in the child process, where pydicom is mute
         try:
-            return read_header(path, name="x", limits=_LIMITS)
+            with RegularFile(path) as file:
+                return read_header(file, name="x", limits=_LIMITS)
         except FileRefused as refused:
             return refused
 

@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from pipeline.dicom import assembly, sop_classes
-from pipeline.dicom.headers import InstanceHeader
-from pipeline.dicom.splitting import (
+from pipeline.dicom import sop_classes
+from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.series import assembly
+from pipeline.dicom.series.splitting import (
     Part,
     has_scattered_frames_of_reference,
     is_slice,

@@ -10,19 +10,20 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dicom import sop_classes
-from pipeline.dicom.headers import InstanceHeader
+from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.errors import StudyRejected
+from pipeline.policies import Policies
 from pipeline.reasons import Reason
 
 Vector: TypeAlias = NDArray[np.float64]
-MissingSlice: TypeAlias = Literal["refuse", "longest_run"]
 
+_REFUSE: Final = Policies()
 #: Two slices leave no second distance to check the first against.
 MINIMUM_SLICES: Final = 3
 #: Greatest difference of a direction cosine within one stack; exact equality refuses real data.
@@ -69,7 +70,7 @@ class Rescale:
         return len(set(self.slopes)) == 1 and len(set(self.intercepts)) == 1
 
 
-def stack(headers: Sequence[InstanceHeader], *, missing_slice: MissingSlice = "refuse") -> Stack:
+def stack(headers: Sequence[InstanceHeader], *, policies: Policies = _REFUSE) -> Stack:
     """Order the slices of one volume and find its affine.
 
     Slice spacing comes from the positions alone; SliceThickness is how much tissue a slice
@@ -77,7 +78,7 @@ def stack(headers: Sequence[InstanceHeader], *, missing_slice: MissingSlice = "r
 
     Args:
         headers: single-frame instances with a place in the patient, in any order.
-        missing_slice: ``longest_run`` keeps the longest part without a gap and warns.
+        policies: what to do with slices that are not plainly sound.
 
     Raises:
         StudyRejected: the slices are not one regular, orthogonal stack; the reason says why.
@@ -95,7 +96,7 @@ def stack(headers: Sequence[InstanceHeader], *, missing_slice: MissingSlice = "r
     positions, depths = positions[order], depths[order]
     _check_distinct(depths)
     _check_shear(positions, depths, normal)
-    first, last, warnings = _regular_run(depths, missing_slice)
+    first, last, warnings = _regular_run(depths, policies.missing_slice)
     order, positions, depths = order[first:last], positions[first:last], depths[first:last]
     step = (depths[-1] - depths[0]) / (len(depths) - 1)
     affine = np.eye(4)

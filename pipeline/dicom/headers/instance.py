@@ -1,0 +1,98 @@
+"""The facts of one image instance that grouping and reading need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PixelElement:
+    """Where the pixel data of a file lie."""
+
+    #: of the first byte of the value, in the file (in the inflated data set where deflated)
+    offset: int
+    #: as declared; None = undefined, so encapsulated (PS3.5 A.4)
+    length: int | None
+    is_float: bool = False
+    is_deflated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FramePlace:
+    """What the functional groups say of one frame. Numbers present but invalid are NaN."""
+
+    orientation: tuple[float, ...] | None
+    #: centre of the first voxel, LPS mm
+    position: tuple[float, ...] | None
+    #: (between rows, between columns) in mm
+    pixel_spacing: tuple[float, ...] | None
+    slope: float | None
+    intercept: float | None
+    image_type: tuple[str, ...]
+    #: as ``InstanceHeader.phases``
+    phases: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstanceHeader:
+    """The facts of one image instance. Numbers that are present but invalid are NaN."""
+
+    #: name in the source
+    path: str
+    size: int
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    frame_of_reference_uid: str | None
+    transfer_syntax_uid: str
+    modality: str
+    image_type: tuple[str, ...]
+    #: keyed digest of the patient's identity: tells patients apart, says nothing of them
+    patient_key: str
+    series_number: int | None
+    instance_number: int | None
+    #: (row cosine, column cosine), PS3.3 C.7.6.2.1.1
+    orientation: tuple[float, ...] | None
+    #: centre of the first voxel, LPS mm
+    position: tuple[float, ...] | None
+    #: (between rows, between columns) in mm
+    pixel_spacing: tuple[float, ...] | None
+    imager_pixel_spacing: tuple[float, ...] | None
+    slice_thickness: float | None
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    photometric: str
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    is_signed: bool
+    padding: int | None
+    slope: float | None
+    intercept: float | None
+    rescale_type: str
+    has_modality_lut: bool
+    pixels: PixelElement
+    #: of multi-frame objects with a place per frame (PS3.3 C.7.6.16), in frame order; else None
+    places: tuple[FramePlace, ...] | None
+    phases: tuple[tuple[str, str], ...]
+    series_description: str
+    body_part: str
+    protocol: str
+    kernel: str
+    has_contrast: bool
+    manufacturer: str
+    model_name: str
+    field_strength: float | None
+
+    @property
+    def is_colour(self) -> bool:
+        """Say whether the pixels are colours: three samples, or indices into a palette."""
+        return self.samples > 1 or self.photometric == "PALETTE COLOR"
+
+    @property
+    def has_geometry(self) -> bool:
+        """Say whether the instance states a place in the patient, valid or not."""
+        return self.position is not None and self.orientation is not None

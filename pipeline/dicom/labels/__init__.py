@@ -1,0 +1,1 @@
+"""Labels that others drew, from DICOM objects onto the grid of a volume."""

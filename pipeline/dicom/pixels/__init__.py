@@ -1,0 +1,1 @@
+"""From checked headers to voxels, in processes of their own."""

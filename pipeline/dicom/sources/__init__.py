@@ -1,0 +1,1 @@
+"""Where files come from: a folder, an archive, a DICOMDIR, a bucket."""

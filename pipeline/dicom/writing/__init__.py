@@ -1,0 +1,1 @@
+"""Results as DICOM objects that lie on their source to the voxel."""
