@@ -1,0 +1,137 @@
+"""The whole program on random grids: what it writes lies where the blob is, to the voxel.
+
+The model is an identity: everything denser than air is its mask. The objects are read by what
+3D Slicer reads them with (dcmqi), not by anything that wrote them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813 - its usual name
+
+from tests.system import blobs
+from tests.system.blobs import Blob
+
+COUNT = 216
+#: every sixth study is one file of frames in random order
+ENHANCED_EVERY = 6000
+BIN = Path(sys.executable).parent
+READER = BIN / "segimage2itkimage"
+SR_READER = BIN / "tid1500reader"
+ANALYSIS = """
+name: blob
+version: "1"
+title: Everything denser than air
+inputs:
+  ct: {kind: volume, where: {modality: CT}}
+steps:
+  - {name: body, model: threshold-body, input: ct}
+outputs: [dicom-seg]
+"""
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not READER.exists(), reason="dcmqi is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Blob]:
+    """The blobs by study."""
+    return {blob.study: blob for blob in map(blobs.make, range(COUNT))}
+
+
+@pytest.fixture(scope="module")
+def out(made: dict[str, Blob], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What one run over all of them leaves."""
+    folder = tmp_path_factory.mktemp("round-trip")
+    for number, blob in enumerate(made.values()):
+        is_enhanced = number % ENHANCED_EVERY == ENHANCED_EVERY - 1
+        blobs.write(blob, folder / "export" / f"{number:03}", enhanced=is_enhanced)
+    (folder / "blob.yaml").write_text(ANALYSIS)
+    environment = os.environ | {"NIGHTSHIFT_HOME": str(folder / "home")}
+    for words in (
+        ["analyses", "register", str(folder / "blob.yaml")],
+        ["run", str(folder / "export"), "--out", str(folder / "out"), "--analysis", "blob"],
+    ):
+        command = [str(BIN / "nightshift"), *words]
+        subprocess.run(command, env=environment, check=True, timeout=500, capture_output=True)
+    yield folder / "out"
+    shutil.rmtree(folder)
+
+
+def test_every_study_succeeds(out: Path) -> None:
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["jobs"] == {"succeeded": COUNT, "rejected": 0, "failed": 0, "canceled": 0}
+
+
+def test_masks_lie_where_the_blobs_are(out: Path, made: dict[str, Blob], tmp_path: Path) -> None:
+    def misplaced(blob: Blob) -> str | None:
+        (path,) = (out / "studies" / blob.study).glob("*/body.dcm")
+        target = tmp_path / blob.study
+        target.mkdir()
+        words = ["--inputDICOM", str(path), "--outputDirectory", str(target), "-t", "nrrd"]
+        subprocess.run([str(READER), *words], check=True, capture_output=True, timeout=60)
+        return _fault(blob, sitk.ReadImage(str(target / "1.nrrd")))
+
+    with ThreadPoolExecutor(2) as pool:
+        faults = {blob.study: pool.submit(misplaced, blob) for blob in made.values()}
+    assert {study: fault.result() for study, fault in faults.items() if fault.result()} == {}
+
+
+def _fault(blob: Blob, image: sitk.Image) -> str | None:
+    """Say what is wrong with the place or the size of a mask, None where nothing is."""
+    array = sitk.GetArrayFromImage(image) > 0
+    index = np.argwhere(array)[:, ::-1].mean(axis=0)  # ITK counts (column, row, slice)
+    centroid = np.array(image.TransformContinuousIndexToPhysicalPoint(index.tolist()))
+    volume = float(array.sum() * np.prod(image.GetSpacing()))
+    directions = blob.affine[:3, :3] / blob.spacing
+    for place in (blob.voxel_centroid, blob.centre):
+        off = np.abs(directions.T @ (centroid - place)) / blob.spacing
+        if off.max() > 0.5:
+            return f"{off.round(2)} voxels off"
+    least, most = (4 / 3 * np.pi * np.prod(blob.radii + k * blob.spacing) for k in (-1, 1))
+    if not least <= volume <= most or abs(volume / blob.voxel_volume - 1) > 1e-3:
+        return f"{volume:.0f} mm3 instead of {blob.voxel_volume:.0f}"
+    return None
+
+
+def test_reports_measure_the_same_and_point_to_the_masks(
+    out: Path, made: dict[str, Blob], tmp_path: Path
+) -> None:
+    for blob in list(made.values())[::8]:
+        (path,) = (out / "studies" / blob.study).glob("*/*.sr.dcm")
+        target = tmp_path / f"{blob.study}.json"
+        words = ["--inputDICOM", str(path), "--outputMetadata", str(target)]
+        subprocess.run([str(SR_READER), *words], check=True, capture_output=True, timeout=60)
+        (group,) = json.loads(target.read_text())["Measurements"]
+        (seg,) = (out / "studies" / blob.study).glob("*/body.dcm")
+        assert group["segmentationSOPInstanceUID"] == _sop_instance_uid(seg)
+        assert group["ReferencedSegment"] == 1
+        assert _volume_mm3(group) == pytest.approx(blob.voxel_volume, rel=1e-3)
+
+
+def _sop_instance_uid(path: Path) -> str:
+    import pydicom
+
+    return str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+
+
+def _volume_mm3(group: dict[str, Any]) -> float:
+    to_mm3 = {"mm3": 1.0, "mL": 1000.0, "ml": 1000.0, "cm3": 1000.0}
+    for item in group["measurementItems"]:
+        if item["quantity"]["CodeMeaning"] == "Volume":
+            return float(item["value"]) * to_mm3[item["units"]["CodeValue"]]
+    raise AssertionError("the group states no volume")
