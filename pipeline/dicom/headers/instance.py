@@ -28,6 +28,9 @@ class FramePlace:
     pixel_spacing: tuple[float, ...] | None
     slope: float | None
     intercept: float | None
+    rescale_type: str
+    slice_thickness: float | None
+    #: the FrameType, empty where none is stated
     image_type: tuple[str, ...]
     #: as ``InstanceHeader.phases``
     phases: tuple[tuple[str, str], ...]
@@ -60,6 +63,8 @@ class InstanceHeader:
     pixel_spacing: tuple[float, ...] | None
     imager_pixel_spacing: tuple[float, ...] | None
     slice_thickness: float | None
+    #: a hint at most: spacing comes from positions
+    spacing_between_slices: float | None = None
     rows: int
     columns: int
     frames: int
@@ -75,8 +80,13 @@ class InstanceHeader:
     rescale_type: str
     has_modality_lut: bool
     pixels: PixelElement
-    #: of multi-frame objects with a place per frame (PS3.3 C.7.6.16), in frame order; else None
+    #: what functional groups say of each frame (PS3.3 C.7.6.16), in frame order; None where the
+    #: object has none, or they tell nothing of place and values
     places: tuple[FramePlace, ...] | None
+    #: one of several instances that together hold the frames of one object (PS3.3 C.7.6.16.2.2.4)
+    is_concatenated: bool = False
+    #: AnatomicalOrientationType QUADRUPED: the patient axes are those of an animal on four legs
+    is_quadruped: bool = False
     phases: tuple[tuple[str, str], ...]
     series_description: str
     body_part: str

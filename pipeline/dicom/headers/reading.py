@@ -11,6 +11,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.dicom import sop_classes
+from pipeline.dicom.headers import functional_groups
 from pipeline.dicom.headers.elements import (
     integer_of,
     number_of,
@@ -56,7 +57,8 @@ _KEYWORDS: Final = (
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
-    *("DirectoryRecordSequence", *PHASE_KEYWORDS),
+    *("DirectoryRecordSequence", "ConcatenationUID", "AnatomicalOrientationType"),
+    *("SpacingBetweenSlices", *PHASE_KEYWORDS, *functional_groups.KEYWORDS),
 )
 
 
@@ -142,6 +144,7 @@ def _header(
         pixel_spacing=numbers_of(dataset, "PixelSpacing", 2),
         imager_pixel_spacing=numbers_of(dataset, "ImagerPixelSpacing", 2),
         slice_thickness=number_of(dataset, "SliceThickness"),
+        spacing_between_slices=number_of(dataset, "SpacingBetweenSlices"),
         **numbers,
         photometric=text_of(dataset, "PhotometricInterpretation").upper(),
         bits_stored=bits_stored,
@@ -153,7 +156,9 @@ def _header(
         rescale_type=text_of(dataset, "RescaleType"),
         has_modality_lut="ModalityLUTSequence" in dataset,
         pixels=pixels,
-        places=None,
+        places=functional_groups.places_of(dataset),
+        is_concatenated="ConcatenationUID" in dataset,
+        is_quadruped=text_of(dataset, "AnatomicalOrientationType").upper() == "QUADRUPED",
         phases=_phases(dataset),
         series_description=text_of(dataset, "SeriesDescription"),
         body_part=text_of(dataset, "BodyPartExamined").upper(),
