@@ -59,7 +59,7 @@ def source_datasets(header: SourceHeader) -> list[Dataset]:
     differs between slices. Text is Unicode, values that break their VR are left out, missing
     type 2 attributes are there and empty: one bad optional value must not cost a result.
     """
-    template = _clean(header)
+    template = source_template(header)
     first = header.instances[0]
     datasets = [_identify(template, first.sop_class_uid, first.sop_instance_uid, first.position)]
     for instance in header.instances[1:]:
@@ -89,11 +89,11 @@ def _identify(
     dataset.SOPClassUID = sop_class_uid
     dataset.SOPInstanceUID = sop_instance_uid
     if position is not None:
-        dataset.ImagePositionPatient = [_decimal(value) for value in position]
+        dataset.ImagePositionPatient = [decimal_string(value) for value in position]
     return dataset
 
 
-def _decimal(value: float) -> str:
+def decimal_string(value: float) -> str:
     """Return the closest decimal string of at most 16 characters (PS3.5 6.2, VR DS)."""
     text = repr(float(value))
     digits = 16
@@ -103,7 +103,8 @@ def _decimal(value: float) -> str:
     return text
 
 
-def _clean(header: SourceHeader) -> Dataset:
+def source_template(header: SourceHeader) -> Dataset:
+    """Return the cleaned template alone: what ``source_datasets`` puts into its first data set."""
     raw = pydicom.dcmread(io.BytesIO(header.template), force=True)
     raw.decode()
     dataset = Dataset()
@@ -136,7 +137,9 @@ def _valid(raw: Dataset) -> Iterator[DataElement]:
         try:
             element = raw[tag]
             if element.VR == VR.DS:  # scanners write more than 16 characters; round, do not drop
-                element = DataElement(tag, VR.DS, [_decimal(float(v)) for v in _values(element)])
+                element = DataElement(
+                    tag, VR.DS, [decimal_string(float(v)) for v in _values(element)]
+                )
             elif element.VR in _TEXT:
                 for value in _values(element):
                     validate_value(element.VR, str(value), config.RAISE)

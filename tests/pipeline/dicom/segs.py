@@ -158,9 +158,14 @@ def as_multiframe(volume: Volume, order: list[int]) -> SourceHeader:
     dataset.PerFrameFunctionalGroupsSequence = groups
     del dataset.ImagePositionPatient
     dataset.PixelData = b""
-    instance = SourceInstance(
-        sop_class_uid=EnhancedCTImageStorage,
-        sop_instance_uid=str(dataset.SOPInstanceUID),
-        frames=len(order),
+    instances = tuple(
+        replace(
+            one,
+            sop_class_uid=EnhancedCTImageStorage,
+            sop_instance_uid=str(dataset.SOPInstanceUID),
+            frames=len(order),
+            frame=order.index(index) + 1,
+        )
+        for index, one in enumerate(volume.header.instances)
     )
-    return replace(volume.header, template=template_bytes(dataset), instances=(instance,))
+    return replace(volume.header, template=template_bytes(dataset), instances=instances)

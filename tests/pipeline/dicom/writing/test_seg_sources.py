@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
 
-from pipeline.dicom.writing.seg import write_seg
-from pipeline.errors import StudyRejected
+from pipeline.dicom.writing.seg import Encoding, write_seg
 from pipeline.phantoms import (
     ImageKind,
     ImageParameters,
@@ -93,12 +94,29 @@ def test_single_images_can_be_segmented(kind: ImageKind, tmp_path: Path) -> None
     assert np.array_equal(seg.pixel_array.reshape(-1, 48, 40), label_map)
 
 
-def test_a_loop_without_a_place_in_the_patient_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", Encoding)
+def test_a_loop_without_a_place_in_the_patient_refers_to_frames(
+    tmp_path: Path, encoding: Encoding
+) -> None:
     loop = image_phantom(ImageParameters(kind=ImageKind.US, shape=(48, 40), frames=3))
     header = header_of(write_image(loop, tmp_path).paths)
     picture: Image = replace(loop.image, header=header)
-    with pytest.raises(StudyRejected, match="loop"):
-        write_seg(picture, loop.truth.astype(np.uint8), [segment(1)], PROVENANCE)
+    label_map = loop.truth.astype(np.uint8)
+    label_map[1] = 0
+    data = write_seg(picture, label_map, [segment(1)], PROVENANCE, encoding=encoding)
+    seg = read(data)
+    assert "FrameOfReferenceUID" not in seg
+    groups = seg.PerFrameFunctionalGroupsSequence
+    images = [group.DerivationImageSequence[0].SourceImageSequence[0] for group in groups]
+    assert [image.ReferencedFrameNumber for image in images] == [1, 3]
+    found = hd.seg.segread(io.BytesIO(data)).get_pixels_by_source_frame(
+        header.instances[0].sop_instance_uid,
+        [1, 2, 3],
+        combine_segments=True,
+        ignore_spatial_locations=True,
+        assert_missing_frames_are_empty=True,
+    )
+    assert np.array_equal(found, label_map)
 
 
 def test_a_series_without_a_frame_of_reference_gets_one_of_its_own(tmp_path: Path) -> None:
