@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.dicom.headers.instance import InstanceHeader
-from pipeline.dicom.headers.process import Answer, Refusal
+from pipeline.dicom.headers.process import Answer, Indexed, Refusal
 from pipeline.dicom.headers.readers import HeaderReaders
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.series import duplicates
@@ -78,8 +78,8 @@ def scan(
     lost: dict[str, Reason] = {}
     for entry, answer in _answers(address, entries, processes, limits or HeaderLimits()):
         files[entry.name] = _verdict(entry, answer)
-        if isinstance(answer, InstanceHeader):
-            headers.append(answer)
+        if isinstance(answer, Indexed):
+            headers.append(InstanceHeader.unpack(answer.packed))
         elif answer.series_instance_uid is not None and answer.reason not in _HARMLESS:
             lost[answer.series_instance_uid] = answer.reason
         if len(files) % 64 == 0:
@@ -120,7 +120,7 @@ def _cores() -> int:
 
 
 def _verdict(entry: Entry, answer: Answer) -> ScannedFile:
-    if isinstance(answer, InstanceHeader):
+    if isinstance(answer, Indexed):
         return ScannedFile(
             path=entry.name,
             size=entry.size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +75,12 @@ class InstanceHeader:
     bits_stored: int
     high_bit: int
     is_signed: bool
+    #: stored values from ``padding`` to ``padding_limit`` lie outside the image (PS3.3 C.7.5.1.1.2)
     padding: int | None
+    padding_limit: int | None = None
+    #: 0 = colour by pixel, 1 = colour by plane; None where not stated
+    planar_configuration: int | None = None
+    has_palette: bool = False
     slope: float | None
     intercept: float | None
     rescale_type: str
@@ -87,7 +93,20 @@ class InstanceHeader:
     is_concatenated: bool = False
     #: AnatomicalOrientationType QUADRUPED: the patient axes are those of an animal on four legs
     is_quadruped: bool = False
+    #: a GE scout that its ImageType does not name: private (0019,1017) is 256
+    is_ge_localizer: bool = False
+    #: (keyword, text) of what tells phases of one scan apart, in the order of ``PHASE_KEYWORDS``
     phases: tuple[tuple[str, str], ...]
+    #: HHMMSS.FFFFFF as stated, empty where absent
+    acquisition_time: str = ""
+    content_time: str = ""
+    #: of PET: the number of the image, how many slices and time slices there are (PS3.3 C.8.9.4)
+    image_index: int | None = None
+    number_of_slices: int | None = None
+    number_of_time_slices: int | None = None
+    number_of_temporal_positions: int | None = None
+    #: of PET: BQML, CNTS, GML, ...
+    units: str = ""
     series_description: str
     body_part: str
     protocol: str
@@ -106,3 +125,21 @@ class InstanceHeader:
     def has_geometry(self) -> bool:
         """Say whether the instance states a place in the patient, valid or not."""
         return self.position is not None and self.orientation is not None
+
+    def pack(self) -> bytes:
+        """Return the header as a few hundred bytes, for ``unpack``."""
+        from pipeline.dicom.headers import packing
+
+        return packing.pack(self)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Self:
+        """Return the header that was packed.
+
+        Raises:
+            ValueError: the bytes are not of this version of ``pack``.
+
+        """
+        from pipeline.dicom.headers import packing
+
+        return packing.unpack(packed, cls)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.headers.reading import read_header
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.processes import confine
@@ -17,17 +16,28 @@ from pipeline.dicom.sources.source import Source
 from pipeline.reasons import Reason
 
 
+class Indexed(NamedTuple):
+    """A file that holds an image: whose it is, and its header."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    #: for ``InstanceHeader.unpack``
+    packed: bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Why a file is refused; ``series_instance_uid`` where the header told before it failed."""
+    """Why a file is refused; the UIDs where its header told them before it failed."""
 
     reason: Reason
     sentence: str
+    study_instance_uid: str | None = None
     series_instance_uid: str | None = None
     sop_instance_uid: str | None = None
 
 
-Answer: TypeAlias = InstanceHeader | Refusal
+Answer: TypeAlias = Indexed | Refusal
 
 
 def serve(connection: Connection, address: str, limits: HeaderLimits, salt: bytes) -> None:
@@ -44,11 +54,18 @@ def serve(connection: Connection, address: str, limits: HeaderLimits, salt: byte
 def _answer(source: Source, name: str, limits: HeaderLimits, salt: bytes) -> Answer:
     try:
         with source.open(name) as file:
-            return read_header(file, name=name, limits=limits, salt=salt)
+            header = read_header(file, name=name, limits=limits, salt=salt)
+        return Indexed(
+            header.study_instance_uid,
+            header.series_instance_uid,
+            header.sop_instance_uid,
+            header.pack(),
+        )
     except FileRefused as refused:
         return Refusal(
             reason=refused.reason,
             sentence=refused.sentence,
+            study_instance_uid=refused.study_instance_uid,
             series_instance_uid=refused.series_instance_uid,
             sop_instance_uid=refused.sop_instance_uid,
         )

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.dicom.headers.instance import InstanceHeader
-from pipeline.dicom.headers.process import Refusal
+from pipeline.dicom.headers.process import Answer, Refusal
 from pipeline.dicom.headers.readers import HeaderReaders
 from pipeline.dicom.limits import DecodeLimits, HeaderLimits
 from pipeline.dicom.reading import SeriesFiles, read
@@ -139,7 +138,7 @@ def test_a_header_reader_that_dies_costs_one_file(tmp_path: Path) -> None:
     folder = series.write(tmp_path, series.stack(40))
     names = sorted(path.name for path in folder.iterdir())
     limits = HeaderLimits()
-    answers: dict[str, InstanceHeader | Refusal] = {}
+    answers: dict[str, Answer] = {}
     with HeaderReaders(str(folder), processes=1, limits=limits, salt=b"") as readers:
         for name, answer in readers.read(names):
             if not answers:
