@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
-import math
-import mmap
-import os
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
@@ -23,7 +17,8 @@ from numpy.typing import NDArray
 
 from pipeline.dicom.limits import DecodeLimits
 from pipeline.dicom.pixels import decoding
-from pipeline.dicom.processes import context
+from pipeline.dicom.pixels.children import Child, children
+from pipeline.dicom.pixels.memory import Memory, pool
 from pipeline.errors import ComputeFailed, StudyRejected
 from pipeline.policies import Policies
 from pipeline.reasons import Reason
@@ -31,6 +26,8 @@ from pipeline.volume import Image, Input, SourceHeader, SourceInstance, Volume
 
 _REFUSE: Final = Policies()
 _TICK: Final = 0.1
+#: seconds for a child to end after it has closed its connection
+_LAST_BREATH: Final = 5.0
 _LARGEST_ANSWER: Final = 2**28
 _DTYPES: Final = frozenset({"|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4"})
 
@@ -85,54 +82,44 @@ def read(
         policies=policies,
         limits=limits,
     )
-    with _anonymous_file() as memory:
-        answer = _ask(order, memory, checkpoint)
-        try:
-            _raise_refusal(answer)
-            voxels = _map(memory, answer)
-            return _image(answer, voxels) if as_image else _volume(answer, voxels)
-        except (KeyError, TypeError, ValueError):
-            # Only a child that a hostile file has taken over answers like this.
-            raise StudyRejected(
-                "the decoder answered nonsense", Reason.PIXELS_DECODER_DIED
-            ) from None
-
-
-@contextlib.contextmanager
-def _anonymous_file() -> Iterator[int]:
-    """Open a file that has no name: the kernel frees it with its last user, however they end."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("nightshift-voxels", os.MFD_CLOEXEC)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-    else:
-        with tempfile.TemporaryFile() as file:
-            yield file.fileno()
+    answer, memory = _ask(order, checkpoint)
+    try:
+        voxels = memory.array(*_layout(answer), pool)
+        return _image(answer, voxels) if as_image else _volume(answer, voxels)
+    except (KeyError, TypeError, ValueError):
+        # Only a child that a hostile file has taken over answers like this.
+        raise StudyRejected("the decoder answered nonsense", Reason.PIXELS_DECODER_DIED) from None
 
 
 def _ask(
-    order: decoding.Order, memory: int, checkpoint: Callable[[], None] | None
-) -> dict[str, Any]:
-    """Start a child, hand it the file, wait for its answer within the limits."""
-    ours, theirs = context().Pipe()
-    process = context().Process(target=decoding.serve, args=(theirs, order), daemon=True)
-    process.start()
-    theirs.close()
+    order: decoding.Order, checkpoint: Callable[[], None] | None
+) -> tuple[dict[str, Any], Memory]:
+    """Give a child the order, wait for its answer within the limits; return its memory too."""
+    child = children.take()
     try:
-        with ours:
-            reduction.send_handle(ours, memory, process.pid)
-            _wait(ours, order.limits.seconds, checkpoint)
-            answer: dict[str, Any] = json.loads(ours.recv_bytes(_LARGEST_ANSWER))
-            return answer
+        answer = _converse(child, order, checkpoint)
+        _raise_refusal(answer)
+    except BaseException:
+        child.end()
+        pool.give_back(child.memory)
+        raise
+    finally:
+        children.prepare(child)
+    return answer, child.memory
+
+
+def _converse(
+    child: Child, order: decoding.Order, checkpoint: Callable[[], None] | None
+) -> dict[str, Any]:
+    try:
+        child.connection.send(order)
+        _wait(child.connection, order.limits.seconds, checkpoint)
+        answer: dict[str, Any] = json.loads(child.connection.recv_bytes(_LARGEST_ANSWER))
     except (EOFError, OSError):
-        raise _death(process) from None
+        raise _death(child.process) from None
     except ValueError:
         raise StudyRejected("the decoder answered nonsense", Reason.PIXELS_DECODER_DIED) from None
-    finally:
-        process.kill()
-        process.join()
+    return answer
 
 
 def _wait(connection: Connection, seconds: float, checkpoint: Callable[[], None] | None) -> None:
@@ -153,7 +140,7 @@ def _death(process: BaseProcess) -> Exception:
     A decoder that crashes will crash again. SIGKILL comes from outside (the kernel short of
     memory, an operator), so another attempt may succeed; SIGALRM is our own end of time.
     """
-    process.join()
+    process.join(_LAST_BREATH)
     code = process.exitcode or 0
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     sentence = f"the decoder died ({name})"
@@ -171,13 +158,10 @@ def _raise_refusal(answer: dict[str, Any]) -> None:
         raise ComputeFailed(str(answer["sentence"]), Reason(answer["failed"]))
 
 
-def _map(memory: int, answer: dict[str, Any]) -> NDArray[Any]:
-    """Map the file as an array; the array keeps the mapping, the mapping keeps the file."""
-    shape = tuple(int(n) for n in answer["shape"])
+def _layout(answer: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     if answer["dtype"] not in _DTYPES:
         raise ValueError(answer["dtype"])
-    dtype = np.dtype(answer["dtype"])
-    return np.frombuffer(mmap.mmap(memory, math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
+    return tuple(int(n) for n in answer["shape"]), np.dtype(answer["dtype"])
 
 
 def _volume(answer: dict[str, Any], voxels: NDArray[Any]) -> Volume:

@@ -11,8 +11,8 @@ import contextlib
 import errno
 import json
 import math
-import mmap
 import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import reduction
@@ -25,6 +25,7 @@ from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.headers.reading import read_header
 from pipeline.dicom.limits import DecodeLimits, HeaderLimits
 from pipeline.dicom.pixels import voxels
+from pipeline.dicom.pixels.memory import Target
 from pipeline.dicom.processes import confine
 from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.series import assembly
@@ -51,13 +52,20 @@ class Order:
     limits: DecodeLimits
 
 
-def serve(connection: Connection, order: Order) -> None:
-    """Receive an anonymous file, fill it with the voxels, answer, and end."""
-    confine(memory_bytes=order.limits.memory_bytes, seconds=order.limits.seconds)
+def serve(connection: Connection, size: int) -> None:
+    """Receive an anonymous file of ``size`` bytes and one order; fill it, answer, and end."""
+    # Ctrl-C reaches the whole process group; the parent decides what becomes of a read.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        answer = _answer(order, reduction.recv_handle(connection))
-    except EOFError:
+        target = Target(reduction.recv_handle(connection), size)
+        order: Order = connection.recv()
+    except (EOFError, ConnectionError):
         return  # whoever asked has gone
+    target.keep_within(order.limits.memory_bytes)
+    memory_bytes = order.limits.memory_bytes - target.size
+    confine(memory_bytes=memory_bytes, seconds=order.limits.seconds)
+    try:
+        answer = _answer(order, target)
     except Exception as error:  # noqa: BLE001
         # The edge of the process: a traceback may quote the header, so only its kind goes on.
         sentence = f"reading the series failed ({type(error).__name__})"
@@ -66,10 +74,10 @@ def serve(connection: Connection, order: Order) -> None:
         connection.send_bytes(json.dumps(answer).encode())
 
 
-def _answer(order: Order, memory: int) -> dict[str, Any]:
+def _answer(order: Order, target: Target) -> dict[str, Any]:
     try:
         headers = _headers(order)
-        return _image(headers, order, memory) if order.as_image else _volume(headers, order, memory)
+        return _image(headers, order, target) if order.as_image else _volume(headers, order, target)
     except StudyRejected as rejected:
         # A file that cannot be opened is the disk's or the network's fault: worth another attempt.
         kind = "failed" if rejected.reason is Reason.FILE_UNREADABLE else "rejected"
@@ -101,7 +109,7 @@ def _header(source: Source, name: str, limits: HeaderLimits) -> InstanceHeader:
         return read_header(file, name=name, limits=limits)
 
 
-def _volume(headers: Sequence[InstanceHeader], order: Order, memory: int) -> dict[str, Any]:
+def _volume(headers: Sequence[InstanceHeader], order: Order, target: Target) -> dict[str, Any]:
     _check_slices(headers)
     stack = assembly.stack(headers, policies=order.policies)
     slices = [headers[i] for i in stack.order]
@@ -109,7 +117,7 @@ def _volume(headers: Sequence[InstanceHeader], order: Order, memory: int) -> dic
     _check_count(slices, order.limits)
     layout = voxels.layout_of(slices, rescale)
     shape = (len(slices), slices[0].rows, slices[0].columns)
-    mapped = _mapped(memory, shape, layout.dtype)
+    mapped = target.mapped(shape, layout.dtype)
     found = voxels.fill_volume(open_source(order.source), slices, rescale, layout, mapped, shape)
     template, dropped = encode_template(open_source(order.source), slices[0].path)
     return {
@@ -125,7 +133,7 @@ def _volume(headers: Sequence[InstanceHeader], order: Order, memory: int) -> dic
     }
 
 
-def _image(headers: Sequence[InstanceHeader], order: Order, memory: int) -> dict[str, Any]:
+def _image(headers: Sequence[InstanceHeader], order: Order, target: Target) -> dict[str, Any]:
     if len(headers) != 1:
         sentence = f"an image is read from one instance, not from {len(headers)}"
         raise StudyRejected(sentence, Reason.SERIES_UNSUPPORTED)
@@ -135,7 +143,7 @@ def _image(headers: Sequence[InstanceHeader], order: Order, memory: int) -> dict
     _check_count(headers, order.limits)
     dtype = np.dtype(np.uint8 if header.is_colour else np.float32)
     shape = (header.frames, header.rows, header.columns) + ((3,) if header.is_colour else ())
-    mapped = _mapped(memory, shape, dtype)
+    mapped = target.mapped(shape, dtype)
     found = voxels.fill_image(open_source(order.source), header, rescale, mapped, shape)
     template, dropped = encode_template(open_source(order.source), header.path)
     return {
@@ -165,13 +173,6 @@ def _check_count(headers: Sequence[InstanceHeader], limits: DecodeLimits) -> Non
     if count > limits.pixels:
         sentence = f"{count} voxels are more than the {limits.pixels} allowed"
         raise StudyRejected(sentence, Reason.PIXELS_TOO_LARGE)
-
-
-def _mapped(memory: int, shape: Sequence[int], dtype: np.dtype[Any]) -> mmap.mmap:
-    """Map the file at its full size. It is never unmapped: the process ends soon."""
-    size = math.prod(shape) * dtype.itemsize
-    os.ftruncate(memory, size)
-    return mmap.mmap(memory, size)
 
 
 def _unit(header: InstanceHeader) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def fill_volume(
     shape: tuple[int, ...],
 ) -> list[str]:
     """Write every slice into the mapped memory, (slices, rows, columns); return warnings."""
-    out = np.frombuffer(mapped, layout.dtype).reshape(shape)
+    out = np.frombuffer(mapped, layout.dtype, math.prod(shape)).reshape(shape)
     warnings: set[str] = set()
     for index, header in enumerate(slices):
         if layout.is_stored:
@@ -85,10 +86,10 @@ def fill_image(
     """
     warnings: set[str] = set()
     if header.is_colour:
-        out = np.frombuffer(mapped, np.uint8).reshape(shape)
+        out = np.frombuffer(mapped, np.uint8, math.prod(shape)).reshape(shape)
         out[...] = _decode_colour(source, header).reshape(shape)
         return []
-    values = np.frombuffer(mapped, np.float32).reshape(shape)
+    values = np.frombuffer(mapped, np.float32, math.prod(shape)).reshape(shape)
     stored = np.empty(shape, _dtype(header))
     _read_stored(source, header, stored, warnings)
     if header.photometric == "MONOCHROME1":
