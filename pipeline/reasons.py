@@ -39,6 +39,7 @@ class Reason(enum.StrEnum):
     SERIES_MOSAIC = "series.mosaic"
     SERIES_PARTIAL_PHASE = "series.partial_phase"
     SERIES_UNSUPPORTED = "series.unsupported"
+    SERIES_NO_PLACE = "series.no_place"
 
     STUDY_MIXED_PATIENTS = "study.mixed_patients"
 
