@@ -13,8 +13,8 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from pipeline.dicom.reading import SeriesFiles, read
-from pipeline.dicom.scan import ScanReport, scan
-from pipeline.dicom.series.grouping import IndexedSeries
+from pipeline.dicom.scan import ScannedFile, ScanReport, scan
+from pipeline.dicom.series.grouping import IndexedSeries, IndexedStudy
 from pipeline.volume import Image, Volume
 
 ROWS, COLUMNS = 6, 8
@@ -113,3 +113,9 @@ def read_image(folder: Path) -> Image:
     image = read(files_of(folder, only_series(folder)), as_image=True)
     assert isinstance(image, Image)
     return image
+
+
+def everything(folder: Path) -> tuple[list[ScannedFile], list[IndexedStudy]]:
+    """Scan, and hold all that the report says in memory."""
+    report = scanned(folder)
+    return list(report.files), list(report.studies)
