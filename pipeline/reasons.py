@@ -28,6 +28,8 @@ class Reason(enum.StrEnum):
     FILE_TOO_NESTED = "file.too_nested"
     FILE_MISSING = "file.missing"
     FILE_OUTSIDE = "file.outside"
+    FILE_DAMAGED = "file.damaged"
+    FILE_TOO_LARGE = "file.too_large"
 
     SERIES_TOO_FEW_SLICES = "series.too_few_slices"
     SERIES_MISSING_SLICE = "series.missing_slice"
