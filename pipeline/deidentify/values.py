@@ -1,0 +1,165 @@
+"""Single elements: may this value stay, and what stands in its place where it may not?"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from pydicom.dataelem import DataElement
+from pydicom.tag import BaseTag
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import UID
+
+from pipeline.deidentify import dates
+from pipeline.deidentify.identity import Identity
+
+#: character strings that people type (PS3.5 6.2)
+TEXT: Final = frozenset({"LO", "SH", "ST", "LT", "UT", "UC"})
+_NUMBERS: Final = frozenset({"US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"})
+_BYTES: Final = frozenset({"OB", "OW", "OF", "OD", "OL", "OV"})
+
+_UID: Final = re.compile(r"[0-9.]{1,64}")
+_CODE_STRING: Final = re.compile(r"[A-Za-z0-9_ ]{0,16}")
+_DECIMAL: Final = re.compile(r" *[+-]?(\d+\.?\d*|\.\d+)([Ee][+-]?\d{1,3})? *")
+_INTEGER: Final = re.compile(r" *[+-]?\d{1,12} *")
+_CONTROL: Final = re.compile(r"[\0-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+
+#: words that code strings of images hold whoever the patient is; some are names, too
+_TERMS: Final = frozenset(
+    {
+        *("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "AXIAL", "LOCALIZER", "HELICAL", "OTHER"),
+        *("MIXED", "NONE", "YES", "NO", "HEAD", "FOOT", "CHEST", "ABDOMEN", "NECK", "ARM", "LEG"),
+        *("HAND", "KNEE", "BREAST", "HEART", "BRAIN", "SPINE", "MONOCHROME1", "MONOCHROME2"),
+        *("RGB", "PALETTE", "COLOR", "HFS", "HFP", "FFS", "FFP", "HFDR", "HFDL", "FFDR", "FFDL"),
+        *("BODY", "NORMAL", "MAGNITUDE", "PHASE", "MEDIUM", "LARGE", "VOLUME", "DISTORTED"),
+        *("RECON", "REFORMATTED", "MANUAL", "AUTOMATIC", "SEMIAUTOMATIC", "BINARY"),
+        *("FRACTIONAL", "PROBABILITY", "CT", "MR", "PT", "NM", "US", "SEG", "HU"),
+    }
+)
+
+REMOVED: Final = "REMOVED"
+_DUMMIES: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(TEXT, REMOVED),
+    "PN": REMOVED,
+    "AE": REMOVED,
+    "UR": "urn:removed",
+    "DA": dates.DUMMY_DATE,
+    "TM": dates.DUMMY_TIME,
+    "DT": dates.DUMMY_DATE_TIME,
+    "AS": "000Y",
+    "DS": "0",
+    "IS": "0",
+    **dict.fromkeys(_NUMBERS - {"AT"}, 0),
+    **dict.fromkeys(_BYTES | {"UN"}, bytes(8)),
+}
+
+
+def dummy(tag: BaseTag, vr: str) -> DataElement | None:
+    """Return an element of a valid value that says nothing; None where there is none."""
+    return DataElement(tag, vr, _DUMMIES[vr]) if vr in _DUMMIES else None
+
+
+def empty(tag: BaseTag, vr: str) -> DataElement:
+    """Return an element without a value."""
+    return DataElement(tag, vr, [] if vr == "SQ" else None)
+
+
+def is_well_known(uid: str) -> bool:
+    """Say whether the standard itself defines a UID: a class, a syntax, a frame of reference."""
+    return uid in UID_dictionary
+
+
+def may_stay(element: DataElement, identity: Identity) -> bool:
+    """Say whether the value is what its VR says, and no name or id of the patient.
+
+    Numbers in binary forms are not looked into: they have no letters. ``element`` is neither a
+    sequence nor a UID.
+    """
+    if element.value is None or element.is_empty:
+        return True
+    vr = str(element.VR)
+    if vr in _BYTES:
+        return isinstance(element.value, bytes) and not identity.is_in_bytes(element.value)
+    if vr in _NUMBERS or " or " in vr:
+        return _are_numbers(element.value)
+    texts = [_stated(value) for value in values_of(element)]
+    if vr == "CS":
+        return all(_is_code_string(text, identity) for text in texts)
+    if vr in TEXT:
+        return not any(_CONTROL.search(text) or identity.is_in(text) for text in texts)
+    check = _FORMS.get(vr)
+    return check is not None and all(not text.strip() or check(text) for text in texts)
+
+
+def values_of(element: DataElement) -> list[Any]:
+    """Return the values of an element, one or many."""
+    value = element.value
+    is_many = not isinstance(value, str | bytes) and hasattr(value, "__iter__")
+    return list(value) if is_many else [value]
+
+
+def mapped(element: DataElement, change: Callable[[str], str | None]) -> DataElement | None:
+    """Return the element with every value changed; None where one of them cannot be."""
+    changed = [change(_stated(value)) for value in values_of(element)]
+    if any(value is None for value in changed):
+        return None
+    return DataElement(element.tag, element.VR, changed if len(changed) > 1 else changed[0])
+
+
+def new_uids(element: DataElement, change: Callable[[str], str]) -> DataElement | None:
+    """Return the element with every UID replaced that the standard does not define."""
+
+    def changed(text: str) -> str | None:
+        stripped = text.strip("\0 ")
+        if not stripped or is_well_known(stripped):
+            return stripped
+        return change(stripped) if _UID.fullmatch(stripped) else None
+
+    return mapped(element, changed)
+
+
+def kept_uids(element: DataElement) -> bool:
+    """Say whether every value of a UI element is a UID."""
+    return all(_UID.fullmatch(str(value).strip("\0 ")) for value in values_of(element) if value)
+
+
+def is_uid(text: str) -> bool:
+    """Say whether a text is a UID (PS3.5 9.1)."""
+    return _UID.fullmatch(text) is not None and UID(text) == text
+
+
+def _stated(value: object) -> str:
+    """Return a value as its file states it: decimal strings keep their digits."""
+    original = getattr(value, "original_string", None)
+    return str(value if original is None else original)
+
+
+def _is_code_string(text: str, identity: Identity) -> bool:
+    if not _CODE_STRING.fullmatch(text):
+        return False
+    return set(text.upper().split()) <= _TERMS or not identity.is_in(text)
+
+
+def _are_numbers(value: object) -> bool:
+    values: Iterable[Any] = (
+        value if not isinstance(value, str | bytes) and hasattr(value, "__iter__") else (value,)
+    )
+    return all(isinstance(one, int | float) for one in values)
+
+
+def _is_decimal(text: str) -> bool:
+    if not _DECIMAL.fullmatch(text):
+        return False
+    return math.isfinite(float(text))
+
+
+_FORMS: Final[Mapping[str, Callable[[str], bool]]] = {
+    "DS": _is_decimal,
+    "IS": lambda text: _INTEGER.fullmatch(text) is not None,
+    "AS": dates.is_age,
+    "DA": dates.is_date,
+    "TM": dates.is_time,
+    "DT": dates.is_date_time,
+}
