@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -47,16 +46,8 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def made() -> dict[str, Blob]:
-    """The blobs by study."""
-    return {blob.study: blob for blob in map(blobs.make, range(COUNT))}
-
-
-@pytest.fixture(scope="module")
-def out(made: dict[str, Blob], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What one run over all of them leaves."""
-    folder = tmp_path_factory.mktemp("round-trip")
+def _run(made: dict[str, Blob], folder: Path) -> Path:
+    """Run over all blobs and return what it leaves."""
     for number, blob in enumerate(made.values()):
         is_enhanced = number % ENHANCED_EVERY == ENHANCED_EVERY - 1
         blobs.write(blob, folder / "export" / f"{number:03}", enhanced=is_enhanced)
@@ -68,19 +59,23 @@ def out(made: dict[str, Blob], tmp_path_factory: pytest.TempPathFactory) -> Iter
     ):
         command = [str(BIN / "nightshift"), *words]
         subprocess.run(command, env=environment, check=True, timeout=500, capture_output=True)
-    yield folder / "out"
-    shutil.rmtree(folder)
+    return folder / "out"
 
 
-def test_every_study_succeeds(out: Path) -> None:
+def test_what_is_written_lies_where_the_blobs_are(tmp_path: Path) -> None:
+    made = {blob.study: blob for blob in map(blobs.make, range(COUNT))}
+    out = _run(made, tmp_path)
     summary = json.loads((out / "summary.json").read_text())
     assert summary["jobs"] == {"succeeded": COUNT, "rejected": 0, "failed": 0, "canceled": 0}
+    _check_masks(out, made, tmp_path)
+    _check_reports(out, made, tmp_path)
+    shutil.rmtree(tmp_path)
 
 
-def test_masks_lie_where_the_blobs_are(out: Path, made: dict[str, Blob], tmp_path: Path) -> None:
+def _check_masks(out: Path, made: dict[str, Blob], folder: Path) -> None:
     def misplaced(blob: Blob) -> str | None:
         (path,) = (out / "studies" / blob.study).glob("*/body.dcm")
-        target = tmp_path / blob.study
+        target = folder / blob.study
         target.mkdir()
         words = ["--inputDICOM", str(path), "--outputDirectory", str(target), "-t", "nrrd"]
         subprocess.run([str(READER), *words], check=True, capture_output=True, timeout=60)
@@ -108,12 +103,11 @@ def _fault(blob: Blob, image: sitk.Image) -> str | None:
     return None
 
 
-def test_reports_measure_the_same_and_point_to_the_masks(
-    out: Path, made: dict[str, Blob], tmp_path: Path
-) -> None:
+def _check_reports(out: Path, made: dict[str, Blob], folder: Path) -> None:
+    """Check that reports measure the same and point to the masks."""
     for blob in list(made.values())[::8]:
         (path,) = (out / "studies" / blob.study).glob("*/*.sr.dcm")
-        target = tmp_path / f"{blob.study}.json"
+        target = folder / f"{blob.study}.json"
         words = ["--inputDICOM", str(path), "--outputMetadata", str(target)]
         subprocess.run([str(SR_READER), *words], check=True, capture_output=True, timeout=60)
         (group,) = json.loads(target.read_text())["Measurements"]
