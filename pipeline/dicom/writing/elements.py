@@ -9,12 +9,14 @@ from typing import Final
 from pydicom.sr.coding import Code as DicomCode
 
 from pipeline.dicom.writing.source_images import decimal_string
+from pipeline.errors import StudyRejected
+from pipeline.reasons import Reason
 
 _LONG: Final = frozenset({"OB", "OF", "OW", "SQ", "UT"})
 _ITEM: Final = 0xFFFEE000
 _SEQUENCE_END: Final = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 #: the most a length field of 32 bits can state, even (PS3.5 7.1.1)
-LONGEST: Final = 0xFFFFFFFE
+_LONGEST: Final = 0xFFFFFFFE
 
 
 def head(tag: int, vr: str, length: int) -> bytes:
@@ -77,6 +79,21 @@ def encapsulated(frames: Iterable[bytes]) -> bytes:
     table = _item(struct.pack(f"<{len(offsets)}I", *offsets))
     undefined = 0xFFFFFFFF
     return b"".join([head(0x7FE00010, "OB", undefined), table, *fragments, _SEQUENCE_END])
+
+
+def native(tag: int, vr: str, parts: Sequence[memoryview]) -> list[bytes | memoryview]:
+    """Return an element of uncompressed pixels: its head, ``parts``, a byte to make it even.
+
+    Raises:
+        StudyRejected: more than one element can hold.
+
+    """
+    length = sum(part.nbytes for part in parts)
+    padding = length % 2
+    if length + padding > _LONGEST:
+        sentence = "the result is larger than one DICOM object can be"
+        raise StudyRejected(sentence, Reason.PIXELS_TOO_LARGE)
+    return [head(tag, vr, length + padding), *parts, bytes(padding)]
 
 
 def _item(content: bytes) -> bytes:

@@ -25,8 +25,10 @@ from pipeline.dicom.writing.slices import (
     derivation,
     plane_position,
     shared_groups,
+    source_slices,
 )
-from pipeline.volume import SourceHeader
+from pipeline.dicom.writing.source_images import source_template
+from pipeline.volume import Input, SourceHeader
 
 #: of patient and study, as the source has them (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2)
 _FROM_SOURCE: Final = (
@@ -64,6 +66,16 @@ _IMPLEMENTATION: Final = UID("2.25.221312163283541034291276826914817331204")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Target:
+    """What an object is about: a source with its header read."""
+
+    header: SourceHeader
+    #: the header of the first instance, cleaned
+    template: Dataset
+    slices: SourceSlices
+
+
+@dataclass(frozen=True, kw_only=True)
 class Identity:
     """Which object it is."""
 
@@ -86,10 +98,23 @@ class Frame:
     segment: int | None = None
 
 
-def start(
-    slices: SourceSlices, template: Dataset, identity: Identity, provenance: Provenance
-) -> Dataset:
-    """Return patient, study, series, frame of reference, equipment and SOP common modules."""
+def target_of(source: Input) -> Target:
+    """Read what the writers of this package need of ``source``.
+
+    Raises:
+        ValueError: no header, or not one instance per slice.
+
+    """
+    if source.header is None:
+        raise ValueError("a derived object needs the header of its source")
+    template = source_template(source.header)
+    slices = source_slices(source, source.header, template)
+    return Target(header=source.header, template=template, slices=slices)
+
+
+def start(target: Target, identity: Identity, provenance: Provenance) -> Dataset:
+    """Return the modules from patient to references; the image's own are still to be added."""
+    template, slices = target.template, target.slices
     dataset = Dataset()
     for keyword in _FROM_SOURCE:
         if keyword in template:
@@ -111,12 +136,15 @@ def start(
     if slices.place is not None:
         dataset.FrameOfReferenceUID = template.FrameOfReferenceUID
         dataset.PositionReferenceIndicator = template.get("PositionReferenceIndicator", "")
+    else:
+        dataset.PatientOrientation = template.get("PatientOrientation", "")
     _add_equipment(dataset, template, provenance)
     is_lossy = template.get("LossyImageCompression") == "01"
     dataset.LossyImageCompression = "01" if is_lossy else "00"
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.Rows, dataset.Columns = slices.shape[1:]
+    dataset.ReferencedSeriesSequence = [_references(target.header)]
     return dataset
 
 
@@ -145,8 +173,8 @@ def coded(concept: DicomCode) -> Dataset:
     return dataset
 
 
-def add_references(dataset: Dataset, header: SourceHeader) -> None:
-    """Add the Common Instance Reference Module (PS3.3 C.12.2): all instances of the source."""
+def _references(header: SourceHeader) -> Dataset:
+    """Return the series and all instances of the source (PS3.3 C.12.2)."""
     classes = {one.sop_instance_uid: one.sop_class_uid for one in header.instances}
     referenced = []
     for sop_instance_uid, sop_class_uid in classes.items():
@@ -157,7 +185,7 @@ def add_references(dataset: Dataset, header: SourceHeader) -> None:
     series = Dataset()
     series.SeriesInstanceUID = UID(header.series_instance_uid)
     series.ReferencedInstanceSequence = referenced
-    dataset.ReferencedSeriesSequence = [series]
+    return series
 
 
 def add_frames(

@@ -58,10 +58,10 @@ def packed_bits(planes: Sequence[Plane]) -> NDArray[np.uint8]:
     """Return one bit per pixel, lowest bit first, of frames of equal size (PS3.5 8.1.1).
 
     A frame begins at the bit after the one before it, in the middle of a byte where rows x
-    columns is not a multiple of 8. The length is even, as an element's must be.
+    columns is not a multiple of 8.
     """
     size = planes[0].frame.size
-    packed = np.zeros((len(planes) * size + 15) // 16 * 2, np.uint8)
+    packed = np.zeros((len(planes) * size + 7) // 8, np.uint8)
     scratch = np.zeros(size + 8, bool)
     for index, plane in enumerate(planes):
         place, lead = divmod(index * size + plane.first, 8)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dicom.writing.elements import encapsulated
-from pipeline.dicom.writing.multiframe import Frame
+from pipeline.dicom.writing.elements import encapsulated, native
+from pipeline.dicom.writing.multiframe import Frame, target_of
 from pipeline.dicom.writing.packing import (
     Plane,
     Runs,
@@ -19,9 +19,11 @@ from pipeline.dicom.writing.packing import (
     runs_of,
 )
 from pipeline.dicom.writing.provenance import Provenance
-from pipeline.dicom.writing.seg_object import SegmentationType, encode, target_of
+from pipeline.dicom.writing.seg_object import SegmentationType, encode
+from pipeline.dicom.writing.seg_segments import in_order
+from pipeline.dicom.writing.slices import on_source
 from pipeline.results import Segment
-from pipeline.volume import Input, Volume
+from pipeline.volume import Input
 
 
 class Encoding(enum.StrEnum):
@@ -64,27 +66,16 @@ def write_seg(
         StudyRejected: more pixels than one object can hold.
 
     """
-    target = target_of(source, segments)
-    labels = labels_on_source(source, label_map)
-    numbers = [segment.number for segment in target.segments]
+    ordered = in_order(segments)
+    target = target_of(source)
+    labels = on_source(source, label_map)
+    numbers = [segment.number for segment in ordered]
     if encoding is Encoding.LABELMAP:
         frames, element = _label_frames(labels, numbers)
-        return encode(target, SegmentationType.LABELMAP, frames, element, provenance)
+        return encode(target, ordered, SegmentationType.LABELMAP, frames, [element], provenance)
     frames, bits = _bit_frames(labels, numbers)
-    return encode(target, SegmentationType.BINARY, frames, bits, provenance)
-
-
-def labels_on_source(source: Input, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an array on the grid of ``source`` on the slices it was read from, contiguous.
-
-    Raises:
-        ValueError: a shape other than the source's.
-
-    """
-    shape = source.stored.shape if isinstance(source, Volume) else source.pixels.shape[:3]
-    if array.shape != shape:
-        raise ValueError(f"the label map has shape {array.shape}, its source {shape}")
-    return np.ascontiguousarray(source.on_source(array) if isinstance(source, Volume) else array)
+    pixels = native(0x7FE00010, "OB", [bits.data])
+    return encode(target, ordered, SegmentationType.BINARY, frames, pixels, provenance)
 
 
 def _label_frames(labels: NDArray[np.uint8], numbers: Sequence[int]) -> tuple[list[Frame], bytes]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
@@ -15,6 +16,7 @@ from pipeline.dicom.writing import elements
 from pipeline.dicom.writing.source_images import decimal_string
 from pipeline.volume import Image, Input, SourceHeader, SourceInstance, Volume
 
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 _PURPOSE: Final = codes.DCM.SourceImageForImageProcessingOperation
 
 
@@ -60,6 +62,19 @@ def source_slices(source: Input, header: SourceHeader, template: Dataset) -> Sou
     return SourceSlices(
         instances=instances, shape=shape, place=_place(source, header, instances, template)
     )
+
+
+def on_source(source: Input, array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """Return an array on the grid of ``source`` on the slices it was read from, contiguous.
+
+    Raises:
+        ValueError: a shape other than the source's.
+
+    """
+    shape = source.stored.shape if isinstance(source, Volume) else source.pixels.shape[:3]
+    if array.shape != shape:
+        raise ValueError(f"the result has shape {array.shape}, its source {shape}")
+    return np.ascontiguousarray(source.on_source(array) if isinstance(source, Volume) else array)
 
 
 def _shape(source: Input) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import EnhancedCTImageStorage
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
 
 from pipeline.dicom.writing.provenance import Provenance
 from pipeline.phantoms import (
@@ -169,3 +169,43 @@ def as_multiframe(volume: Volume, order: list[int]) -> SourceHeader:
         for index, one in enumerate(volume.header.instances)
     )
     return replace(volume.header, template=template_bytes(dataset), instances=instances)
+
+
+def made_volume(shape: tuple[int, int, int]) -> Volume:
+    """Return a small oblique CT volume of any shape with its header; nothing is written."""
+    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
+    axes = np.stack([np.cross(turn[:, 0], turn[:, 1]), turn[:, 1], turn[:, 0]], axis=1)
+    affine = np.eye(4)
+    affine[:3, :3] = axes * (2.5, 0.75, 0.5)
+    affine[:3, 3] = -100.25, 3.5, 12.125
+    instances = tuple(
+        SourceInstance(
+            sop_class_uid=CTImageStorage,
+            sop_instance_uid=f"1.2.3.1.1.{index + 1}",
+            position=tuple((affine @ (index, 0, 0, 1))[:3].tolist()),
+        )
+        for index in range(shape[0])
+    )
+    header = SourceHeader(
+        template=template_bytes(_ct_slice()),
+        instances=instances,
+        study_instance_uid="1.2.3.1",
+        series_instance_uid="1.2.3.1.1",
+        frame_of_reference_uid="1.2.3.9",
+        modality="CT",
+        orientation=(*axes[:, 2].tolist(), *axes[:, 1].tolist()),
+        pixel_spacing=(0.75, 0.5),
+    )
+    return Volume(stored=np.zeros(shape, np.int16), affine=affine, unit="HU", header=header)
+
+
+def _ct_slice() -> pydicom.Dataset:
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, "1.2.3.1.1.1"
+    dataset.PatientID, dataset.PatientName = "P1", "Canary^Patient"
+    dataset.Manufacturer, dataset.BodyPartExamined = "Maker", "CHEST"
+    dataset.Laterality, dataset.SliceThickness = "", "3"
+    dataset.PixelData = b""
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
