@@ -4,64 +4,147 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.dicom.sources.source import Entry
 from pipeline.reasons import Reason
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
-def walk(root: Path) -> Iterator[Entry]:
+
+class Tree:
+    """A folder and those below it, reached one by one so that no link is followed on the way.
+
+    A path could be checked and then go through a link that took the place of a folder. Here
+    every step opens a folder itself, by its name in the one before. The last one stays open:
+    files come folder by folder. Safe for several threads.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Open the root, which may itself be named through a link.
+
+        Raises:
+            OSError: it cannot be opened.
+
+        """
+        self._root = os.open(root, _FOLDER)
+        weakref.finalize(self, os.close, self._root)
+        self._lock = threading.Lock()
+        self._name = ""
+        self._last: _Descriptor | None = None
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[int]:
+        """Hold the descriptor of a folder by its name below the root, ``""`` for the root.
+
+        Raises:
+            OSError: it is not there, cannot be opened, or is reached through a link.
+            ValueError: the name has a part that is none.
+
+        """
+        if not name:
+            yield self._root
+            return
+        with self._lock:
+            if self._last is None or self._name != name:
+                self._name, self._last = name, self._opened(name)
+            held = self._last
+        yield held.number
+
+    def _opened(self, name: str) -> _Descriptor:
+        held: _Descriptor | None = None
+        for part in name.split("/"):
+            if part in ("", ".", ".."):
+                raise ValueError("a part of the name is none")
+            above = self._root if held is None else held.number
+            held = _Descriptor(os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=above))
+        assert held is not None  # noqa: S101 - split() gives one part at least
+        return held
+
+
+class _Descriptor:
+    """A descriptor that is closed with the last who holds it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        weakref.finalize(self, os.close, number)
+
+
+def walk(tree: Tree) -> Iterator[Entry]:
     """Yield the entries below a folder, sorted by path, parents before what is in them.
 
     Links, FIFOs, sockets and devices are named and not opened; a folder that cannot be listed
-    is named like a file. Only one folder's names are held in memory at a time and per level.
+    is named like a file. Only the names of one folder, and those of the folders that wait, are
+    held in memory at a time.
     """
     pending: list[str] = [""]
     while pending:
         folder = pending.pop()
+        folders: list[str] = []
         try:
-            with os.scandir(root / folder) as listing:
-                entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
+            with tree.folder(folder) as descriptor:
+                for name, is_folder in _listed(descriptor):
+                    path = f"{folder}/{name}" if folder else name
+                    if is_folder:
+                        folders.append(path)
+                    else:
+                        yield entry_of(descriptor, name, path)
         except OSError as error:
             sentence = f"the folder cannot be listed: {os.strerror(error.errno or 0)}"
-            yield Entry(name=_shown(folder), size=0, refused=(Reason.FILE_UNREADABLE, sentence))
-            continue
-        folders: list[str] = []
-        for entry in entries:
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(name)
-            else:
-                yield _entry(entry, name)
+            yield Entry(name=shown(folder), size=0, refused=(Reason.FILE_UNREADABLE, sentence))
         pending.extend(reversed(folders))
 
 
-def _entry(entry: os.DirEntry[str], name: str) -> Entry:
-    shown = _shown(name)
+def _listed(descriptor: int) -> Iterator[tuple[str, bool]]:
+    """Yield (name, is it a folder) of what lies in a folder, sorted by the bytes of the name."""
+    with os.scandir(descriptor) as listing:
+        names = sorted((os.fsencode(e.name), e.is_dir(follow_symlinks=False)) for e in listing)
+    return ((os.fsdecode(name), is_folder) for name, is_folder in names)
+
+
+def names_in(descriptor: int) -> list[str]:
+    """Return the names of all that lies in a folder."""
+    with os.scandir(descriptor) as listing:
+        return [entry.name for entry in listing]
+
+
+def entry_of(descriptor: int, name: str, path: str) -> Entry:
+    """Return what lies in an open folder under ``name``; ``path`` is its name in the source."""
+    safe = shown(path)
     try:
-        status = entry.stat(follow_symlinks=False)
+        status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
     except OSError as error:
         sentence = f"it cannot be read: {os.strerror(error.errno or 0)}"
-        return Entry(name=shown, size=0, refused=(Reason.FILE_UNREADABLE, sentence))
+        return Entry(name=safe, size=0, refused=(Reason.FILE_UNREADABLE, sentence))
     if not stat.S_ISREG(status.st_mode):
-        sentence = f"{_kind(status.st_mode)} is not opened"
-        return Entry(name=shown, size=0, refused=(Reason.FILE_NOT_REGULAR, sentence))
-    if shown != name:
+        sentence = f"{kind_of(status.st_mode)} is not opened"
+        return Entry(name=safe, size=0, refused=(Reason.FILE_NOT_REGULAR, sentence))
+    if safe != path:
         sentence = "its name is not valid UTF-8"
-        return Entry(name=shown, size=status.st_size, refused=(Reason.FILE_UNREADABLE, sentence))
-    return Entry(name=name, size=status.st_size, stamp=str(status.st_mtime_ns))
+        return Entry(name=safe, size=status.st_size, refused=(Reason.FILE_UNREADABLE, sentence))
+    return Entry(name=path, size=status.st_size, stamp=stamp_of(status))
 
 
-def _shown(name: str) -> str:
+def stamp_of(status: os.stat_result) -> str:
+    """Return what changes with the content: also where the modification time was set back."""
+    return f"{status.st_mtime_ns}.{status.st_ctime_ns}"
+
+
+def shown(name: str) -> str:
     """Return the name as every table can keep it: bytes that are no UTF-8 become escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _kind(mode: int) -> str:
+def kind_of(mode: int) -> str:
+    """Say what an entry is that is no regular file."""
     kinds = (
         (stat.S_ISLNK, "a symbolic link"),
         (stat.S_ISFIFO, "a FIFO"),
         (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISDIR, "a folder"),
     )
     return next((name for check, name in kinds if check(mode)), "a device")
