@@ -44,10 +44,11 @@ def encode(
     dataset.HighBit = bits - 1
     dataset.PixelRepresentation = 0
     dataset.SegmentationType = kind.value
-    dataset.SegmentSequence = descriptions(ordered, provenance)
+    described = descriptions(ordered, provenance)
     if kind is SegmentationType.LABELMAP:
-        dataset.SegmentSequence.insert(0, background(provenance))
+        described.insert(0, background(provenance))
         dataset.PixelPaddingValue = 0
+    dataset.SegmentSequence = described
     if kind is SegmentationType.FRACTIONAL:
         dataset.SegmentationFractionalType = "PROBABILITY"
         dataset.MaximumFractionalValue = 255

@@ -9,7 +9,6 @@ from typing import Final
 
 import highdicom as hd
 from highdicom.seg import SegmentDescription
-from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 
@@ -58,7 +57,7 @@ def in_order(segments: Sequence[Segment]) -> list[Segment]:
     return ordered
 
 
-def descriptions(ordered: Sequence[Segment], provenance: Provenance) -> list[Dataset]:
+def descriptions(ordered: Sequence[Segment], provenance: Provenance) -> list[SegmentDescription]:
     """Return the items of the Segment Sequence, numbered from 1 without a gap."""
     algorithm = hd.AlgorithmIdentificationSequence(
         name=provenance.model_name[:64],
@@ -86,7 +85,7 @@ def descriptions(ordered: Sequence[Segment], provenance: Provenance) -> list[Dat
     ]
 
 
-def background(provenance: Provenance) -> Dataset:
+def background(provenance: Provenance) -> SegmentDescription:
     """Return segment 0 of a LABELMAP: every value in its pixels must be described."""
     item = SegmentDescription(
         segment_number=1,
