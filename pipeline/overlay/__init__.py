@@ -8,15 +8,22 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pictures
 
 from pipeline.overlay.display import Display, display_of
+from pipeline.overlay.slices import (
+    detections_of,
+    evenly,
+    plane_shape,
+    slice_count,
+    telling,
+    values_of,
+)
 from pipeline.overlay.tiles import Painter
 from pipeline.overlay.windows import window_of
 from pipeline.palette import DETECTION_COLOR, color_of
 from pipeline.results import Detection, Prediction, Segment
-from pipeline.volume import Input, Volume
+from pipeline.volume import Input
 
 #: evenly spaced slices of a volume, and the most that are shown with those of the findings
 EVEN_SLICES: Final = 24
@@ -54,12 +61,11 @@ def render(image: Input, prediction: Prediction, *, name: str) -> tuple[Picture,
         legend, and per tile the slice number and which labels and boxes it shows.
 
     """
-    voxels = image.stored if isinstance(image, Volume) else image.pixels
     display = display_of(image)
     window = window_of(image, prediction)
-    detections = [f for f in prediction.findings if isinstance(f, Detection)]
-    indices = _choose(display, voxels.shape[0], prediction, detections)
-    shape = (voxels.shape[1], voxels.shape[2])
+    detections = detections_of(prediction)
+    count, shape = slice_count(image), plane_shape(image)
+    indices = _choose(display, count, prediction)
     limit = LONE_TILE if len(indices) == 1 else TILE
     painter = Painter(
         display=display,
@@ -70,14 +76,14 @@ def render(image: Input, prediction: Prediction, *, name: str) -> tuple[Picture,
     )
     labels = prediction.label_map
     tiles = [
-        painter.paint(_values(image, index), None if labels is None else labels[index], index)
+        painter.paint(values_of(image, index), None if labels is None else labels[index], index)
         for index in indices
     ]
     index_of_tiles: dict[str, Any] = {
         "sprite": f"overlay-{name}.webp",
         "tile": painter.size,
         "columns": min(COLUMNS, len(tiles)),
-        "slice_count": int(voxels.shape[0]),
+        "slice_count": count,
         "plane": display.plane,
         "edges": display.edges,
         "window": window.name,
@@ -94,29 +100,10 @@ def render(image: Input, prediction: Prediction, *, name: str) -> tuple[Picture,
     )
 
 
-def _values(image: Input, index: int) -> NDArray[Any]:
-    if isinstance(image, Volume):
-        plane = image.stored[index].astype(np.float32)
-        return np.asarray(plane * np.float32(image.slope) + np.float32(image.intercept))
-    return np.asarray(image.pixels[index])
-
-
-def _choose(
-    display: Display, count: int, prediction: Prediction, detections: list[Detection]
-) -> list[int]:
+def _choose(display: Display, count: int, prediction: Prediction) -> list[int]:
     """Return slice indices in scrolling order: evenly spaced, and where most was found."""
-    chosen = {round(v) for v in np.linspace(0, count - 1, min(count, EVEN_SLICES))}
-    wanted: list[int] = []
-    labels = prediction.label_map
-    if labels is not None:
-        for finding in prediction.findings:
-            if isinstance(finding, Segment) and finding.voxels:
-                areas = [np.count_nonzero(plane == finding.number) for plane in labels]
-                wanted.append(int(np.argmax(areas)))
-    for detection in sorted(detections, key=lambda d: -d.score):
-        middle = (detection.index_box[0] + detection.index_box[3]) / 2.0 - 0.5
-        wanted.append(int(np.clip(round(middle), 0, count - 1)))
-    for index in wanted:
+    chosen = set(evenly(count, EVEN_SLICES))
+    for index in telling(prediction, count):
         if len(chosen) < MOST_SLICES:
             chosen.add(index)
     return [index for index in display.order(count) if index in chosen]

@@ -1,0 +1,102 @@
+"""Modules that written objects share: whose they are, who made them, how the file begins."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code as DicomCode
+from pydicom.uid import UID
+
+from pipeline.dicom.writing.provenance import Provenance
+
+#: of patient and study, as the source has them (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2)
+_FROM_SOURCE: Final = (
+    "SpecificCharacterSet",
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDescription",
+    "ReferringPhysicianName",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+_SCANNER: Final = (
+    "Manufacturer",
+    "InstitutionName",
+    "StationName",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+)
+_IMPLEMENTATION: Final = UID("2.25.221312163283541034291276826914817331204")
+
+
+def patient_and_study(template: Dataset) -> Dataset:
+    """Return what an object takes over from its source, lossy compression included."""
+    dataset = Dataset()
+    for keyword in _FROM_SOURCE:
+        if keyword in template:
+            dataset.add(template[keyword])
+    is_lossy = template.get("LossyImageCompression") == "01"
+    dataset.LossyImageCompression = "01" if is_lossy else "00"
+    return dataset
+
+
+def add_equipment(dataset: Dataset, template: Dataset, provenance: Provenance) -> None:
+    """Add the software that wrote the object and, beside it, the scanner of the source."""
+    dataset.Manufacturer = "Nightshift"
+    dataset.ManufacturerModelName = provenance.model_name[:64]
+    dataset.SoftwareVersions = f"Nightshift {provenance.software_version}"[:64]
+    dataset.DeviceSerialNumber = provenance.model_digest[:16] or "0"
+    if not template.get("Manufacturer"):
+        return
+    scanner = Dataset()
+    for keyword in _SCANNER:
+        if template.get(keyword):
+            scanner.add(template[keyword])
+    scanner.PurposeOfReferenceCodeSequence = [coded(codes.DCM.AcquisitionEquipment)]
+    dataset.ContributingEquipmentSequence = [scanner]
+
+
+def add_body_part(dataset: Dataset, template: Dataset) -> None:
+    """Add which part of the body it is; Laterality may be unknown, not absent (PS3.3 C.7.3.1)."""
+    for keyword in ("BodyPartExamined", "Laterality"):
+        if template.get(keyword):
+            dataset.add(template[keyword])
+    if "BodyPartExamined" not in dataset and "Laterality" not in dataset:
+        dataset.Laterality = ""
+
+
+def coded(concept: DicomCode) -> Dataset:
+    """Return the item of a code sequence (PS3.3 8.8)."""
+    dataset = Dataset()
+    dataset.CodeValue = concept.value
+    dataset.CodingSchemeDesignator = concept.scheme_designator
+    dataset.CodeMeaning = concept.meaning[:64]
+    return dataset
+
+
+def add_file_meta(dataset: Dataset, transfer_syntax: UID) -> None:
+    """Add the file meta information (PS3.10 7.1)."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = transfer_syntax
+    meta.ImplementationClassUID = _IMPLEMENTATION
+    meta.ImplementationVersionName = "NIGHTSHIFT"
+    dataset.file_meta = meta
