@@ -15,7 +15,8 @@ _MODALITIES: Final = frozenset(
         *("DF", "DD", "DMS", "EPS", "HC", "LS", "BI", "CF", "AR", "DOC", "VF", ""),
     }
 )
-_CAPTURED: Final = ("1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.77.")
+_STORAGE: Final = "1.2.840.10008.5.1.4.1.1"
+_CAPTURED: Final = (f"{_STORAGE}.7", f"{_STORAGE}.77.")
 #: of Conversion Type (PS3.3 C.8.6.1): digitised film and video, scanned documents, captures
 _CONVERSIONS: Final = frozenset({"DV", "DI", "DF", "WSD", "SD", "SI", "DRW", "SYN"})
 _REPORTS: Final = (
@@ -24,11 +25,7 @@ _REPORTS: Final = (
 )
 _SHEETS: Final = ("dose", "report", "protocol", "screen", "summary", "capture")
 #: pixels that a program computed from others: there is nothing a device could have written
-_COMPUTED: Final = (
-    "1.2.840.10008.5.1.4.1.1.66.",
-    "1.2.840.10008.5.1.4.1.1.30",
-    "1.2.840.10008.5.1.4.1.1.481.2",
-)
+_COMPUTED: Final = (f"{_STORAGE}.66.", f"{_STORAGE}.30", f"{_STORAGE}.481.2")
 
 
 def risk_of(dataset: Dataset) -> str | None:
@@ -37,25 +34,33 @@ def risk_of(dataset: Dataset) -> str | None:
     ``BurnedInAnnotation`` NO is taken at its word only where nothing but ImageType speaks
     against it: devices that write on images say NO as readily as others.
     """
-    sop_class = text_of(dataset, "SOPClassUID")
     stated = text_of(dataset, "BurnedInAnnotation").upper()
     if stated == "YES":
         return "it states that text is burned into its pixels"
-    if sop_class.startswith(_COMPUTED):
+    if text_of(dataset, "SOPClassUID").startswith(_COMPUTED):
         return None
+    return _risk_of_device(dataset) or _risk_of_kind(dataset, is_denied=stated == "NO")
+
+
+def _risk_of_device(dataset: Dataset) -> str | None:
     modality = text_of(dataset, "Modality").upper()
     if modality in _MODALITIES:
+        # Only words of the standard are quoted: a modality may be anything.
         return f"devices of modality {modality or '(none)'} write text into their pixels"
-    if sop_class.startswith(_CAPTURED):
+    if text_of(dataset, "SOPClassUID").startswith(_CAPTURED):
         return "it is a capture or a photograph"
     if set(texts_of(dataset, "ConversionType")) & _CONVERSIONS:
         return "it was digitised, captured or drawn"
+    return None
+
+
+def _risk_of_kind(dataset: Dataset, *, is_denied: bool) -> str | None:
     if _is_colour(dataset):
-        return f"it is a colour image of modality {modality}"
+        return "it is a colour image of a device that makes grey ones"
     if _names_a_sheet(dataset):
         return "it is described as a sheet of text"
     words = " ".join(texts_of(dataset, "ImageType")).upper()
-    if stated != "NO" and any(word in words for word in _REPORTS):
+    if not is_denied and any(word in words for word in _REPORTS):
         return "its ImageType is that of a capture, a report or a rendering"
     return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydicom.dataset import Dataset
 from pydicom.sr._concepts_dict import concepts
@@ -79,7 +79,7 @@ def settle(item: Dataset, key: Key, identity: Identity, *, clean: bool) -> None:
 def _meanings() -> Mapping[tuple[str, str], str]:
     """Return the meanings of the codes in the context groups of PS3.16, by scheme and value."""
     found: dict[tuple[str, str], str] = {}
-    table: Mapping[str, Mapping[str, Mapping[str, Any]]] = concepts
+    table: Mapping[str, Mapping[str, Mapping[str, Any]]] = cast("Any", concepts)
     for scheme, by_keyword in table.items():
         for entries in by_keyword.values():
             for value, (meaning, *_) in entries.items():

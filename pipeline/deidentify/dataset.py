@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydicom.dataelem import DataElement
@@ -31,6 +31,8 @@ class Deidentifier:
     key: Key
     options: frozenset[Option]
     identity: Identity
+    #: every new UID it gave, with the one it stands for
+    replaced: dict[str, str] = field(default_factory=dict, repr=False)
 
     def copy(self, source: Dataset, depth: int = 0) -> Dataset:
         """Return a new data set of what may stay. Pixel data are no concern of it.
@@ -79,7 +81,7 @@ class Deidentifier:
             case Treatment.DUMMY:
                 return self._dummy(element)
             case Treatment.NEW_UID:
-                made = values.new_uids(element, self.key.uid) if vr == "UI" else None
+                made = values.new_uids(element, self._new_uid) if vr == "UI" else None
             case Treatment.SHIFT:
                 made = self._shifted(element, vr)
             case Treatment.CLEAN:
@@ -87,6 +89,11 @@ class Deidentifier:
             case _:
                 made = element if self._may_stay(element, vr) else None
         return made if made is not None else self._instead(element, rule)
+
+    def _new_uid(self, original: str) -> str:
+        made = self.key.uid(original)
+        self.replaced[made] = original
+        return made
 
     def _may_stay(self, element: DataElement, vr: str) -> bool:
         if vr == "UI":
@@ -101,7 +108,7 @@ class Deidentifier:
 
     def _dummy(self, element: DataElement) -> DataElement | None:
         if element.VR == "UI":
-            return values.mapped(element, self.key.uid)
+            return values.new_uids(element, self._new_uid)
         return values.dummy(element.tag, str(element.VR))
 
     def _shifted(self, element: DataElement, vr: str) -> DataElement | None:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataelem import DataElement
 from pydicom.tag import BaseTag
-from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
 
 from pipeline.deidentify import dates
@@ -80,8 +80,10 @@ def may_stay(element: DataElement, identity: Identity) -> bool:
     if element.value is None or element.is_empty:
         return True
     vr = str(element.VR)
-    if vr in _BYTES:
-        return isinstance(element.value, bytes) and not identity.is_in_bytes(element.value)
+    if isinstance(element.value, bytes):
+        # in implicit syntaxes what is US, SS or OW may be known only when it is written
+        is_binary = vr in _BYTES or " or " in vr
+        return is_binary and not identity.is_in_bytes(element.value)
     if vr in _NUMBERS or " or " in vr:
         return _are_numbers(element.value)
     texts = [_stated(value) for value in values_of(element)]
