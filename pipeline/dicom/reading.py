@@ -22,7 +22,7 @@ from pipeline.dicom.pixels.memory import Memory, pool
 from pipeline.errors import ComputeFailed, StudyRejected
 from pipeline.policies import Policies
 from pipeline.reasons import Reason
-from pipeline.volume import Image, Input, SourceHeader, SourceInstance, Volume
+from pipeline.volume import Image, Input, Regridding, SourceHeader, SourceInstance, Volume
 
 _REFUSE: Final = Policies()
 _TICK: Final = 0.1
@@ -173,6 +173,7 @@ def _volume(answer: dict[str, Any], voxels: NDArray[Any]) -> Volume:
         unit=str(answer["unit"]),
         header=_source(answer),
         warnings=tuple(answer["warnings"]),
+        regridding=_regridding(answer["regridding"]),
     )
 
 
@@ -184,6 +185,17 @@ def _image(answer: dict[str, Any], voxels: NDArray[Any]) -> Image:
         spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
         header=_source(answer),
         warnings=tuple(answer["warnings"]),
+    )
+
+
+def _regridding(answer: dict[str, Any] | None) -> Regridding | None:
+    if answer is None:
+        return None
+    slices, rows, columns = (int(n) for n in answer["shape"])
+    return Regridding(
+        shape=(slices, rows, columns),
+        slices=tuple(int(place) for place in answer["slices"]),
+        shifts=tuple((float(down), float(right)) for down, right in answer["shifts"]),
     )
 
 
@@ -199,4 +211,10 @@ def _source(answer: dict[str, Any]) -> SourceHeader:
         series_instance_uid=answer["series_instance_uid"],
         frame_of_reference_uid=answer["frame_of_reference_uid"],
         modality=answer["modality"],
+        orientation=_numbers(answer["orientation"]),
+        pixel_spacing=_numbers(answer["pixel_spacing"]),
     )
+
+
+def _numbers(values: list[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(value) for value in values)

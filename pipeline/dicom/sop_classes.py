@@ -36,6 +36,9 @@ _NOT_IMAGES: Final = (
 
 CT_IMAGE: Final = f"{_STORAGE}.2"
 
+#: Classic, enhanced and legacy converted enhanced CT: values in Hounsfield units or as stated.
+CT_CLASSES: Final = frozenset({CT_IMAGE, f"{_STORAGE}.2.1", f"{_STORAGE}.2.2"})
+
 #: Classic single-frame classes whose instances are slices of a volume.
 SLICE_CLASSES: Final = frozenset(
     {
@@ -45,7 +48,8 @@ SLICE_CLASSES: Final = frozenset(
     }
 )
 
-#: Many frames with a place in the patient each, kept in functional groups (PS3.3 C.7.6.16).
+#: Frames are slices, with a place in the patient each, kept in functional groups (PS3.3
+#: C.7.6.16). Enhanced X-ray angiography is not here: its frames may have none.
 ENHANCED_CLASSES: Final = frozenset(
     {
         f"{_STORAGE}.2.1",

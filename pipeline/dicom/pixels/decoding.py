@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import errno
 import json
 import math
@@ -29,7 +30,11 @@ from pipeline.dicom.pixels.memory import Target
 from pipeline.dicom.processes import confine
 from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.series import assembly
-from pipeline.dicom.series.splitting import has_scattered_frames_of_reference, is_slice
+from pipeline.dicom.series.frames import Frame, frames_of
+from pipeline.dicom.series.kinds import check_kind
+from pipeline.dicom.series.regridding import regrid
+from pipeline.dicom.series.rescaling import rescale
+from pipeline.dicom.series.splitting import has_scattered_frames_of_reference, part_of
 from pipeline.dicom.sources.opening import open_source
 from pipeline.dicom.sources.source import Source
 from pipeline.dicom.writing.template import encode_template
@@ -110,25 +115,33 @@ def _header(source: Source, name: str, limits: HeaderLimits) -> InstanceHeader:
 
 
 def _volume(headers: Sequence[InstanceHeader], order: Order, target: Target) -> dict[str, Any]:
-    _check_slices(headers)
-    stack = assembly.stack(headers, policies=order.policies)
-    slices = [headers[i] for i in stack.order]
-    rescale = assembly.rescale(slices)
-    _check_count(slices, order.limits)
-    layout = voxels.layout_of(slices, rescale)
-    shape = (len(slices), slices[0].rows, slices[0].columns)
-    mapped = target.mapped(shape, layout.dtype)
-    found = voxels.fill_volume(open_source(order.source), slices, rescale, layout, mapped, shape)
-    template, dropped = encode_template(open_source(order.source), slices[0].path)
+    part = part_of(headers, order.frame_part)
+    _check_slices(part.frames)
+    incomplete = part.phase.check(order.policies)
+    stack = assembly.stack(part.frames, policies=order.policies)
+    slices = [part.frames[i] for i in stack.order]
+    scale = rescale(slices)
+    _check_count(math.prod(stack.shape), order.limits)
+    layout = voxels.layout_of(slices, scale)
+    mapped = target.mapped(stack.shape, layout.dtype)
+    out = np.frombuffer(mapped, layout.dtype, math.prod(stack.shape)).reshape(stack.shape)
+    way = stack.regridding
+    stored = out if way is None else np.empty(way.shape, layout.dtype)
+    found = voxels.fill_volume(open_source(order.source), slices, scale, layout, stored)
+    if way is not None:
+        regrid(stored, way, out, slope=layout.slope)
+    del out, stored
+    template, dropped = encode_template(open_source(order.source), slices[0].header.path)
     return {
         "dtype": layout.dtype.str,
-        "shape": shape,
+        "shape": stack.shape,
         "affine": stack.affine.tolist(),
         "slope": layout.slope,
         "intercept": layout.intercept,
         "unit": _unit(slices[0]),
+        "regridding": None if way is None else dataclasses.asdict(way),
         "template": base64.b64encode(template).decode(),
-        "warnings": [*stack.warnings, *_warnings(slices), *found, *dropped],
+        "warnings": [*incomplete, *stack.warnings, *_warnings(slices), *found, *dropped],
         **_source(slices),
     }
 
@@ -137,84 +150,85 @@ def _image(headers: Sequence[InstanceHeader], order: Order, target: Target) -> d
     if len(headers) != 1:
         sentence = f"an image is read from one instance, not from {len(headers)}"
         raise StudyRejected(sentence, Reason.SERIES_UNSUPPORTED)
-    header = headers[0]
-    assembly.check_kind(header)
-    rescale = assembly.rescale(headers)
-    _check_count(headers, order.limits)
+    header, frame = headers[0], frames_of(headers[0])[0]
+    check_kind(frame)
+    scale = rescale([frame])
+    _check_count(header.rows * header.columns * header.frames * header.samples, order.limits)
     dtype = np.dtype(np.uint8 if header.is_colour else np.float32)
     shape = (header.frames, header.rows, header.columns) + ((3,) if header.is_colour else ())
     mapped = target.mapped(shape, dtype)
-    found = voxels.fill_image(open_source(order.source), header, rescale, mapped, shape)
+    found = voxels.fill_image(open_source(order.source), header, scale, mapped, shape)
     template, dropped = encode_template(open_source(order.source), header.path)
     return {
         "dtype": dtype.str,
         "shape": shape,
-        "spacing": assembly.spacing_of(header),
-        "unit": "" if header.is_colour else _unit(header),
+        "spacing": frame.spacing,
+        "unit": "" if header.is_colour else _unit(frame),
         "template": base64.b64encode(template).decode(),
-        "warnings": [*_warnings(headers), *found, *dropped],
-        **_source(headers),
+        "warnings": [*_warnings([frame]), *found, *dropped],
+        **_source([frame]),
     }
 
 
-def _check_slices(headers: Sequence[InstanceHeader]) -> None:
-    for header in headers:
-        assembly.check_kind(header)
-    if not all(is_slice(header) for header in headers):
+def _check_slices(frames: Sequence[Frame]) -> None:
+    for frame in frames:
+        check_kind(frame)
+    if not all(frame.is_slice for frame in frames):
         sentence = "colour or multi-frame images are no slices of a volume"
         raise StudyRejected(sentence, Reason.SERIES_UNSUPPORTED)
-    if len({(h.rows, h.columns) for h in headers}) > 1:
-        sentence = "the slices have different numbers of rows or columns"
-        raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
 
 
-def _check_count(headers: Sequence[InstanceHeader], limits: DecodeLimits) -> None:
-    count = sum(h.rows * h.columns * h.frames * h.samples for h in headers)
+def _check_count(count: int, limits: DecodeLimits) -> None:
     if count > limits.pixels:
         sentence = f"{count} voxels are more than the {limits.pixels} allowed"
         raise StudyRejected(sentence, Reason.PIXELS_TOO_LARGE)
 
 
-def _unit(header: InstanceHeader) -> str:
-    is_hounsfield = header.modality == "CT" and header.rescale_type in ("", "HU")
+def _unit(frame: Frame) -> str:
+    is_hounsfield = frame.header.modality == "CT" and frame.rescale_type in ("", "HU")
     return "HU" if is_hounsfield else ""
 
 
-def _warnings(headers: Sequence[InstanceHeader]) -> list[str]:
-    first = headers[0]
+def _warnings(frames: Sequence[Frame]) -> list[str]:
+    first = frames[0].header
     warnings = []
-    if has_scattered_frames_of_reference(headers):
+    if first.frames == 1 and has_scattered_frames_of_reference(f.header for f in frames):
         warnings.append("every slice states a FrameOfReferenceUID of its own; taken as one")
     if first.padding is not None:
         warnings.append(f"pixels outside the image hold the padding value {first.padding}")
     if first.photometric == "MONOCHROME1":
         warnings.append("MONOCHROME1: stored so that larger is darker")
-    if not first.has_geometry and assembly.spacing_of(first) is None:
+    if frames[0].position is None and frames[0].spacing is None:
         warnings.append("no valid pixel spacing is stated")
     return warnings
 
 
-def _source(headers: Sequence[InstanceHeader]) -> dict[str, Any]:
-    first = headers[0]
+def _source(frames: Sequence[Frame]) -> dict[str, Any]:
+    frame, first = frames[0], frames[0].header
+    # an image is made of all frames of its instance, a slice of one
+    is_frame = frame.is_slice and first.frames > 1
     return {
         "study_instance_uid": first.study_instance_uid,
         "series_instance_uid": first.series_instance_uid,
         "frame_of_reference_uid": first.frame_of_reference_uid,
         "modality": first.modality,
+        "orientation": _finite(frame.orientation),
+        "pixel_spacing": frame.spacing,
         "instances": [
             {
-                "sop_class_uid": h.sop_class_uid,
-                "sop_instance_uid": h.sop_instance_uid,
-                "instance_number": h.instance_number,
-                "position": _finite(h.position),
-                "frames": h.frames,
+                "sop_class_uid": f.header.sop_class_uid,
+                "sop_instance_uid": f.header.sop_instance_uid,
+                "instance_number": f.header.instance_number,
+                "position": _finite(f.position),
+                "frames": f.header.frames,
+                "frame": f.number + 1 if is_frame else None,
             }
-            for h in headers
+            for f in frames
         ],
     }
 
 
-def _finite(position: tuple[float, ...] | None) -> tuple[float, ...] | None:
-    if position is None or not all(math.isfinite(value) for value in position):
+def _finite(numbers: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    if numbers is None or not all(math.isfinite(value) for value in numbers):
         return None
-    return position
+    return numbers

@@ -1,184 +1,175 @@
-"""Pixels of checked instances into an array: read straight where stored so, decoded where not."""
+"""Frames of checked instances into one array: stored numbers or values, padding masked."""
 
 from __future__ import annotations
 
-import math
-import mmap
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
-from pydicom.dataset import FileDataset
-from pydicom.pixels.processing import apply_color_lut
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.dicom.headers.instance import InstanceHeader
-from pipeline.dicom.series.assembly import Rescale
-from pipeline.dicom.sources.source import Source
-from pipeline.dicom.sources.stream import stream_of
+from pipeline.dicom.pixels.colour import check_colour, to_rgb
+from pipeline.dicom.pixels.padding import clean, is_padding, padding_of, stored_range
+from pipeline.dicom.pixels.palette import palette_of
+from pipeline.dicom.pixels.scaling import Layout, Scale
+from pipeline.dicom.pixels.stored import Frames, Slice, dtype_of, is_compressed
 from pipeline.errors import StudyRejected
 from pipeline.reasons import Reason
 
-_STRAIGHT: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
-_EXCESS_BITS: Final = "bits above BitsStored were set; they are no part of the pixels"
+#: Does ``work(0)`` to ``work(count - 1)``, here or in parallel, and returns the answers in order.
+Share: TypeAlias = Callable[[int, Callable[[int], dict[str, Any]]], list[dict[str, Any]]]
+
+#: compressed pixels below which forked workers cost more than they save
+_WORTH_SHARING: Final = 2**21
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How the voxels of a volume are kept."""
+class Grey:
+    """Slices of one sample, and what becomes of them in ``out`` (slices, rows, columns)."""
 
-    dtype: np.dtype[Any]
-    slope: float
-    intercept: float
-    #: False where slices differ: their values are then kept, as float32
-    is_stored: bool
+    reader: Frames
+    slices: Sequence[Slice]
+    scale: Scale
+    layout: Layout
+    out: NDArray[Any]
+
+    def fill(self, share: Share) -> list[str]:
+        """Write every voxel of ``out``; return warnings.
+
+        Padding is set to the least value of what is not padding, so that neither statistics nor
+        models see it.
+
+        Raises:
+            StudyRejected: pixels that are refused.
+
+        """
+        answers = _do(share, self._slice, self.slices)
+        warnings = {warning for answer in answers for warning in answer["warnings"]}
+        if any(answer["padded"] for answer in answers):
+            warnings.add(self._mask(answers))
+        if not self.layout.is_stored and len(self.slices) > 1:
+            warnings.add("format or rescale differ between the slices; kept as float32")
+        return sorted(warnings)
+
+    def _slice(self, index: int) -> dict[str, Any]:
+        """Read one slice; padding keeps its stored number, or becomes NaN among values."""
+        one, warnings = self.slices[index], set[str]()
+        header, out = one.header, self.out[index]
+        stored = out if self.layout.is_stored else np.empty(out.shape, dtype_of(header))
+        self.reader.read(one, stored, warnings)
+        cleaned = clean(stored, header, warnings)
+        least = cleaned.least if self.layout.slope > 0 else cleaned.greatest
+        if not self.layout.is_stored:
+            least = self._values(index, stored, padded=cleaned.padded)
+        return {"warnings": sorted(warnings), "padded": cleaned.padded, "least": least}
+
+    def _values(self, index: int, stored: NDArray[Any], *, padded: int) -> float | None:
+        """Write the values of one slice; return the least where padding may need it."""
+        out, table = self.out[index], self.scale.tables[index]
+        if table is not None:
+            out[...] = table.apply(stored)
+        else:
+            np.multiply(stored, self.scale.slopes[index], out=out, casting="unsafe")
+            out += np.float32(self.scale.intercepts[index])
+        padding = padding_of(self.slices[index].header)
+        if padding is None or padded == out.size:
+            out[...] = np.nan if padded else out
+            return None if padded else float(out.min())
+        if padded:
+            out[is_padding(stored, padding)] = np.nan
+        return float(np.nanmin(out))
+
+    def _mask(self, answers: Sequence[dict[str, Any]]) -> str:
+        padded = sum(answer["padded"] for answer in answers)
+        found = [answer["least"] for answer in answers if answer["least"] is not None]
+        if not found:
+            self.out[...] = 0
+            return "every voxel holds the padding value; there is no image"
+        least = min(found) if self.layout.slope > 0 else max(found)
+        for index, answer in enumerate(answers):
+            if answer["padded"]:
+                out = self.out[index]
+                out[self._padding(index)] = least
+        return f"{padded} voxels are padding, no part of the image; they are set to its least value"
+
+    def _padding(self, index: int) -> NDArray[np.bool_]:
+        if not self.layout.is_stored:
+            return np.isnan(self.out[index])
+        padding = padding_of(self.slices[index].header)
+        assert padding is not None  # noqa: S101 - clean found voxels of it
+        return is_padding(self.out[index], padding)
 
 
-def layout_of(slices: Sequence[InstanceHeader], rescale: Rescale) -> Layout:
-    """Keep stored integers where all slices share one format and one rescale; else values."""
-    dtypes = {_dtype(header) for header in slices}
-    if len(dtypes) == 1 and rescale.is_uniform:
-        slope, intercept = rescale.slopes[0], rescale.intercepts[0]
-        return Layout(dtype=dtypes.pop(), slope=slope, intercept=intercept, is_stored=True)
-    return Layout(dtype=np.dtype(np.float32), slope=1.0, intercept=0.0, is_stored=False)
+def invert(values: NDArray[np.float32], header: InstanceHeader, scale: Scale) -> None:
+    """Turn MONOCHROME1 values over within their range, so that larger is brighter."""
+    table = scale.tables[0]
+    if table is not None:
+        ends = float(table.values.min()) + float(table.values.max())
+    elif header.pixels.is_float:
+        ends = 0.0
+    else:
+        ends = sum(stored_range(header)) * scale.slopes[0] + 2 * scale.intercepts[0]
+    np.subtract(np.float32(ends), values, out=values)
 
 
-def fill_volume(
-    source: Source,
-    slices: Sequence[InstanceHeader],
-    rescale: Rescale,
-    layout: Layout,
-    mapped: mmap.mmap,
-    shape: tuple[int, ...],
+def fill_colour(
+    reader: Frames, frames: Sequence[Slice], out: NDArray[np.uint8], share: Share
 ) -> list[str]:
-    """Write every slice into the mapped memory, (slices, rows, columns); return warnings."""
-    out = np.frombuffer(mapped, layout.dtype, math.prod(shape)).reshape(shape)
-    warnings: set[str] = set()
-    for index, header in enumerate(slices):
-        if layout.is_stored:
-            _read_stored(source, header, out[index], warnings)
-            continue
-        stored = np.empty(shape[1:], _dtype(header))
-        _read_stored(source, header, stored, warnings)
-        np.multiply(stored, rescale.slopes[index], out=out[index], casting="unsafe")
-        out[index] += np.float32(rescale.intercepts[index])
-    del out
-    if not layout.is_stored:
-        warnings.add("format or rescale differ between the slices; values are kept as float32")
-    return sorted(warnings)
+    """Write frames of one instance as RGB into ``out`` (frames, rows, columns, 3); warn.
 
+    Raises:
+        StudyRejected: colours, palette or pixels that are refused.
 
-def fill_image(
-    source: Source,
-    header: InstanceHeader,
-    rescale: Rescale,
-    mapped: mmap.mmap,
-    shape: tuple[int, ...],
-) -> list[str]:
-    """Write one instance into the mapped memory; return warnings.
-
-    Grey: float32 values, larger is brighter, (frames, rows, columns). Colour: RGB, uint8,
-    (frames, rows, columns, 3).
     """
-    warnings: set[str] = set()
-    if header.is_colour:
-        out = np.frombuffer(mapped, np.uint8, math.prod(shape)).reshape(shape)
-        out[...] = _decode_colour(source, header).reshape(shape)
-        return []
-    values = np.frombuffer(mapped, np.float32, math.prod(shape)).reshape(shape)
-    stored = np.empty(shape, _dtype(header))
-    _read_stored(source, header, stored, warnings)
-    if header.photometric == "MONOCHROME1":
-        low, high = _range(header)
-        np.subtract(low + high, stored, out=values, casting="unsafe")
-    else:
-        values[...] = stored
-    values *= np.float32(rescale.slopes[0])
-    values += np.float32(rescale.intercepts[0])
-    return sorted(warnings)
+    header = frames[0].header
+    check_colour(header)
+    work = _palette_work if header.photometric == "PALETTE COLOR" else _rgb_work
+    answers = _do(share, work(reader, frames, out), frames)
+    return sorted({warning for answer in answers for warning in answer["warnings"]})
 
 
-def _dtype(header: InstanceHeader) -> np.dtype[Any]:
-    kind = "i" if header.is_signed else "u"
-    return np.dtype(f"<{kind}{max(8, header.bits_allocated) // 8}")
+def _palette_work(
+    reader: Frames, frames: Sequence[Slice], out: NDArray[np.uint8]
+) -> Callable[[int], dict[str, Any]]:
+    header = dataclasses.replace(frames[0].header, padding=None)
+    palette = palette_of(reader.dataset_head(header.path), is_signed=header.is_signed)
+
+    def work(index: int) -> dict[str, Any]:
+        warnings = set[str]()
+        stored = np.empty(out.shape[1:3], dtype_of(header))
+        reader.read(frames[index], stored, warnings)
+        clean(stored, header, warnings)
+        out[index] = palette.apply(stored)
+        return {"warnings": sorted(warnings)}
+
+    return work
 
 
-def _range(header: InstanceHeader) -> tuple[int, int]:
-    """Return the least and the greatest value that BitsStored can hold."""
-    if header.is_signed:
-        return -(1 << (header.bits_stored - 1)), (1 << (header.bits_stored - 1)) - 1
-    return 0, (1 << header.bits_stored) - 1
-
-
-def _read_stored(
-    source: Source, header: InstanceHeader, out: NDArray[Any], warnings: set[str]
-) -> None:
-    """Fill ``out`` (contiguous, any shape of the right size) with stored values."""
-    is_straight = header.transfer_syntax_uid in _STRAIGHT and header.bits_allocated >= 8
-    if is_straight and not header.pixels.is_deflated:
-        _read_straight(source, header, out)
-    else:
-        decoded = _decode(source, header, as_rgb=False)
-        if decoded.size != out.size:
+def _rgb_work(
+    reader: Frames, frames: Sequence[Slice], out: NDArray[np.uint8]
+) -> Callable[[int], dict[str, Any]]:
+    def work(index: int) -> dict[str, Any]:
+        one, warnings = frames[index], set[str]()
+        planar = one.header.planar_configuration or 0
+        decoded, photometric = reader.decode(one, warnings, planar=planar)
+        if decoded.shape != out.shape[1:] or decoded.dtype.kind != "u":
             sentence = "its pixels decode to another size than its header states"
             raise StudyRejected(sentence, Reason.PIXELS_UNDECODABLE)
-        # Decoders choose their own width; the stored values fit the header's.
-        out[...] = decoded.reshape(out.shape).astype(out.dtype, copy=False)
-    if header.bits_stored < header.bits_allocated:
-        low, high = _range(header)
-        if out.min() < low or out.max() > high:
-            warnings.add(_EXCESS_BITS)
-            excess = header.bits_allocated - header.bits_stored
-            out <<= excess
-            out >>= excess  # arithmetic for signed: extends the sign
+        out[index] = to_rgb(decoded, photometric, one.header, warnings)
+        return {"warnings": sorted(warnings)}
+
+    return work
 
 
-def _read_straight(source: Source, header: InstanceHeader, out: NDArray[Any]) -> None:
-    """Read uncompressed little-endian pixels from their place in the file, without a copy."""
-    view = out.data.cast("B")
-    with source.open(header.path) as file:
-        if file.read_into(header.pixels.offset, view) < len(view):
-            sentence = "the file ends inside its pixel data"
-            raise StudyRejected(sentence, Reason.FILE_TRUNCATED)
-
-
-def _decode(source: Source, header: InstanceHeader, *, as_rgb: bool) -> NDArray[Any]:
-    """Decode through pydicom's plugins; whatever they raise refuses the pixels."""
-    try:
-        dataset = _dataset(source, header)
-        decoded: NDArray[Any] = pixel_array(dataset, raw=not as_rgb)
-        if as_rgb and header.photometric == "PALETTE COLOR":
-            decoded = apply_color_lut(decoded, dataset)
-    except (MemoryError, OSError):
-        raise
-    except Exception as error:  # noqa: BLE001 - decoders raise whatever broken pixels make them
-        name = UID(header.transfer_syntax_uid).name
-        sentence = f"its pixels cannot be decoded ({name}, {type(error).__name__})"
-        raise StudyRejected(sentence, Reason.PIXELS_UNDECODABLE) from None
-    return decoded
-
-
-def _dataset(source: Source, header: InstanceHeader) -> FileDataset:
-    # Forcing is safe here: the header reader has already found the structure sound.
-    with source.open(header.path) as file:
-        dataset = dcmread(stream_of(file), force=True)
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        dataset.file_meta.TransferSyntaxUID = UID(header.transfer_syntax_uid)
-    return dataset
-
-
-def _decode_colour(source: Source, header: InstanceHeader) -> NDArray[np.uint8]:
-    decoded = _decode(source, header, as_rgb=True)
-    expected = header.frames * header.rows * header.columns * 3
-    if decoded.size != expected or decoded.dtype.kind not in "ui":
-        sentence = "its pixels decode to another size than its header states"
-        raise StudyRejected(sentence, Reason.PIXELS_UNDECODABLE)
-    if decoded.dtype.itemsize == 1:
-        return decoded.view(np.uint8)
-    # Palettes hold 16-bit colours; other deep colours use BitsStored of their samples.
-    bits = 16 if header.photometric == "PALETTE COLOR" else header.bits_stored
-    return (decoded >> max(0, bits - 8)).astype(np.uint8)
+def _do(
+    share: Share, work: Callable[[int], dict[str, Any]], frames: Sequence[Slice]
+) -> list[dict[str, Any]]:
+    """Share what is slow and large; do the rest here."""
+    first = frames[0].header
+    count = sum(one.header.rows * one.header.columns for one in frames)
+    if is_compressed(first) and count >= _WORTH_SHARING:
+        return share(len(frames), work)
+    return [work(index) for index in range(len(frames))]

@@ -10,45 +10,44 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dicom import sop_classes
-from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.series import regridding
+from pipeline.dicom.series.frames import Frame
+from pipeline.dicom.series.geometry import Plane, Vector, plane_of, positions_of, refuse
 from pipeline.errors import StudyRejected
 from pipeline.policies import Policies
 from pipeline.reasons import Reason
-
-Vector: TypeAlias = NDArray[np.float64]
+from pipeline.volume import Regridding
 
 _REFUSE: Final = Policies()
-#: Two slices leave no second distance to check the first against.
-MINIMUM_SLICES: Final = 3
-#: Greatest difference of a direction cosine within one stack; exact equality refuses real data.
-ORIENTATION_TOLERANCE: Final = 1e-3
-#: Direction cosines are kept as decimal strings of at most 16 characters, often cut shorter.
-_UNIT_TOLERANCE: Final = 1e-3
-#: Slice distances may differ by this share of their median, or by the rounding of a decimal.
-_STEP_TOLERANCE: Final = 0.01
+#: Positions are kept as decimals, so distances may be off by this many mm.
 _ROUNDING: Final = 0.01
 #: Sideways shift of a slice per mm from the first: more is a tilted gantry.
 _SHEAR_TOLERANCE: Final = 1e-3
-_SMALLEST_SPACING, _LARGEST_SPACING = 1e-3, 1e3
-_LARGEST_RESCALE: Final = 1e9
-_LOCALIZER: Final = ("LOCALIZER", "SCOUT", "SURVIEW", "TOPOGRAM")
+#: Gantries tilt by 30 degrees at most; beyond this it is no tilt but another mistake.
+_STEEPEST: Final = math.radians(45)
+#: What may be filled where the policy says so: beyond, too much would be made up.
+_MOST_MISSING_IN_A_ROW: Final = 2
+_MOST_MISSING_SHARE: Final = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
     """Slices in order along their normal, and the grid they make."""
 
-    #: positions in the sequence that was given
+    #: positions in the sequence that was given; what a policy left out is not in it
     order: tuple[int, ...]
     #: (4, 4): index (slice, row, column, 1) to LPS mm
     affine: Vector
+    #: (slices, rows, columns) of the grid
+    shape: tuple[int, int, int]
     warnings: tuple[str, ...] = ()
+    #: how the slices lie on the grid; None where every slice of the grid is one of them
+    regridding: Regridding | None = None
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -57,217 +56,163 @@ class Stack:
         return float(lengths[0]), float(lengths[1]), float(lengths[2])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rescale:
-    """How stored values become values: one slope and intercept, or one per slice."""
-
-    slopes: tuple[float, ...]
-    intercepts: tuple[float, ...]
-
-    @property
-    def is_uniform(self) -> bool:
-        """Say whether all slices share one slope and one intercept."""
-        return len(set(self.slopes)) == 1 and len(set(self.intercepts)) == 1
-
-
-def stack(headers: Sequence[InstanceHeader], *, policies: Policies = _REFUSE) -> Stack:
+def stack(frames: Sequence[Frame], *, policies: Policies = _REFUSE) -> Stack:
     """Order the slices of one volume and find its affine.
 
     Slice spacing comes from the positions alone; SliceThickness is how much tissue a slice
-    shows, not how far the next one is.
+    shows, not how far the next one is, and SpacingBetweenSlices is a hint that is often wrong.
 
     Args:
-        headers: single-frame instances with a place in the patient, in any order.
+        frames: single slices or the frames of one part of an instance, in any order.
         policies: what to do with slices that are not plainly sound.
 
     Raises:
         StudyRejected: the slices are not one regular, orthogonal stack; the reason says why.
 
     """
-    if len(headers) < MINIMUM_SLICES:
-        sentence = f"{len(headers)} slices are too few; a volume needs {MINIMUM_SLICES}"
+    _check_count(len(frames), policies)
+    if len({(f.header.rows, f.header.columns) for f in frames}) > 1:
+        raise refuse("the slices have different numbers of rows or columns")
+    plane, positions = plane_of(frames), positions_of(frames)
+    order = np.argsort(positions @ plane.normal, kind="stable")
+    order, left_out = _distinct(frames, positions, plane, order, policies)
+    _check_count(len(order), policies)
+    tilt, tilted = _tilt(positions[order], plane, policies)
+    depths = positions[order] @ plane.normal
+    run, places, gaps = _places(depths, policies)
+    order, depths = order[run], depths[run]
+    step = (depths[-1] - depths[0]) / places[-1]
+    size = (frames[0].header.rows, frames[0].header.columns)
+    laid = regridding.lay(positions[order], places, plane, size, is_tilted=tilt)
+    return Stack(
+        order=tuple(int(i) for i in order),
+        affine=plane.affine(laid.origin, step),
+        shape=laid.shape,
+        warnings=(*left_out, *tilted, *gaps, *_contradictions(frames[int(order[0])], step)),
+        regridding=laid.regridding,
+    )
+
+
+def _check_count(count: int, policies: Policies) -> None:
+    """Refuse too few slices: two leave no second distance to check the first against."""
+    if count < policies.minimum_slices:
+        sentence = f"{count} slices are too few; a volume needs {policies.minimum_slices}"
         raise StudyRejected(sentence, Reason.SERIES_TOO_FEW_SLICES)
-    row_cosine, column_cosine = _axes(headers)
-    row_spacing, column_spacing = _pixel_spacing(headers)
-    normal = np.cross(row_cosine, column_cosine)
-    positions = _positions(headers)
-    depths = positions @ normal
-    order = np.argsort(depths, kind="stable")
-    positions, depths = positions[order], depths[order]
-    _check_distinct(depths)
-    _check_shear(positions, depths, normal)
-    first, last, warnings = _regular_run(depths, policies.missing_slice)
-    order, positions, depths = order[first:last], positions[first:last], depths[first:last]
-    step = (depths[-1] - depths[0]) / (len(depths) - 1)
-    affine = np.eye(4)
-    # PixelSpacing is (between rows, between columns); the row cosine points along a row, so
-    # from column to column (PS3.3 C.7.6.2.1.1).
-    affine[:3, 0] = normal * step
-    affine[:3, 1] = column_cosine * row_spacing
-    affine[:3, 2] = row_cosine * column_spacing
-    affine[:3, 3] = positions[0]
-    return Stack(order=tuple(int(i) for i in order), affine=affine, warnings=warnings)
 
 
-def rescale(headers: Sequence[InstanceHeader]) -> Rescale:
-    """Return slope and intercept of every slice (PS3.3 C.11.1); 1 and 0 where absent.
+def _distinct(
+    frames: Sequence[Frame],
+    positions: Vector,
+    plane: Plane,
+    order: NDArray[np.intp],
+    policies: Policies,
+) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+    """Return the order with one slice per position, and what was left out."""
+    steps = np.diff(positions[order] @ plane.normal)
+    usual = float(np.median(steps))
+    is_same = steps <= max(1e-4, policies.spacing_tolerance * usual)
+    if not is_same.any():
+        return order, ()
+    sentence = f"{int(is_same.sum()) + 1} or more slices share a position"
+    refused = StudyRejected(sentence, Reason.SERIES_DUPLICATE_POSITION)
+    if policies.duplicate_position == "refuse":
+        raise refused
+    kept = []
+    for group in np.split(order, np.flatnonzero(~is_same) + 1):
+        together = [frames[int(i)] for i in group]
+        apart = np.linalg.norm(positions[group] - positions[group[0]], axis=1).max()
+        if any(f.phases != together[0].phases for f in together) or apart > 2 * _ROUNDING:
+            raise refused
+        kept.append(min(group, key=lambda i: _first(frames[int(i)])))
+    dropped = len(order) - len(kept)
+    return np.array(kept), (f"{dropped} slices at the position of another one were left out",)
 
-    Raises:
-        StudyRejected: a value that is not finite, out of bounds, or a slope of zero.
 
-    """
-    if any(_lacks_rescale(h) for h in headers):
-        sentence = "a CT slice states no RescaleSlope and RescaleIntercept, so no HU"
-        raise StudyRejected(sentence, Reason.PIXELS_RESCALE_NOT_FINITE)
-    slopes = tuple(1.0 if h.slope is None else h.slope for h in headers)
-    intercepts = tuple(0.0 if h.intercept is None else h.intercept for h in headers)
-    is_bounded = all(abs(v) <= _LARGEST_RESCALE for v in itertools.chain(slopes, intercepts))
-    if not is_bounded or any(abs(slope) < 1 / _LARGEST_RESCALE for slope in slopes):
-        sentence = "RescaleSlope or RescaleIntercept is not finite, zero or out of bounds"
-        raise StudyRejected(sentence, Reason.PIXELS_RESCALE_NOT_FINITE)
-    if any(h.has_modality_lut for h in headers):
-        sentence = "its values are kept in a modality lookup table, which is not supported"
-        raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)
-    return Rescale(slopes=slopes, intercepts=intercepts)
+def _first(frame: Frame) -> tuple[float, str, int]:
+    number = frame.header.instance_number
+    return math.inf if number is None else number, frame.header.sop_instance_uid, frame.number
 
 
-def check_kind(header: InstanceHeader) -> None:
-    """Refuse what no reader of ours turns into voxels, by name.
+def _tilt(positions: Vector, plane: Plane, policies: Policies) -> tuple[bool, tuple[str, ...]]:
+    """Say whether slices, in order, are sheared and to be shifted back.
 
     Raises:
-        StudyRejected: enhanced multi-frame, mosaic, localizer, contradicting bits.
+        StudyRejected: they do not lie straight above each other, and no policy reads that.
 
     """
-    if header.sop_class_uid in sop_classes.ENHANCED_CLASSES:
-        name = sop_classes.name_of(header.sop_class_uid)
-        sentence = f"{name} (many frames with a place each) is not supported"
-        raise StudyRejected(sentence, Reason.SERIES_UNSUPPORTED)
-    if {"MOSAIC", "VFRAME"} & set(header.image_type):
-        sentence = "many slices tiled into one image (mosaic) are not supported"
-        raise StudyRejected(sentence, Reason.SERIES_UNSUPPORTED)
-    if any(word in value for value in header.image_type for word in _LOCALIZER):
-        sentence = "it is a localizer, made to plan other series"
-        raise StudyRejected(sentence, Reason.SERIES_LOCALIZER)
-    if not header.high_bit + 1 == header.bits_stored <= header.bits_allocated:
-        sentence = "BitsAllocated, BitsStored and HighBit contradict each other"
-        raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)
-
-
-def spacing_of(header: InstanceHeader) -> tuple[float, float] | None:
-    """Return the valid (between rows, between columns) in mm of one image, or None."""
-    for spacing in (header.pixel_spacing, header.imager_pixel_spacing):
-        if spacing is not None and all(_SMALLEST_SPACING <= s <= _LARGEST_SPACING for s in spacing):
-            return spacing[0], spacing[1]
-    return None
-
-
-def normal_of(orientation: Sequence[float]) -> Vector:
-    """Return the slice normal of six direction cosines: row cosine x column cosine."""
-    cosines = np.asarray(orientation, np.float64)
-    return np.cross(cosines[:3], cosines[3:])
-
-
-def _lacks_rescale(header: InstanceHeader) -> bool:
-    """CT Image Storage must state both (PS3.3 C.8.2.1, type 1); other kinds may leave them out."""
-    is_ct = header.sop_class_uid == sop_classes.CT_IMAGE
-    return is_ct and (header.slope is None or header.intercept is None)
-
-
-def _refuse_geometry(sentence: str) -> StudyRejected:
-    return StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
-
-
-def _axes(headers: Sequence[InstanceHeader]) -> tuple[Vector, Vector]:
-    """Return the row and column cosines of the stack, made exactly orthonormal."""
-    if any(h.orientation is None for h in headers):
-        raise _refuse_geometry("a slice states no ImageOrientationPatient")
-    cosines = np.array([h.orientation for h in headers], np.float64)
-    if not np.isfinite(cosines).all():
-        raise _refuse_geometry("ImageOrientationPatient holds values that are no numbers")
-    rows, columns = cosines[:, :3], cosines[:, 3:]
-    lengths = np.linalg.norm(np.concatenate([rows, columns]), axis=1)
-    if np.abs(lengths - 1).max() > _UNIT_TOLERANCE:
-        raise _refuse_geometry("ImageOrientationPatient holds no unit vectors")
-    if np.abs(np.einsum("ij,ij->i", rows, columns)).max() > _UNIT_TOLERANCE:
-        raise _refuse_geometry("the vectors of ImageOrientationPatient are not at right angles")
-    if np.abs(cosines - cosines[0]).max() > ORIENTATION_TOLERANCE:
-        sentence = "slices of different orientation are mixed"
-        raise StudyRejected(sentence, Reason.SERIES_MIXED_ORIENTATION)
-    row = rows[0] / np.linalg.norm(rows[0])
-    column = columns[0] - row * (row @ columns[0])
-    return row, column / np.linalg.norm(column)
-
-
-def _pixel_spacing(headers: Sequence[InstanceHeader]) -> tuple[float, float]:
-    first = headers[0].pixel_spacing
-    for header in headers:
-        spacing = header.pixel_spacing
-        if spacing is None or first is None:
-            raise _refuse_geometry("a slice states no PixelSpacing")
-        if not all(_SMALLEST_SPACING <= s <= _LARGEST_SPACING for s in spacing):
-            raise _refuse_geometry("PixelSpacing is not a pair of positive numbers")
-        if not all(math.isclose(a, b, rel_tol=1e-3) for a, b in zip(spacing, first, strict=True)):
-            raise _refuse_geometry("PixelSpacing differs between the slices")
-    assert first is not None  # noqa: S101 - checked above for every slice
-    return first[0], first[1]
-
-
-def _positions(headers: Sequence[InstanceHeader]) -> Vector:
-    if any(h.position is None for h in headers):
-        raise _refuse_geometry("a slice states no ImagePositionPatient")
-    positions = np.array([h.position for h in headers], np.float64)
-    if not np.isfinite(positions).all() or np.abs(positions).max() > 1e6:
-        raise _refuse_geometry("ImagePositionPatient holds values that are no positions")
-    return positions
-
-
-def _check_distinct(depths: Vector) -> None:
-    steps = np.diff(depths)
-    same = int((steps <= max(1e-4, _STEP_TOLERANCE * float(np.median(steps)))).sum())
-    if same:
-        sentence = f"{same + 1} or more slices share a position"
-        raise StudyRejected(sentence, Reason.SERIES_DUPLICATE_POSITION)
-
-
-def _check_shear(positions: Vector, depths: Vector, normal: Vector) -> None:
-    """Refuse slices that do not lie straight above each other."""
-    heights = depths - depths[0]
-    sideways = (positions - positions[0]) - np.outer(heights, normal)
+    moved = positions - positions[0]
+    heights = moved @ plane.normal
+    sideways = moved - np.outer(heights, plane.normal)
     shifts = np.linalg.norm(sideways, axis=1)
     if (shifts <= _SHEAR_TOLERANCE * heights + 2 * _ROUNDING).all():
-        return
+        return False, ()
     tilt = sideways[-1] / heights[-1]
+    angle = math.atan(float(np.linalg.norm(tilt)))
     is_straight = np.linalg.norm(sideways - np.outer(heights, tilt), axis=1).max() < 0.1
-    if is_straight:
-        degrees = math.degrees(math.atan(float(np.linalg.norm(tilt))))
-        sentence = f"the slices are sheared by {degrees:.1f} degrees, as by a tilted gantry"
+    if not is_straight or angle > _STEEPEST:
+        raise refuse("the slices are shifted sideways against each other")
+    sentence = f"the slices are sheared by {math.degrees(angle):.1f} degrees, as by a tilted gantry"
+    if policies.gantry_tilt == "refuse":
         raise StudyRejected(sentence, Reason.SERIES_GANTRY_TILT)
-    raise _refuse_geometry("the slices are shifted sideways against each other")
+    return True, (f"{sentence}; they were shifted above each other by linear interpolation",)
 
 
-def _regular_run(depths: Vector, missing_slice: str) -> tuple[int, int, tuple[str, ...]]:
-    """Return (first, past the last, warnings) of the slices to use."""
+def _places(depths: Vector, policies: Policies) -> tuple[slice, tuple[int, ...], tuple[str, ...]]:
+    """Return (which slices to use, their places on the grid, warnings)."""
     steps = np.diff(depths)
     # the lower median: with as many gaps as whole steps, the shorter distance is the usual one
     usual = float(np.sort(steps)[(len(steps) - 1) // 2])
-    tolerance = max(_STEP_TOLERANCE * usual, _ROUNDING)
     gaps = np.flatnonzero(steps > 1.5 * usual)
-    first, last = 0, len(depths)
+    run, multiples = slice(0, len(depths)), np.ones(len(steps), np.int64)
     warnings: tuple[str, ...] = ()
-    if gaps.size and missing_slice == "refuse":
-        widest = float(steps.max())
-        sentence = f"slices are missing: {widest:.3g} mm where {usual:.3g} mm are usual"
-        raise StudyRejected(sentence, Reason.SERIES_MISSING_SLICE)
-    if gaps.size:
+    if gaps.size and policies.missing_slice == "refuse":
+        raise _missing(f"{steps.max():.3g} mm where {usual:.3g} mm are usual")
+    if gaps.size and policies.missing_slice == "longest_run":
         edges = [0, *(int(gap) + 1 for gap in gaps), len(depths)]
-        first, last = max(itertools.pairwise(edges), key=lambda run: run[1] - run[0])
-        warnings = (f"slices are missing: only {last - first} of {len(depths)} are used",)
-        if last - first < MINIMUM_SLICES:
-            sentence = "no three slices follow each other without a gap"
-            raise StudyRejected(sentence, Reason.SERIES_TOO_FEW_SLICES)
-    run = depths[first:last]
-    ideal = np.linspace(run[0], run[-1], len(run))
-    is_regular = np.abs(np.diff(run) - usual).max() <= tolerance
-    if not is_regular or np.abs(run - ideal).max() > max(0.1 * usual, 2 * _ROUNDING):
-        raise _refuse_geometry("the distances between the slices differ")
-    return first, last, warnings
+        run = slice(*max(itertools.pairwise(edges), key=lambda ends: ends[1] - ends[0]))
+        multiples = multiples[run.start : run.stop - 1]
+        count = run.stop - run.start
+        warnings = (f"slices are missing: only {count} of {len(depths)} are used",)
+        _check_count(count, policies)
+    elif gaps.size:
+        multiples, warnings = _filled(steps, usual)
+    places = np.concatenate([[0], np.cumsum(multiples)])
+    _check_regular(depths[run], places, usual, policies)
+    return run, tuple(int(place) for place in places), warnings
+
+
+def _filled(steps: Vector, usual: float) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return how many places each step spans, where few enough slices are missing to be filled."""
+    multiples = np.rint(steps / usual).astype(np.int64)
+    missing = int((multiples - 1).sum())
+    if multiples.max() - 1 > _MOST_MISSING_IN_A_ROW:
+        raise _missing(f"{multiples.max() - 1} in a row are too many to fill")
+    if missing > _MOST_MISSING_SHARE * (len(steps) + 1 + missing):
+        raise _missing(f"{missing} of {len(steps) + 1 + missing} are too many to fill")
+    return multiples, (f"{missing} missing slices were filled by linear interpolation",)
+
+
+def _missing(sentence: str) -> StudyRejected:
+    return StudyRejected(f"slices are missing: {sentence}", Reason.SERIES_MISSING_SLICE)
+
+
+def _check_regular(
+    depths: Vector, places: NDArray[np.int64], usual: float, policies: Policies
+) -> None:
+    """Refuse distances that are no whole steps, and an error that adds up over many slices."""
+    tolerance = max(policies.spacing_tolerance * usual, _ROUNDING)
+    ideal = depths[0] + (depths[-1] - depths[0]) * places / places[-1]
+    is_regular = np.abs(np.diff(depths) - np.diff(places) * usual).max() <= tolerance
+    drift = max(0.1 * usual, policies.spacing_tolerance * usual, 2 * _ROUNDING)
+    if not is_regular or np.abs(depths - ideal).max() > drift:
+        raise refuse("the distances between the slices differ")
+
+
+def _contradictions(frame: Frame, step: float) -> tuple[str, ...]:
+    stated = frame.header.spacing_between_slices
+    warnings = []
+    if stated is not None and not math.isclose(abs(stated), step, rel_tol=0.02, abs_tol=_ROUNDING):
+        warnings.append("SpacingBetweenSlices contradicts the positions of the slices, which count")
+    if frame.header.is_quadruped:
+        warnings.append("the patient is an animal on four legs: axes are named after its body")
+    return tuple(warnings)

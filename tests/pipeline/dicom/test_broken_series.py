@@ -103,7 +103,7 @@ REFUSED = {
         _each("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]),
         Reason.SERIES_LOCALIZER,
     ),
-    "mosaic": (_each("ImageType", ["ORIGINAL", "PRIMARY", "MOSAIC"]), Reason.SERIES_UNSUPPORTED),
+    "mosaic": (_each("ImageType", ["ORIGINAL", "PRIMARY", "MOSAIC"]), Reason.SERIES_MOSAIC),
     "bits that contradict": (_each("HighBit", 14), Reason.PIXELS_UNSUPPORTED),
     "two patients in one study": (
         lambda slices: setattr(slices[1], "PatientID", "P2"),
@@ -205,12 +205,12 @@ def test_frames_of_reference_scattered_by_an_anonymiser_are_taken_as_one(tmp_pat
     assert any("FrameOfReferenceUID" in warning for warning in volume.warnings)
 
 
-def test_enhanced_multi_frame_is_refused_by_name(tmp_path: Path) -> None:
+def test_enhanced_multi_frame_without_a_place_per_frame_is_refused_by_name(tmp_path: Path) -> None:
     one = series.instance(0)
     one.SOPClassUID = LegacyConvertedEnhancedCTImageStorage
     one.NumberOfFrames, one.PixelData = 2, one.PixelData * 2
     indexed = series.only_series(series.write(tmp_path, [series.with_meta(one)]))
-    assert indexed.verdict is Reason.SERIES_UNSUPPORTED
+    assert indexed.verdict is Reason.SERIES_GEOMETRY_INVALID
     assert "Legacy Converted Enhanced CT" in (indexed.detail or "")
 
 

@@ -22,6 +22,7 @@ from pipeline.dicom.headers.reading import read_header
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.series import assembly
+from pipeline.dicom.series.rescaling import rescale
 from pipeline.dicom.series.splitting import split
 from pipeline.dicom.sources.folder import RegularFile
 from pipeline.errors import StudyRejected
@@ -118,14 +119,14 @@ def test_any_geometry_gives_a_stack_or_a_reason(slices: list[dict[str, object]])
         for number, facts in enumerate(slices)
     ]
     parts = split(headers)
-    assert sorted(h.sop_instance_uid for part in parts for h in part) == sorted(
+    assert sorted(f.header.sop_instance_uid for part in parts for f in part.frames) == sorted(
         h.sop_instance_uid for h in headers
     )
     for part in parts:
         with contextlib.suppress(StudyRejected):
-            assert min(assembly.stack(part).spacing) > 0
+            assert min(assembly.stack(part.frames).spacing) > 0
         with contextlib.suppress(StudyRejected):
-            assert np.isfinite(assembly.rescale(part).slopes).all()
+            assert np.isfinite(rescale(part.frames).slopes).all()
 
 
 @functools.cache
