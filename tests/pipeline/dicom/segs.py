@@ -203,6 +203,7 @@ def _ct_slice() -> pydicom.Dataset:
     dataset = pydicom.Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, "1.2.3.1.1.1"
     dataset.PatientID, dataset.PatientName = "P1", "Canary^Patient"
+    dataset.StudyDate, dataset.StudyTime, dataset.StudyID = "20240102", "030405", "1"
     dataset.Manufacturer, dataset.BodyPartExamined = "Maker", "CHEST"
     dataset.Laterality, dataset.SliceThickness = "", "3"
     dataset.PixelData = b""
