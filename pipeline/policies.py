@@ -17,6 +17,14 @@ DuplicatePosition: TypeAlias = Literal["refuse", "first"]
 PartialPhase: TypeAlias = Literal["refuse", "whole"]
 Pet: TypeAlias = Literal["suv", "stated"]
 
+#: verdict -> the policy that can let it in
+_LETTING_IN: Final = {
+    Reason.SERIES_MISSING_SLICE: "missing_slice",
+    Reason.SERIES_GANTRY_TILT: "gantry_tilt",
+    Reason.SERIES_DUPLICATE_POSITION: "duplicate_position",
+    Reason.SERIES_PARTIAL_PHASE: "partial_phase",
+}
+
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Policies:
@@ -40,10 +48,10 @@ class Policies:
     @property
     def tolerated(self) -> frozenset[Reason]:
         """Return the verdicts on a series that these policies read all the same."""
-        tolerated = {
-            Reason.SERIES_MISSING_SLICE: self.missing_slice != "refuse",
-            Reason.SERIES_GANTRY_TILT: self.gantry_tilt != "refuse",
-            Reason.SERIES_DUPLICATE_POSITION: self.duplicate_position != "refuse",
-            Reason.SERIES_PARTIAL_PHASE: self.partial_phase != "refuse",
-        }
-        return frozenset(reason for reason, is_read in tolerated.items() if is_read)
+        return frozenset(reason for reason in _LETTING_IN if self.letting_in(reason) is not None)
+
+    def letting_in(self, verdict: Reason) -> str | None:
+        """Return the policy that reads a series of this verdict all the same, as it is written."""
+        name = _LETTING_IN.get(verdict)
+        chosen = None if name is None else getattr(self, name)
+        return None if chosen in (None, "refuse") else f"{name}: {chosen}"

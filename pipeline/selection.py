@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.analysis import InputRule, Preference, Where
+from pipeline.dicom.series import assembly
 from pipeline.dicom.series.grouping import IndexedSeries
+from pipeline.errors import StudyRejected
 from pipeline.policies import Policies
 from pipeline.reasons import Reason
 
@@ -66,7 +68,7 @@ def select(rule: InputRule, policies: Policies, series: Sequence[IndexedSeries])
             series=one,
             chosen=one in chosen,
             clauses=clauses,
-            because=_because(rule, one, clauses, chosen),
+            because=_because(rule, one, clauses, chosen, _let_in(policies, one)),
         )
         for one, clauses in judged
     )
@@ -79,12 +81,24 @@ def judge(rule: InputRule, policies: Policies, series: IndexedSeries) -> tuple[C
         clause="verdict",
         expected="ok",
         actual=series.verdict.value,
-        holds=series.verdict is Reason.OK or series.verdict in policies.tolerated,
+        holds=series.verdict is Reason.OK or _let_in(policies, series) is not None,
     )
     kind = Clause(
         clause="kind", expected=rule.kind, actual=series.kind, holds=rule.kind == series.kind
     )
     return (verdict, kind, *_clauses(rule.where, series.attributes))
+
+
+def _let_in(policies: Policies, series: IndexedSeries) -> str | None:
+    """Return the policy by which a series is read that the strict rules refuse, or None."""
+    is_looser = policies.spacing_tolerance > Policies().spacing_tolerance
+    if series.verdict is not Reason.SERIES_GEOMETRY_INVALID or not is_looser:
+        return policies.letting_in(series.verdict)
+    try:
+        assembly.stack(series.frames, policies=policies)
+    except StudyRejected:
+        return None
+    return f"spacing_tolerance: {policies.spacing_tolerance:g}"
 
 
 def _clauses(where: Where, attributes: Mapping[str, Any]) -> Iterable[Clause]:
@@ -176,12 +190,15 @@ def _because(
     series: IndexedSeries,
     clauses: Sequence[Clause],
     chosen: Sequence[IndexedSeries],
+    let_in: str | None,
 ) -> str:
     failing = [c for c in clauses if not c.holds]
     if failing:
         parts = (f"{c.clause} is {_said(c.actual)}, wanted {_said(c.expected)}" for c in failing)
         reason = f" ({series.detail})" if series.detail else ""
         return f"not chosen: {'; '.join(parts)}{reason}"
+    if series in chosen and let_in is not None:
+        return f"chosen: every clause holds; {series.verdict} is let in by {let_in}"
     if series in chosen:
         return "chosen: every clause holds"
     for preference in rule.prefer:

@@ -32,6 +32,11 @@ class SeriesRef:
     series_instance_uid: str
     part: int
     paths: tuple[str, ...]
+    #: which of the parts that one multi-frame instance splits into; 0 where it is one
+    frame_part: int = 0
+    #: the strict verdict on it, and its sentence: what a policy let in is said in the report
+    verdict: str = "ok"
+    detail: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,22 +108,36 @@ def _inputs(
         for name, choice in plan["inputs"].items()
     }
     wanted = {key for keys in chosen.values() for key in keys}
-    rows = session.execute(
-        select(Series.series_instance_uid, Series.part, File.path)
-        .join(File, File.series_id == Series.id)
-        .where(
+    rows = session.scalars(
+        select(Series).where(
             Series.study_id == study_id,
             tuple_(Series.series_instance_uid, Series.part).in_(wanted),
         )
-        .order_by(File.path)
     )
-    paths: dict[tuple[str, int], list[str]] = {key: [] for key in wanted}
-    for uid, part, path in rows:
-        paths[uid, part].append(path)
-    return {
-        name: tuple(
-            SeriesRef(series_instance_uid=uid, part=part, paths=tuple(paths[uid, part]))
-            for uid, part in keys
+    refs = {(row.series_instance_uid, row.part): _ref(session, row) for row in rows}
+    return {name: tuple(refs[key] for key in keys) for name, keys in chosen.items()}
+
+
+def _ref(session: Session, series: Series) -> SeriesRef:
+    """Return a series with its files. A multi-frame file is listed with its first part only."""
+    frame_part = series.attributes.get("frame_part", 0)
+    if frame_part:
+        paths = (
+            select(File.path)
+            .join(Series, File.series_id == Series.id)
+            .where(
+                Series.study_id == series.study_id,
+                Series.series_instance_uid == series.series_instance_uid,
+                File.sop_instance_uid == series.attributes["sop_instance_uid"],
+            )
         )
-        for name, keys in chosen.items()
-    }
+    else:
+        paths = select(File.path).where(File.series_id == series.id).order_by(File.path)
+    return SeriesRef(
+        series_instance_uid=series.series_instance_uid,
+        part=series.part,
+        paths=tuple(session.scalars(paths)),
+        frame_part=frame_part,
+        verdict=series.verdict,
+        detail=series.detail,
+    )

@@ -97,6 +97,7 @@ def _read(
                     names=one.paths,
                     study_instance_uid=order.study_instance_uid,
                     series_instance_uid=one.series_instance_uid,
+                    frame_part=one.frame_part,
                 ),
                 as_image=analysis.inputs[name].kind == "image",
                 policies=analysis.policies,
@@ -145,6 +146,8 @@ def _report(
                     "series_instance_uid": one.series_instance_uid,
                     "part": one.part,
                     "instances": len(one.paths),
+                    "verdict": one.verdict,
+                    "detail": one.detail,
                 }
                 for one in chosen
             ]

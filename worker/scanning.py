@@ -212,7 +212,10 @@ def _series(series: IndexedSeries, by_path: Mapping[str, ScannedFile]) -> batche
         verdict=series.verdict.value,
         detail=series.detail,
         attributes=series.attributes,
-        files=[_file(by_path[instance.path]) for instance in series.instances],
+        # a file belongs to one row: the first of the parts that a multi-frame instance makes
+        files=[]
+        if series.frame_part
+        else [_file(by_path[instance.path]) for instance in series.instances],
     )
 
 
