@@ -86,6 +86,8 @@ class ValueMap:
     #: UCUM
     unit: str = "1"
     code: Code | None = None
+    #: number of the segment whose probability this is; None for every other map
+    segment: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""From what a study says to rows and files: results, DICOM SEG, pictures."""
+"""From what a study says to rows and files: results, DICOM objects, pictures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from pipeline import overlay
+from pipeline.dicom.writing.objects import ObjectWriter
 from pipeline.dicom.writing.provenance import Provenance
-from pipeline.dicom.writing.seg import write_seg
 from pipeline.models.spec import Kind
 from pipeline.results import Classification, Detection, Finding, Measurement, Segment
 from pipeline.study import Answer, StudyResult
@@ -119,21 +119,24 @@ def artifacts(
 
 def _files(answer: Answer, order: JobOrder, outputs: Collection[str]) -> Iterator[_File]:
     name = answer.step if answer.position == 0 else f"{answer.step}-{answer.position + 1}"
-    if "dicom-seg" in outputs and answer.prediction.label_map is not None:
-        yield _File(f"{name}.dcm", "dicom-seg", "application/dicom", _seg(answer, order))
+    writer = ObjectWriter(
+        source=answer.image,
+        prediction=answer.prediction,
+        provenance=_provenance(answer, order),
+        name=name,
+    )
+    for written in writer.write(outputs):
+        yield _File(written.name, written.kind, "application/dicom", written.data)
     if "overlay" in outputs:
         for picture in overlay.render(answer.image, answer.prediction, name=name):
             yield _File(picture.name, "overlay", picture.media_type, picture.data)
 
 
-def _seg(answer: Answer, order: JobOrder) -> bytes:
-    label_map = answer.prediction.label_map
-    assert label_map is not None  # noqa: S101 - the caller looked
-    segments = [one for one in answer.prediction.findings if isinstance(one, Segment)]
-    provenance = Provenance(
+def _provenance(answer: Answer, order: JobOrder) -> Provenance:
+    return Provenance(
         job_id=str(order.job_id),
         step=answer.step,
-        series_instance_uid=answer.series_instance_uid or "",
+        source=_source(answer),
         model_name=answer.model.name,
         model_version=answer.model.version,
         model_digest=answer.model.digest,
@@ -142,4 +145,12 @@ def _seg(answer: Answer, order: JobOrder) -> bytes:
         software_version=NIGHTSHIFT,
         created_at=order.created_at,
     )
-    return write_seg(answer.image, label_map, segments, provenance)
+
+
+def _source(answer: Answer) -> str:
+    """Name an input by its series, first instance and frame: a rerun names it alike."""
+    header = answer.image.header
+    if header is None:
+        return ""
+    first = header.instances[0]
+    return f"{header.series_instance_uid}/{first.sop_instance_uid}/{first.frame or 0}"

@@ -25,7 +25,7 @@ from pipeline.dicom.writing.stored_values import StoredValues, stored_values
 from pipeline.results import DerivedImage
 from pipeline.volume import Image, Input, SourceHeader, Volume
 
-_SERIES_NUMBER: Final = 9003
+_SERIES_NUMBER: Final = 9006
 
 
 @dataclass(frozen=True)

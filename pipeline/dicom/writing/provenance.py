@@ -18,8 +18,9 @@ class Provenance:
 
     job_id: str
     step: str
-    #: which of the step's inputs, for steps that run once per series; else empty
-    series_instance_uid: str = ""
+    #: which of the step's inputs; empty where there is one. Parts of one series, such as single
+    #: images, are inputs of their own: a series UID alone does not tell them apart
+    source: str = ""
     model_name: str
     model_version: str
     model_digest: str
@@ -33,6 +34,6 @@ class Provenance:
 
     def uid(self, what: str) -> str:
         """Return a UID under 2.25 (PS3.5 B.2) for one thing of this step, e.g. 'instance'."""
-        scope = f"{self.job_id}/{self.step}/{self.series_instance_uid}"
+        scope = f"{self.job_id}/{self.step}/{self.source}"
         material = f"{scope}/{self.model_digest}/{what}"
         return f"2.25.{uuid.uuid5(_NAMESPACE, material).int}"

@@ -24,7 +24,7 @@ from pipeline.overlay.summary import Heading, summary
 from pipeline.results import Prediction
 from pipeline.volume import Input
 
-_SERIES_NUMBER: Final = 9004
+_SERIES_NUMBER: Final = 9007
 #: whose scanners burn no names into slices
 _NEVER_BURNED_IN: Final = frozenset({"CT", "MR", "PT"})
 

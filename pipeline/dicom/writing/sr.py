@@ -30,7 +30,7 @@ from pipeline.dicom.writing.sr_groups import Group, GroupWriter, SegReference
 from pipeline.results import Finding, Segment
 from pipeline.volume import Input
 
-_SERIES_NUMBER: Final = 9002
+_SERIES_NUMBER: Final = 9005
 _NAMESPACE: Final = uuid.UUID("0c9b7c62-7d0a-5f0e-9a53-8a3c1f5f2b61")
 #: tags by which ``reference_to`` finds what it wants without decoding pixels
 _REFERENCE_TAGS: Final = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SegmentSequence")
