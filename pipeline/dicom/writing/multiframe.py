@@ -39,8 +39,6 @@ _FROM_SOURCE: Final = (
     "PatientBirthDate",
     "PatientSex",
     "PatientAge",
-    "PatientSize",
-    "PatientWeight",
     "PatientIdentityRemoved",
     "DeidentificationMethod",
     "DeidentificationMethodCodeSequence",
@@ -116,9 +114,7 @@ def start(target: Target, identity: Identity, provenance: Provenance) -> Dataset
     """Return the modules from patient to references; the image's own are still to be added."""
     template, slices = target.template, target.slices
     dataset = Dataset()
-    for keyword in _FROM_SOURCE:
-        if keyword in template:
-            dataset.add(template[keyword])
+    _copy_patient_and_study(dataset, template)
     created = provenance.created_at
     date, time = created.strftime("%Y%m%d"), created.strftime("%H%M%S")
     dataset.SOPClassUID = identity.sop_class_uid
@@ -146,6 +142,19 @@ def start(target: Target, identity: Identity, provenance: Provenance) -> Dataset
     dataset.Rows, dataset.Columns = slices.shape[1:]
     dataset.ReferencedSeriesSequence = [_references(target.header)]
     return dataset
+
+
+def _copy_patient_and_study(dataset: Dataset, template: Dataset) -> None:
+    for keyword in _FROM_SOURCE:
+        if keyword in template:
+            dataset.add(template[keyword])
+    for keyword in ("PatientSize", "PatientWeight"):
+        if template.get(keyword):  # zero stands for unknown
+            dataset.add(template[keyword])
+    is_removed = dataset.get("PatientIdentityRemoved") == "YES"
+    if is_removed and "DeidentificationMethodCodeSequence" not in dataset:
+        # required together (PS3.3 C.7.1.1), and not every source obeys
+        dataset.setdefault("DeidentificationMethod", "not stated by the source")
 
 
 def _add_equipment(dataset: Dataset, template: Dataset, provenance: Provenance) -> None:

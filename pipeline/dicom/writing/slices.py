@@ -30,6 +30,7 @@ class Place:
     pixel_spacing: tuple[float, ...]
     #: ImagePositionPatient of every slice
     positions: tuple[tuple[float, float, float], ...]
+    #: as stated, else the distance of slices in the volume; None for a lone slice without one
     slice_thickness: float | None
     #: distance of neighbours along the normal; None where it is not one number
     slice_spacing: float | None
@@ -104,13 +105,14 @@ def _place(
         pixel_spacing = pixel_spacing or _numbers(template, "PixelSpacing")
     if len(positions) < len(instances) or not orientation or not pixel_spacing:
         return None
+    spacing = source.spacing[0] if isinstance(source, Volume) else None
     is_even = isinstance(source, Volume) and source.regridding is None
     return Place(
         orientation=orientation,
         pixel_spacing=pixel_spacing,
         positions=positions,
-        slice_thickness=_thickness(template),
-        slice_spacing=source.spacing[0] if is_even and isinstance(source, Volume) else None,
+        slice_thickness=_thickness(template) or spacing,
+        slice_spacing=spacing if is_even else None,
     )
 
 
@@ -143,8 +145,8 @@ def shared_groups(slices: SourceSlices) -> Dataset:
     orientation, measures = Dataset(), Dataset()
     orientation.ImageOrientationPatient = _decimals(place.orientation)
     measures.PixelSpacing = _decimals(place.pixel_spacing)
-    if thickness := place.slice_thickness or place.slice_spacing:
-        measures.SliceThickness = decimal_string(thickness)
+    if place.slice_thickness is not None:
+        measures.SliceThickness = decimal_string(place.slice_thickness)
     if place.slice_spacing is not None:
         measures.SpacingBetweenSlices = decimal_string(place.slice_spacing)
     shared.PlaneOrientationSequence = [orientation]
