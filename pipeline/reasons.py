@@ -46,6 +46,7 @@ class Reason(enum.StrEnum):
     STUDY_MIXED_PATIENTS = "study.mixed_patients"
 
     PIXELS_RESCALE_NOT_FINITE = "pixels.rescale_not_finite"
+    PIXELS_NOT_FINITE = "pixels.not_finite"
     PIXELS_TOO_LARGE = "pixels.too_large"
     PIXELS_LENGTH_MISMATCH = "pixels.length_mismatch"
     PIXELS_SUV_UNAVAILABLE = "pixels.suv_unavailable"
@@ -73,6 +74,7 @@ class Reason(enum.StrEnum):
 
     DEIDENTIFY_BURNED_IN = "deidentify.burned_in"
     DEIDENTIFY_UNSUPPORTED = "deidentify.unsupported"
+    DEIDENTIFY_NOT_IN_MAP = "deidentify.not_in_map"
 
     RUN_OUT_OF_MEMORY = "run.out_of_memory"
     RUN_DEADLINE = "run.deadline"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 #: word -> module and function that answers for it; imported when asked for
 ROLES = {
@@ -25,6 +26,8 @@ VERBS = {
     "register": "worker.verbs:register",
     "register-analysis": "worker.verbs:register_analysis",
     "decoders": "worker.decoders:say",
+    "deidentify": "worker.deidentifying:deidentify",
+    "reidentify": "worker.deidentifying:reidentify",
 }
 
 
@@ -42,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     for role in ROLES:
         words.add_parser(role, help=f"run the {role} role until stopped")
     plan = words.add_parser("plan", help="print what would be analysed, as JSON; no database")
-    plan.add_argument("source", type=Path)
+    plan.add_argument("source")
     plan.add_argument("--analysis", action="append", default=[], metavar="NAME")
     check = words.add_parser("check-analysis", help="check an analysis document")
     check.add_argument("path", type=Path)
@@ -51,7 +54,23 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("path", type=Path)
     own.add_argument("--by", required=True, help="who registers it, for the audit")
     words.add_parser("decoders", help="print which transfer syntaxes can be read, as JSON")
+    _add_deidentification(words)
     return parser
+
+
+def _add_deidentification(words: Any) -> None:
+    """Add the two verbs that make copies, there and back."""
+    there = words.add_parser("deidentify", help="copy a source without who it is of (PS3.15 E)")
+    there.add_argument("--option", action="append", default=[], metavar="NAME")
+    there.add_argument("--pixel-rules", type=Path)
+    there.add_argument("--map", type=Path)
+    back = words.add_parser("reidentify", help="give results their original identifiers")
+    back.add_argument("--map", type=Path, required=True)
+    for verb in (there, back):
+        verb.add_argument("source")
+        verb.add_argument("--out", type=Path, required=True)
+        verb.add_argument("--key-file", type=Path)
+        verb.add_argument("--by", required=True, help="who asks for it, for the audit")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from api.cli import (
     audit,
     batches,
     database,
+    deidentify,
     doctor,
     explain,
     jobs,
@@ -72,6 +73,8 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         jobs.jobs,
         jobs.job,
         explain.explain,
+        deidentify.deidentify,
+        deidentify.reidentify,
     ),
     LEARN: (trainings.train, trainings.trainings),
     SERVE: (

@@ -31,10 +31,12 @@ class MapRefused(ValueError):
 class IdentityMap:
     """New UIDs with their originals; patients and studies with what their modules said."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_moved_dates: bool = False) -> None:
+        #: whether dates of the copies are those of the originals, shifted
+        self.has_moved_dates = has_moved_dates
         #: new UID -> original
         self.uids: dict[str, str] = {}
-        #: new StudyInstanceUID -> {"pseudonym", "module", "character_set"}
+        #: new StudyInstanceUID -> {"pseudonym", "module"}
         self.studies: dict[str, dict[str, Any]] = {}
         #: pseudonym -> {"shift", "module"}
         self.patients: dict[str, dict[str, Any]] = {}
@@ -57,7 +59,12 @@ class IdentityMap:
             OSError: it cannot be written.
 
         """
-        document = {"uids": self.uids, "studies": self.studies, "patients": self.patients}
+        document = {
+            "has_moved_dates": self.has_moved_dates,
+            "uids": self.uids,
+            "studies": self.studies,
+            "patients": self.patients,
+        }
         plain = zlib.compress(json.dumps(document, sort_keys=True).encode())
         nonce = secrets.token_bytes(_NONCE)
         sealed = _MAGIC + nonce + _cipher(key).encrypt(nonce, plain, _MAGIC)
@@ -88,7 +95,7 @@ def read_map(path: Path, key: Key) -> IdentityMap:
         sentence = "the identity map was changed, or belongs to another key"
         raise MapRefused(sentence) from None
     document = json.loads(zlib.decompressobj().decompress(plain, _LARGEST))
-    found = IdentityMap()
+    found = IdentityMap(has_moved_dates=document["has_moved_dates"])
     found.uids, found.studies = document["uids"], document["studies"]
     found.patients = document["patients"]
     return found

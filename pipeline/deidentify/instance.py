@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from pydicom import dcmread, dcmwrite
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -30,6 +26,7 @@ from pipeline.deidentify.originals import originals_of
 from pipeline.deidentify.pixel_rules import PixelRule, PixelRules
 from pipeline.deidentify.profile import Option
 from pipeline.deidentify.values import is_uid
+from pipeline.deidentify.writing import Made, encoded, name_of
 from pipeline.dicom import sop_classes
 from pipeline.dicom.headers.elements import text_of
 from pipeline.dicom.headers.structure import Parsed, parse
@@ -56,17 +53,9 @@ class Method:
     rules: PixelRules = field(default_factory=PixelRules)
     limits: HeaderLimits = field(default_factory=HeaderLimits)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """One de-identified instance in memory, but for pixels that are copied as they are written."""
-
-    #: relative path of its file, from nothing but its new UIDs
-    name: str
-    header: bytes = field(repr=False)
-    pixels: Iterable[bytes] = field(repr=False)
-    #: what the identity map keeps of it
-    originals: dict[str, Any] = field(repr=False)
+    def make(self, file: OpenFile) -> Made:
+        """De-identify one open file, as ``deidentify`` says."""
+        return deidentify(file, self)
 
 
 def deidentify(file: OpenFile, method: Method) -> Made:
@@ -99,29 +88,11 @@ def deidentify(file: OpenFile, method: Method) -> Made:
     elif parsed.pixels is not None:
         data = pixels.pixel_stream(parsed, parsed.pixels, written).chunks()
     return Made(
-        name=_name(made),
-        header=_encoded(made, written),
+        name=name_of(made),
+        header=encoded(made, written),
         pixels=data,
         originals=originals_of(source, made, deidentifier),
     )
-
-
-def write(made: Made, path: Path) -> str:
-    """Write an instance to a new file, down to the disk. Returns its sha256."""
-    digest = hashlib.sha256()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        for chunk in _chunks(made):
-            file.write(chunk)
-            digest.update(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
-
-
-def _chunks(made: Made) -> Iterator[bytes]:
-    yield made.header
-    yield from made.pixels
 
 
 def _check(source: Dataset, options: frozenset[Option]) -> None:
@@ -178,28 +149,3 @@ def _describe(made: Dataset, blanked: blanking.Blanked) -> None:
     for keyword in _OFFSETS:
         if keyword in made:
             delattr(made, keyword)
-
-
-def _name(made: Dataset) -> str:
-    study, series, instance = (
-        hashlib.sha256(str(made[keyword].value).encode()).hexdigest()
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-    )
-    return f"{study[:16]}/{series[:16]}/{instance[:32]}.dcm"
-
-
-def _encoded(made: Dataset, syntax: UID) -> bytes:
-    """Return preamble, file meta information and all elements before the pixel data."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(str(made.SOPClassUID))
-    meta.MediaStorageSOPInstanceUID = UID(str(made.SOPInstanceUID))
-    meta.TransferSyntaxUID = syntax
-    made.file_meta = meta
-    buffer = io.BytesIO()
-    try:
-        dcmwrite(buffer, made, enforce_file_format=True)
-    except Exception as error:  # noqa: BLE001
-        # pydicom's writers raise whatever a value that should not be makes them raise
-        sentence = f"its header cannot be written again ({type(error).__name__})"
-        raise FileRefused(sentence, Reason.FILE_BAD_HEADER) from None
-    return buffer.getvalue()

@@ -28,7 +28,6 @@ def originals_of(source: Dataset, made: Dataset, deidentifier: Deidentifier) -> 
         "study": str(made.StudyInstanceUID),
         "pseudonym": deidentifier.key.pseudonym(patient),
         "shift": deidentifier.key.shift(patient),
-        "character_set": _json(source, ("SpecificCharacterSet",)),
         "patient_module": _json(source, PATIENT),
         "study_module": _json(source, STUDY),
     }

@@ -1,4 +1,4 @@
-"""The child process that de-identifies files: one name in, one answer out, as JSON.
+"""The child process that makes new instances of files: one errand in, one answer out, as JSON.
 
 It reads untrusted bytes, so it is confined and may die; its parent never unpickles from it.
 """
@@ -11,17 +11,30 @@ import json
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from pipeline.deidentify.instance import Method, deidentify, write
+from pipeline.deidentify.writing import Made, write
 from pipeline.dicom.processes import confine
 from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.sources.folder import unreadable
 from pipeline.dicom.sources.opening import open_source
-from pipeline.dicom.sources.source import Source
+from pipeline.dicom.sources.source import OpenFile, Source
 from pipeline.reasons import Reason
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+class Work(Protocol):
+    """What is done to every file. Goes to the children once."""
+
+    def make(self, file: OpenFile) -> Made:
+        """Make another instance of the one in an open file.
+
+        Raises:
+            FileRefused: with the reason why not.
+
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +46,14 @@ class Post:
     #: where the copies go, and where they wait until they are whole
     folder: Path
     waiting: Path
-    method: Method
+    work: Work
     #: beyond what the process has
     memory_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Errand:
-    """One file to de-identify."""
+    """One file to carry over."""
 
     #: tells the errands of a run apart; names the file that waits
     number: int
@@ -61,7 +74,7 @@ def serve(connection: Connection, post: Post) -> None:
 
 
 def answer_for(source: Source, errand: Errand, post: Post) -> dict[str, Any]:
-    """De-identify one file into the folder of waiting files. Never raises for what it reads."""
+    """Carry one file into the folder of waiting files. Never raises for what it reads."""
     try:
         return _made(source, errand, post)
     except FileRefused as refused:
@@ -84,7 +97,7 @@ def answer_for(source: Source, errand: Errand, post: Post) -> dict[str, Any]:
 
 def _made(source: Source, errand: Errand, post: Post) -> dict[str, Any]:
     with source.open(errand.name) as file:
-        made = deidentify(file, post.method)
+        made = post.work.make(file)
         answer = {"made": made.name, "originals": made.originals, "digest": None}
         if errand.is_again or not (post.folder / made.name).exists():
             answer["digest"] = write(made, post.waiting / f"{errand.number}.dcm")

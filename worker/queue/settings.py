@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     broker_url: SecretStr | None = None
     store: Path | None = Field(default=None, description="default: home/store")
+    deidentify_key_file: Path | None = Field(
+        default=None, description="default: home/deidentify.key, made when first asked for"
+    )
 
     lane: str = Field(default="shared", description="set by `run` for its own processes")
     lease: timedelta = timedelta(seconds=30)
@@ -82,3 +85,9 @@ class Settings(BaseSettings):
     def store_path(self) -> Path:
         """Folder of bundles and artifacts."""
         return self.store if self.store is not None else self.home / "store"
+
+    @cached_property
+    def deidentify_key_path(self) -> Path:
+        """File of the key that de-identified copies are made with."""
+        named = self.deidentify_key_file
+        return named if named is not None else self.home / "deidentify.key"
