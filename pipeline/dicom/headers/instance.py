@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,8 +131,8 @@ class InstanceHeader:
 
         return packing.pack(self)
 
-    @classmethod
-    def unpack(cls, packed: bytes) -> Self:
+    @staticmethod
+    def unpack(packed: bytes) -> InstanceHeader:
         """Return the header that was packed.
 
         Raises:
@@ -142,4 +141,4 @@ class InstanceHeader:
         """
         from pipeline.dicom.headers import packing
 
-        return packing.unpack(packed, cls)
+        return packing.unpack(packed)

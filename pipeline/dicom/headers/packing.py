@@ -1,23 +1,40 @@
 """Headers as bytes: for the way out of a reader, and for the index of a scan on disk.
 
-JSON behind a version byte. Not pickle, which runs code of whoever wrote the bytes; not marshal,
-which may crash on bytes that are damaged and whose form follows the version of Python.
+Two forms behind a version byte. What the walker found is kept as it stood in the file and
+converted when it is unpacked: a scan of a million files does not pay for facts that it may find
+in its index. Every other header is kept as JSON. Neither is pickle, which runs code of whoever
+wrote the bytes, nor marshal, which may crash on damaged bytes and changes with Python.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, Final, TypeVar
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
 
+from pipeline.dicom.headers.facts import Found, header_of
 from pipeline.dicom.headers.instance import FramePlace, InstanceHeader, PixelElement
+from pipeline.dicom.headers.judging import shape_of
+from pipeline.dicom.headers.stated import Stated
+from pipeline.dicom.headers.wanted import IDENTITY, KEYS, VRS
+from pipeline.dicom.limits import HeaderLimits
+from pipeline.dicom.refusal import FileRefused
 
-_Header = TypeVar("_Header", bound=InstanceHeader)
-
-#: Changes with whatever changes what the bytes mean.
-_VERSION: Final = b"\x01"
+#: They change with whatever changes what the bytes mean.
+_FACTS, _STATED = 1, 2
 _NAMES: Final = tuple(field.name for field in dataclasses.fields(InstanceHeader))
 _PLACE_NAMES: Final = tuple(field.name for field in dataclasses.fields(FramePlace))
+
+_IDENTITY: Final = tuple(KEYS[keyword] for keyword in IDENTITY)
+_KEPT: Final = tuple(keyword for keyword in KEYS if keyword not in IDENTITY)
+#: version, size of the file, offset and length of the pixel data; then the lengths of the name,
+#: the patient key and the kept values, which follow
+_HEAD: Final = struct.Struct(f"<BQQI{2 + len(_KEPT)}H")
+_UNDEFINED: Final = 0xFFFFFFFF
+#: A header was within its limits when it was packed.
+_ANYTHING: Final = HeaderLimits(pixels=2**80)
 
 
 def pack(header: InstanceHeader) -> bytes:
@@ -28,31 +45,79 @@ def pack(header: InstanceHeader) -> bytes:
         values["places"] = [
             [getattr(place, name) for name in _PLACE_NAMES] for place in header.places
         ]
-    return _VERSION + json.dumps(list(values.values()), separators=(",", ":")).encode()
+    return bytes([_FACTS]) + json.dumps(list(values.values()), separators=(",", ":")).encode()
 
 
-def unpack(packed: bytes, kind: type[_Header]) -> _Header:
-    """Return the header that ``pack`` made bytes of.
+def pack_stated(
+    found: dict[bytes, bytes], name: str, size: int, pixels: tuple[int, int], patient_key: bytes
+) -> bytes:
+    """Return what the walker found as bytes, without what tells who the patient is.
+
+    Args:
+        found: raw values by tag, as ``Walker.walk`` returns them; the identity is taken out.
+        name: of the file in its source.
+        size: bytes of the file.
+        pixels: offset and length of the value of PixelData.
+        patient_key: as ``InstanceHeader.patient_key``.
+
+    """
+    for tag in _IDENTITY:
+        del found[tag]
+    values = [name.encode("utf-8", "surrogatepass"), patient_key, *found.values()]
+    return _HEAD.pack(_STATED, size, *pixels, *map(len, values)) + b"".join(values)
+
+
+def unpack(packed: bytes) -> InstanceHeader:
+    """Return the header that was packed.
 
     Raises:
         ValueError: the bytes are not of this version.
 
     """
-    if packed[:1] != _VERSION:
-        raise ValueError("a packed header of another version")
     try:
-        values = dict(zip(_NAMES, _tuples(json.loads(packed[1:])), strict=True))
-        values["pixels"] = PixelElement(**values["pixels"])
-        if values["places"] is not None:
-            values["places"] = tuple(
-                FramePlace(**dict(zip(_PLACE_NAMES, place, strict=True)))
-                for place in values["places"]
-            )
-        return kind(**values)
-    except (TypeError, KeyError, RecursionError) as error:
+        if packed[:1] == bytes([_FACTS]):
+            return InstanceHeader(**_facts(json.loads(packed[1:])))
+        if packed[:1] == bytes([_STATED]):
+            return _header(packed)
+    except (TypeError, KeyError, RecursionError, struct.error, FileRefused) as error:
         raise ValueError("no packed header") from error
+    raise ValueError("a packed header of another version")
+
+
+def _facts(stored: Any) -> Mapping[str, Any]:
+    values = dict(zip(_NAMES, _tuples(stored), strict=True))
+    values["pixels"] = PixelElement(**values["pixels"])
+    if values["places"] is not None:
+        values["places"] = tuple(
+            FramePlace(**dict(zip(_PLACE_NAMES, place, strict=True))) for place in values["places"]
+        )
+    return values
 
 
 def _tuples(value: Any) -> Any:
     """Return lists as the tuples that they were."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _header(packed: bytes) -> InstanceHeader:
+    _, size, offset, length, *lengths = _HEAD.unpack_from(packed)
+    texts, place = [], _HEAD.size
+    for count in lengths:
+        texts.append(packed[place : place + count])
+        place += count
+    name, patient_key, *values = texts
+    stated = Stated(
+        {
+            keyword: (VRS[keyword][0], value)
+            for keyword, value in zip(_KEPT, values, strict=True)
+            if value
+        }
+    )
+    found = Found(
+        name=name.decode("utf-8", "surrogatepass"),
+        size=size,
+        transfer_syntax_uid=stated.uid("TransferSyntaxUID"),
+        patient_key=patient_key.decode("ascii"),
+        pixels=PixelElement(offset=offset, length=None if length == _UNDEFINED else length),
+    )
+    return header_of(stated, found, shape_of(stated, _ANYTHING, is_float=False))

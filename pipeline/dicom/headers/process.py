@@ -5,25 +5,15 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from pipeline.dicom.headers.reading import read_header
+from pipeline.dicom.headers.reading import HeaderReader, Indexed
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.processes import confine
 from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.sources.opening import open_source
 from pipeline.dicom.sources.source import Source
 from pipeline.reasons import Reason
-
-
-class Indexed(NamedTuple):
-    """A file that holds an image: whose it is, and its header."""
-
-    study_instance_uid: str
-    series_instance_uid: str
-    sop_instance_uid: str
-    #: for ``InstanceHeader.unpack``
-    packed: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +27,8 @@ class Refusal:
     sop_instance_uid: str | None = None
 
 
+__all__ = ["Answer", "Indexed", "Refusal", "serve"]
+
 Answer: TypeAlias = Indexed | Refusal
 
 
@@ -44,23 +36,18 @@ def serve(connection: Connection, address: str, limits: HeaderLimits, salt: byte
     """Answer for lists of names in the source, file by file, until an empty list comes."""
     confine(memory_bytes=limits.memory_bytes, seconds=None)
     source = open_source(address)
+    reader = HeaderReader(limits, salt)
     # Once the scan has gone there is nobody to answer: an end, not an error.
     with contextlib.suppress(EOFError, BrokenPipeError):
         while names := connection.recv():
             for name in names:
-                connection.send(_answer(source, name, limits, salt))
+                connection.send(_answer(source, reader, name))
 
 
-def _answer(source: Source, name: str, limits: HeaderLimits, salt: bytes) -> Answer:
+def _answer(source: Source, reader: HeaderReader, name: str) -> Answer:
     try:
         with source.open(name) as file:
-            header = read_header(file, name=name, limits=limits, salt=salt)
-        return Indexed(
-            header.study_instance_uid,
-            header.series_instance_uid,
-            header.sop_instance_uid,
-            header.pack(),
-        )
+            return reader.index(file, name)
     except FileRefused as refused:
         return Refusal(
             reason=refused.reason,

@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset, read_partial, read_preamble
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
@@ -37,14 +37,14 @@ class Parsed:
 
 
 def parse(
-    stream: BinaryIO, size: int, keywords: Iterable[str] | None, limits: HeaderLimits
+    stream: BinaryIO, size: int, wanted: Iterable[int] | None, limits: HeaderLimits
 ) -> Parsed:
     """Read the elements before the pixel data.
 
     Args:
         stream: an open file, at its start.
         size: bytes of the file.
-        keywords: the elements wanted; None = all.
+        wanted: tags of the elements wanted; None = all.
         limits: how far a deflated data set may inflate.
 
     Raises:
@@ -52,7 +52,7 @@ def parse(
 
     """
     has_preamble = _probe(stream, size)
-    tags = None if keywords is None else [int(Tag(keyword)) for keyword in keywords]
+    tags = None if wanted is None else list(wanted)
     meta = _deflated_meta(stream) if has_preamble else None
     if meta is not None:
         stream = _inflate(stream, limits)

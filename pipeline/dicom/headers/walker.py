@@ -1,0 +1,149 @@
+"""A walk over the header of a common file: explicit little endian, sequences with their lengths.
+
+Most files of the world are of this kind, and a walk that only looks for what is wanted is many
+times faster than a parser. Whatever is not plainly of this kind is left to pydicom: the walker
+accepts or declines, it never refuses.
+
+Three things make it fast. What follows from the eight bytes before a value (tag, VR, length) is
+worked out once and remembered. Files of one series differ in few elements, so the runs of
+elements between those are compared as a whole: a run that is byte for byte a run already walked
+holds what that one held. And no value is converted here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipeline.dicom.headers.runs import Run, Runs
+from pipeline.dicom.headers.sizes import LONG_VRS, SHORT_VRS, Declined, Short, size_of
+from pipeline.dicom.headers.wanted import KEYS, VRS
+
+#: PixelData, and the first of the three elements that hold pixels
+_PIXEL_DATA, _FIRST_PIXELS = 0x7FE00010, 0x7FE00008
+_META_GROUP: Final = 0x0002
+#: Different heads remembered before starting again: tags x VRs x lengths of hostile files.
+_REMEMBERED: Final = 1 << 14
+
+#: keyword by tag as it stands in a file; the values of a walk come in this order
+KEYWORDS: Final = {key: keyword for keyword, key in KEYS.items()}
+_VRS: Final = {KEYS[keyword]: tuple(vr.encode() for vr in vrs) for keyword, vrs in VRS.items()}
+#: what a walk starts from: every wanted element absent
+NOTHING: Final = dict.fromkeys(KEYWORDS, b"")
+_SERIES: Final = KEYS["SeriesInstanceUID"]
+
+
+class Walker:
+    """Walks headers, faster the more they are alike. For one thread."""
+
+    def __init__(self) -> None:
+        self._meta = _Heads(is_meta=True)
+        self._data = _Heads(is_meta=False)
+        self._runs = Runs()
+
+    def walk(self, data: bytes) -> tuple[dict[bytes, bytes], int, int]:
+        """Find the wanted elements of a file.
+
+        Args:
+            data: the file from its start, as far as its pixel data or further.
+
+        Returns:
+            Raw values by tag (``KEYWORDS``), empty where absent; where the value of PixelData
+            begins; its length as stated, 0xFFFFFFFF where undefined.
+
+        Raises:
+            Declined: the file is to be read in another way.
+            Short: more of the file is needed.
+
+        """
+        if data[128:136] != b"DICM\x02\x00\x00\x00":
+            raise Declined
+        found = NOTHING.copy()
+        start, _ = self._meta.walk(data, 132, found, {})
+        end, is_known = self._data.walk(data, start, found, self._runs.by_head)
+        # Long VRs keep two bytes free and then their length in four (PS3.5 7.1.2).
+        if data[end + 4 : end + 6] not in (b"OB", b"OW"):
+            raise Declined
+        if not is_known:
+            self._runs.learn(found[_SERIES], data, start, end)
+        return found, end + 12, int.from_bytes(data[end + 8 : end + 12], "little")
+
+
+class _Heads:
+    """What is remembered of heads: the eight bytes of tag, VR and length before a value."""
+
+    def __init__(self, *, is_meta: bool) -> None:
+        self._is_meta = is_meta
+        #: sizes of elements that nobody wants
+        self._sizes: dict[bytes, int] = {}
+        #: (size, tag) of wanted elements
+        self._wanted: dict[bytes, tuple[int, bytes]] = {}
+
+    def walk(
+        self, data: bytes, place: int, found: dict[bytes, bytes], runs: dict[bytes, Run]
+    ) -> tuple[int, bool]:
+        """Walk from ``place`` and put what is wanted into ``found``.
+
+        Returns:
+            Where the walk ends; whether every run that began as one of ``runs`` was that run.
+
+        """
+        sizes, wanted = self._sizes, self._wanted
+        is_known = bool(runs)
+        while True:
+            head = data[place : place + 8]
+            run = runs.get(head)
+            if run is not None:
+                if data.startswith(run[0], place):
+                    place += len(run[0])
+                    found.update(run[1])
+                    continue
+                is_known = False
+            size = sizes.get(head)
+            if size is not None:
+                place += size
+                continue
+            entry = wanted.get(head)
+            if entry is not None:
+                size, tag = entry
+                found[tag] = data[place + 8 : place + size]
+                place += size
+                continue
+            size = self._meet(data, place, head)
+            if size is None:
+                return place, is_known
+            place += size
+
+    def _meet(self, data: bytes, place: int, head: bytes) -> int | None:
+        """Return how far to go on from an element that is not remembered; None = no further.
+
+        What follows from the head alone is remembered and the element met again, so 0.
+        """
+        if place + 12 > len(data):
+            raise Short(place + 12)
+        if self._is_end(int.from_bytes(head[:2], "little") << 16 | head[3] << 8 | head[2]):
+            return None
+        vr, tag = head[4:6], head[:4]
+        if vr in LONG_VRS:
+            if tag in KEYWORDS:
+                raise Declined  # a sequence whose content is wanted
+            return size_of(data, place)
+        if vr not in SHORT_VRS or (tag in KEYWORDS and vr not in _VRS[tag]):
+            raise Declined
+        if len(self._sizes) + len(self._wanted) >= _REMEMBERED:
+            self._sizes.clear()
+            self._wanted.clear()
+        size = size_of(data, place)
+        if tag in KEYWORDS:
+            self._wanted[head] = size, tag
+        else:
+            self._sizes[head] = size
+        return 0
+
+    def _is_end(self, tag: int) -> bool:
+        """Say whether a walk ends before an element, as it should."""
+        group = tag >> 16
+        if self._is_meta:
+            return group != _META_GROUP
+        if group <= _META_GROUP or (tag >= _FIRST_PIXELS and tag != _PIXEL_DATA):
+            raise Declined
+        return tag == _PIXEL_DATA
