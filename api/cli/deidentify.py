@@ -102,12 +102,18 @@ def _paths(options: Mapping[str, Path | None]) -> list[str]:
 
 def _refuse_inside(source: str, out: Path) -> None:
     """Refuse to write into the source: the next run would copy its own copies."""
-    root = Path(source)
-    if root.is_dir() and (
-        out.resolve() == root.resolve() or root.resolve() in out.resolve().parents
-    ):
+    root = Path(source).resolve()
+    if root.is_dir() and root in (out.resolve(), *out.resolve().parents):
         message = f"{out} lies inside the source."
         raise Problem(message, ExitCode.USAGE)
+
+
+def _refuse_within(out: Path, secrets: Sequence[Path | None]) -> None:
+    """Refuse to put what undoes the copy into the folder that is given away."""
+    for secret in secrets:
+        if secret is not None and out.resolve() in secret.resolve().parents:
+            message = f"{secret} lies inside {out}: who gets the copy would get it, too."
+            raise Problem(message, ExitCode.USAGE)
 
 
 def _carry(words: Sequence[str]) -> tuple[dict[str, Any], ExitCode]:
