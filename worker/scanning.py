@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,17 +15,19 @@ import structlog
 from sqlalchemy.orm import Session
 
 from pipeline.analysis import Analysis, from_document
+from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.limits import HeaderLimits
-from pipeline.dicom.scan import ScannedFile, ScanReport, scan
+from pipeline.dicom.scan import IndexBusy, ScannedFile, ScanReport, scan
 from pipeline.dicom.series.grouping import IndexedSeries, IndexedStudy
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.planning import PlannedAnalysis, plan_study
 from pipeline.reasons import Reason
 from records import analyses, batches, models
+from records.base import BatchStatus
 from records.database import reading, unit_of_work
 from records.leases import Fenced
 from records.tables import Batch
-from worker import dispatch, metrics
+from worker import dispatch, metrics, scan_indexes
 from worker.flights import Flight, Stop
 from worker.outcomes import outcome_of
 from worker.services import Services
@@ -47,7 +50,7 @@ class CannotPlan(PipelineError):
 class Request:
     """What a batch asks for: a source, analyses with the ids of their rows, models by name."""
 
-    source: Path
+    source: str
     analyses: Sequence[Analysis]
     analysis_ids: Mapping[str, UUID]
     model_ids: Mapping[str, UUID]
@@ -78,19 +81,21 @@ def carry(flight: Flight, services: Services) -> None:
     with reading(services.sessions) as session:
         batch = session.get_one(Batch, flight.lease.id)
         request = _request(session, batch, services)
-    progress = _Progress(flight, services)
-    limits = HeaderLimits(pixels=services.settings.max_pixels)
-    report = scan(request.source, on_progress=progress.note_files, limits=limits)
-    if report.refusal is not None:
-        reason, sentence = report.refusal
+    scan_indexes.sweep(services)
+    with (
+        scan_indexes.kept(flight.lease.id, services.settings) as index,
+        _scanned(request.source, index, flight, services) as report,
+    ):
+        if report.refusal is not None:
+            reason, sentence = report.refusal
+            _record_loose_files(report, flight, services)
+            raise CannotPlan(sentence, reason)
+        _record_studies(report, request, flight, services)
         _record_loose_files(report, flight, services)
-        raise CannotPlan(sentence, reason)
-    progress.finish_files(len(report.files), len(report.studies))
-    _record_studies(report, request, flight, services)
-    _record_loose_files(report, flight, services)
-    with unit_of_work(services.sessions) as session:
-        batches.finish_plan(session, flight.lease)
-    log.info("batch.planned", files=len(report.files), studies=len(report.studies))
+        with unit_of_work(services.sessions) as session:
+            batches.finish_plan(session, flight.lease)
+        log.info("batch.planned", files=report.total, studies=report.count_studies())
+    scan_indexes.drop(flight.lease.id, services.settings)
 
 
 def settle(error: Exception, flight: Flight, services: Services) -> None:
@@ -103,13 +108,15 @@ def settle(error: Exception, flight: Flight, services: Services) -> None:
             batches.release_scan(session, flight.lease)
             return
         outcome = outcome_of(error)
-        batches.fail_scan(
+        status = batches.fail_scan(
             session,
             flight.lease,
             reason=outcome.reason,
             detail=outcome.detail,
             retry=outcome.retry and not isinstance(error, PipelineError),
         )
+    if status is BatchStatus.FAILED:
+        scan_indexes.drop(flight.lease.id, services.settings)
     log.warning("scan.failed", reason=outcome.reason, exc_info=error)
 
 
@@ -131,7 +138,7 @@ def _request(session: Session, batch: Batch, services: Services) -> Request:
     model_ids = _bind(session, parsed)
     runnable = _runnable(parsed, model_ids, all_asked=not batch.analyses)
     return Request(
-        source=Path(batch.source),
+        source=batch.source,
         analyses=runnable,
         analysis_ids={row.name: row.id for row in rows},
         model_ids=model_ids,
@@ -171,39 +178,59 @@ def _runnable(
     return runnable
 
 
+def _scanned(source: str, index: Path, flight: Flight, services: Services) -> ScanReport:
+    """Scan into the index of the batch, or into none where another process is still at it."""
+    progress = _Progress(flight, services)
+    limits = HeaderLimits(pixels=services.settings.max_pixels)
+    ask = partial(scan, source, on_progress=progress.note_files, limits=limits)
+    try:
+        report = ask(index=index)
+    except IndexBusy:
+        # Its lease has run out and it will find so; its index is of no use until then.
+        log.warning("scan.index_busy")
+        report = ask()
+    progress.finish_files(report.total, report.count_studies())
+    return report
+
+
 def _record_studies(
     report: ScanReport, request: Request, flight: Flight, services: Services
 ) -> None:
-    by_path = {file.path: file for file in report.files}
-    for chunk in _chunks(report.studies, CHUNK):
+    """Plan and write the studies, as many at a time as fit a transaction."""
+    planned: list[batches.PlannedStudy] = []
+    for study in report.studies():
         flight.checkpoint()
-        planned = [_planned(study, request, by_path) for study in chunk]
-        with unit_of_work(services.sessions) as session:
-            batches.record_studies(session, flight.lease, planned)
-        dispatch.dispatch_jobs(services)
+        planned.append(_planned(study, request))
+        files = sum(len(series.files) for one in planned for series in one.series)
+        if len(planned) == CHUNK or files >= FILES_CHUNK:
+            _write(planned, flight, services)
+            planned = []
+    _write(planned, flight, services)
+
+
+def _write(planned: Sequence[batches.PlannedStudy], flight: Flight, services: Services) -> None:
+    with unit_of_work(services.sessions) as session:
+        batches.record_studies(session, flight.lease, planned)
+    dispatch.dispatch_jobs(services)
 
 
 def _record_loose_files(report: ScanReport, flight: Flight, services: Services) -> None:
     """Write the files that belong to no series, each with its verdict."""
-    in_series = {one.path for study in report.studies for s in study.series for one in s.instances}
-    loose = (_file(file) for file in report.files if file.path not in in_series)
-    for chunk in _chunks(loose, FILES_CHUNK):
+    for chunk in _chunks(map(_file, report.loose_files()), FILES_CHUNK):
         flight.checkpoint()
         with unit_of_work(services.sessions) as session:
             batches.record_studies(session, flight.lease, [], chunk)
 
 
-def _planned(
-    study: IndexedStudy, request: Request, by_path: Mapping[str, ScannedFile]
-) -> batches.PlannedStudy:
+def _planned(study: IndexedStudy, request: Request) -> batches.PlannedStudy:
     return batches.PlannedStudy(
         study_instance_uid=study.study_instance_uid,
-        series=[_series(series, by_path) for series in study.series],
+        series=[_series(series) for series in study.series],
         jobs=[_job(planned, request) for planned in plan_study(study, request.analyses)],
     )
 
 
-def _series(series: IndexedSeries, by_path: Mapping[str, ScannedFile]) -> batches.PlannedSeries:
+def _series(series: IndexedSeries) -> batches.PlannedSeries:
     return batches.PlannedSeries(
         series_instance_uid=series.series_instance_uid,
         part=series.part,
@@ -213,9 +240,17 @@ def _series(series: IndexedSeries, by_path: Mapping[str, ScannedFile]) -> batche
         detail=series.detail,
         attributes=series.attributes,
         # a file belongs to one row: the first of the parts that a multi-frame instance makes
-        files=[]
-        if series.frame_part
-        else [_file(by_path[instance.path]) for instance in series.instances],
+        files=[] if series.frame_part else [_accepted(one) for one in series.instances],
+    )
+
+
+def _accepted(header: InstanceHeader) -> batches.ScannedFile:
+    return batches.ScannedFile(
+        path=header.path,
+        size=header.size,
+        verdict=Reason.OK.value,
+        detail=None,
+        sop_instance_uid=header.sop_instance_uid,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,14 +40,14 @@ def plan(words: argparse.Namespace) -> int:
         return _complain(f"there is no analysis {', '.join(unknown)}", USAGE)
     try:
         limits = HeaderLimits(pixels=settings.max_pixels)
-        report = scan(words.source, on_progress=_ignore, limits=limits)
+        with scan(words.source, on_progress=_ignore, limits=limits) as report:
+            chosen = [known[name] for name in wanted]
+            said = {
+                "files": {verdict.value: count for verdict, count in report.counts.items()},
+                "studies": [_study(study, chosen) for study in report.studies()],
+            }
     except SourceRefused as refused:
         return _complain(refused.sentence, NOTHING_TO_ANALYSE)
-    chosen = [known[name] for name in wanted]
-    said = {
-        "files": dict(Counter(file.verdict.value for file in report.files)),
-        "studies": [_study(study, chosen) for study in report.studies],
-    }
     _say(said)
     return WELL
 

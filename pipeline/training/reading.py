@@ -126,11 +126,12 @@ def _from_dicom(folder: Path, *, as_image: bool) -> Input:
     from pipeline.dicom.scan import scan
 
     try:
-        report = scan(folder, on_progress=_ignore, processes=1)
+        with scan(folder, on_progress=_ignore, processes=1) as report:
+            studies = list(report.studies())
     except SourceRefused as refused:
         raise StudyRejected(refused.sentence, refused.reason) from refused
     kind = "image" if as_image else "volume"
-    found = [one for study in report.studies for one in study.series if one.kind == kind]
+    found = [one for study in studies for one in study.series if one.kind == kind]
     if len(found) != 1:
         sentence = f"the folder holds {len(found)} series that are a {kind}, not exactly one"
         raise StudyRejected(sentence, Reason.SELECTION_NO_SERIES)
@@ -142,6 +143,7 @@ def _from_dicom(folder: Path, *, as_image: bool) -> Input:
         names=tuple(instance.path for instance in series.instances),
         study_instance_uid=series.study_instance_uid,
         series_instance_uid=series.series_instance_uid,
+        frame_part=series.frame_part,
     )
     return dicom.read(files, as_image=as_image)
 

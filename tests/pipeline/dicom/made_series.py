@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pipeline.dicom.reading import SeriesFiles, read
 from pipeline.dicom.scan import ScannedFile, ScanReport, scan
 from pipeline.dicom.series.grouping import IndexedSeries, IndexedStudy
+from pipeline.reasons import Reason
 from pipeline.volume import Image, Volume
 
 ROWS, COLUMNS = 6, 8
@@ -79,9 +81,24 @@ def write(folder: Path, datasets: Iterable[Dataset]) -> Path:
     return folder
 
 
-def scanned(folder: Path) -> ScanReport:
+@dataclass(frozen=True)
+class Scanned:
+    """A whole report in memory."""
+
+    files: tuple[ScannedFile, ...]
+    studies: tuple[IndexedStudy, ...]
+    refusal: tuple[Reason, str] | None
+
+
+def scanned(source: Path | str, *, index: Path | None = None) -> Scanned:
     """Scan with two readers."""
-    return scan(folder, on_progress=lambda _done: None, processes=2)
+    with scan(source, on_progress=lambda _done: None, processes=2, index=index) as report:
+        return whole(report)
+
+
+def whole(report: ScanReport) -> Scanned:
+    """Return all that a report has to say."""
+    return Scanned(tuple(report.files()), tuple(report.studies()), report.refusal)
 
 
 def only_series(folder: Path) -> IndexedSeries:
@@ -98,6 +115,7 @@ def files_of(folder: Path, series: IndexedSeries) -> SeriesFiles:
         names=tuple(header.path for header in series.instances),
         study_instance_uid=series.study_instance_uid,
         series_instance_uid=series.series_instance_uid,
+        frame_part=series.frame_part,
     )
 
 

@@ -167,7 +167,8 @@ def test_a_deflated_bomb_is_refused_before_it_inflates(tmp_path: Path) -> None:
     one.PixelData = bytes(2 * 4096 * 4096)
     folder = series.write(tmp_path, [one])
     limits = HeaderLimits(inflated_bytes=2**20)
-    (file,) = scan(folder, on_progress=lambda _done: None, limits=limits).files
+    with scan(folder, on_progress=lambda _done: None, limits=limits) as report:
+        (file,) = report.files()
     assert file.verdict is Reason.PIXELS_TOO_LARGE
 
 
@@ -215,14 +216,18 @@ def test_sources_without_images_say_so(tmp_path: Path) -> None:
 def test_progress_ends_at_the_number_of_files(tmp_path: Path) -> None:
     folder = series.write(tmp_path, series.stack(70))
     seen: list[int] = []
-    scan(folder, on_progress=seen.append, processes=2)
+    scan(folder, on_progress=seen.append, processes=2).close()
     assert seen == sorted(seen)
     assert seen[-1] == 70
 
 
 def test_two_scans_say_the_same(tmp_path: Path) -> None:
     folder = series.write(tmp_path, series.stack(20))
-    one, other = (scan(folder, on_progress=lambda _n: None, processes=n) for n in (1, 3))
+    found = []
+    for processes in (1, 3):
+        with scan(folder, on_progress=lambda _n: None, processes=processes) as report:
+            found.append(series.whole(report))
+    one, other = found
     assert one.files == other.files
     assert [s.attributes for s in one.studies[0].series] == [
         s.attributes for s in other.studies[0].series
