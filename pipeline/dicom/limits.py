@@ -28,3 +28,5 @@ class DecodeLimits:
     #: address space of the decoding process beyond what it starts with
     memory_bytes: int = 8 * 2**30
     seconds: float = 120.0
+    #: that decode compressed frames at once, within the memory above; None = one per core
+    processes: int | None = None

@@ -41,8 +41,10 @@ def confine(*, memory_bytes: int, seconds: float | None) -> None:
             and also when its parent has died; None = no such end.
 
     """
-    limit = _address_space() + memory_bytes
     if sys.platform == "linux":
+        limit = _address_space() + memory_bytes
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Ctrl-C reaches the whole process group; the parent decides what becomes of a read.

@@ -10,6 +10,7 @@ import base64
 import contextlib
 import dataclasses
 import errno
+import functools
 import json
 import math
 import os
@@ -25,18 +26,20 @@ import numpy as np
 from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.headers.reading import read_header
 from pipeline.dicom.limits import DecodeLimits, HeaderLimits
-from pipeline.dicom.pixels import voxels
-from pipeline.dicom.pixels.memory import Target
+from pipeline.dicom.pixels.described import source_of
+from pipeline.dicom.pixels.memory import Target, shared_array
+from pipeline.dicom.pixels.parallel import WorkerRefused, share
+from pipeline.dicom.pixels.scaling import VALUES, layout_of, scale_of
+from pipeline.dicom.pixels.stored import Frames
+from pipeline.dicom.pixels.voxels import Grey, Share, fill_colour, invert
 from pipeline.dicom.processes import confine
 from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.series import assembly
-from pipeline.dicom.series.frames import Frame, frames_of
+from pipeline.dicom.series.frames import Frame
 from pipeline.dicom.series.kinds import check_kind
 from pipeline.dicom.series.regridding import regrid
-from pipeline.dicom.series.rescaling import rescale
 from pipeline.dicom.series.splitting import has_scattered_frames_of_reference, part_of
 from pipeline.dicom.sources.opening import open_source
-from pipeline.dicom.sources.source import Source
 from pipeline.dicom.writing.template import encode_template
 from pipeline.errors import StudyRejected
 from pipeline.policies import Policies
@@ -70,35 +73,38 @@ def serve(connection: Connection, size: int) -> None:
     memory_bytes = order.limits.memory_bytes - target.size
     confine(memory_bytes=memory_bytes, seconds=order.limits.seconds)
     try:
-        answer = _answer(order, target)
-    except Exception as error:  # noqa: BLE001
-        # The edge of the process: a traceback may quote the header, so only its kind goes on.
-        sentence = f"reading the series failed ({type(error).__name__})"
-        answer = {"failed": Reason.RUN_ERROR.value, "sentence": sentence}
+        answer = _image(order, target) if order.as_image else _volume(order, target)
+    except WorkerRefused as refused:
+        answer = refused.answer
+    except Exception as error:  # noqa: BLE001 - the edge of the process; see _refusal
+        answer = _refusal(error)
     with contextlib.suppress(BrokenPipeError):
         connection.send_bytes(json.dumps(answer).encode())
 
 
-def _answer(order: Order, target: Target) -> dict[str, Any]:
-    try:
-        headers = _headers(order)
-        return _image(headers, order, target) if order.as_image else _volume(headers, order, target)
-    except StudyRejected as rejected:
+def _refusal(error: Exception) -> dict[str, Any]:
+    """Return the answer for whatever untrusted bytes have raised; it quotes none of them."""
+    if isinstance(error, StudyRejected):
         # A file that cannot be opened is the disk's or the network's fault: worth another attempt.
-        kind = "failed" if rejected.reason is Reason.FILE_UNREADABLE else "rejected"
-        return {kind: rejected.reason.value, "sentence": rejected.sentence}
-    except (MemoryError, OSError) as error:
-        if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
-            sentence = f"decoding needs more than {order.limits.memory_bytes} bytes of memory"
-            return {"rejected": Reason.PIXELS_TOO_LARGE.value, "sentence": sentence}
+        kind = "failed" if error.reason is Reason.FILE_UNREADABLE else "rejected"
+        return {kind: error.reason.value, "sentence": error.sentence}
+    if isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno == errno.ENOMEM
+    ):
+        sentence = "decoding needs more memory than one read may take"
+        return {"rejected": Reason.PIXELS_TOO_LARGE.value, "sentence": sentence}
+    if isinstance(error, OSError):
         sentence = f"a file of the series cannot be read: {os.strerror(error.errno or 0)}"
         return {"failed": Reason.FILE_UNREADABLE.value, "sentence": sentence}
+    sentence = f"reading the series failed ({type(error).__name__})"
+    return {"failed": Reason.RUN_ERROR.value, "sentence": sentence}
 
 
-def _headers(order: Order) -> tuple[InstanceHeader, ...]:
+def _headers(order: Order, reader: Frames) -> tuple[InstanceHeader, ...]:
     limits = HeaderLimits(pixels=order.limits.pixels, inflated_bytes=order.limits.memory_bytes)
-    source = open_source(order.source)
-    headers = tuple(_header(source, name, limits) for name in order.names)
+    headers = tuple(
+        read_header(reader.file(name), name=name, limits=limits) for name in order.names
+    )
     expected = (order.study_instance_uid, order.series_instance_uid)
     if any((h.study_instance_uid, h.series_instance_uid) != expected for h in headers):
         sentence = "a file belongs to another series than it did when the source was scanned"
@@ -109,65 +115,79 @@ def _headers(order: Order) -> tuple[InstanceHeader, ...]:
     return headers
 
 
-def _header(source: Source, name: str, limits: HeaderLimits) -> InstanceHeader:
-    with source.open(name) as file:
-        return read_header(file, name=name, limits=limits)
-
-
-def _volume(headers: Sequence[InstanceHeader], order: Order, target: Target) -> dict[str, Any]:
-    part = part_of(headers, order.frame_part)
+def _volume(order: Order, target: Target) -> dict[str, Any]:
+    reader = Frames(open_source(order.source))
+    part = part_of(_headers(order, reader), order.frame_part)
     _check_slices(part.frames)
     incomplete = part.phase.check(order.policies)
     stack = assembly.stack(part.frames, policies=order.policies)
     slices = [part.frames[i] for i in stack.order]
-    scale = rescale(slices)
-    _check_count(math.prod(stack.shape), order.limits)
-    layout = voxels.layout_of(slices, scale)
-    mapped = target.mapped(stack.shape, layout.dtype)
-    out = np.frombuffer(mapped, layout.dtype, math.prod(stack.shape)).reshape(stack.shape)
-    way = stack.regridding
-    stored = out if way is None else np.empty(way.shape, layout.dtype)
-    found = voxels.fill_volume(open_source(order.source), slices, scale, layout, stored)
-    if way is not None:
-        regrid(stored, way, out, slope=layout.slope)
-    del out, stored
-    template, dropped = encode_template(open_source(order.source), slices[0].header.path)
+    scale = scale_of(slices, reader, order.policies)
+    layout = layout_of(slices, scale)
+    shape = (len(slices), slices[0].header.rows, slices[0].header.columns)
+    _check_count(max(math.prod(shape), math.prod(stack.shape)), order.limits)
+    grid = target.array(stack.shape, layout.dtype)
+    out = grid if stack.regridding is None else shared_array(shape, layout.dtype)
+    grey = Grey(reader=reader, slices=slices, scale=scale, layout=layout, out=out)
+    found = grey.fill(_share(order))
+    if stack.regridding is not None:
+        regrid(out, stack.regridding, grid, slope=layout.slope)
+    template, dropped = encode_template(reader.file(slices[0].header.path))
+    way, told = stack.regridding, [*incomplete, *stack.warnings, *_stated(slices)]
     return {
         "dtype": layout.dtype.str,
         "shape": stack.shape,
         "affine": stack.affine.tolist(),
         "slope": layout.slope,
         "intercept": layout.intercept,
-        "unit": _unit(slices[0]),
+        "unit": scale.unit,
         "regridding": None if way is None else dataclasses.asdict(way),
         "template": base64.b64encode(template).decode(),
-        "warnings": [*incomplete, *stack.warnings, *_warnings(slices), *found, *dropped],
-        **_source(slices),
+        "warnings": [*told, *scale.warnings, *found, *dropped],
+        **source_of(slices, is_whole=False),
     }
 
 
-def _image(headers: Sequence[InstanceHeader], order: Order, target: Target) -> dict[str, Any]:
+def _image(order: Order, target: Target) -> dict[str, Any]:
+    reader = Frames(open_source(order.source))
+    headers = _headers(order, reader)
     if len(headers) != 1:
         sentence = f"an image is read from one instance, not from {len(headers)}"
         raise StudyRejected(sentence, Reason.SERIES_UNSUPPORTED)
-    header, frame = headers[0], frames_of(headers[0])[0]
+    part = part_of(headers, order.frame_part)
+    frame, header = part.frames[0], headers[0]
     check_kind(frame)
-    scale = rescale([frame])
-    _check_count(header.rows * header.columns * header.frames * header.samples, order.limits)
-    dtype = np.dtype(np.uint8 if header.is_colour else np.float32)
-    shape = (header.frames, header.rows, header.columns) + ((3,) if header.is_colour else ())
-    mapped = target.mapped(shape, dtype)
-    found = voxels.fill_image(open_source(order.source), header, scale, mapped, shape)
-    template, dropped = encode_template(open_source(order.source), header.path)
+    frames = list(part.frames)
+    if not part.is_of_one_instance:
+        frames = [dataclasses.replace(frame, number=number) for number in range(header.frames)]
+    shape = (len(frames), header.rows, header.columns) + ((3,) if header.is_colour else ())
+    _check_count(math.prod(shape), order.limits)
+    unit, found = "", [] if frame.spacing else ["no valid pixel spacing is stated"]
+    if header.is_colour:
+        dtype = np.dtype(np.uint8)
+        found += fill_colour(reader, frames, target.array(shape, dtype), _share(order))
+    else:
+        dtype, scale = VALUES.dtype, scale_of(frames, reader, order.policies)
+        out, unit = target.array(shape, dtype), scale.unit
+        grey = Grey(reader=reader, slices=frames, scale=scale, layout=VALUES, out=out)
+        found += [*scale.warnings, *grey.fill(_share(order))]
+        if header.photometric == "MONOCHROME1":
+            invert(out, header, scale)
+            found.append("MONOCHROME1: inverted so that larger is brighter")
+    template, dropped = encode_template(reader.file(header.path))
     return {
         "dtype": dtype.str,
         "shape": shape,
         "spacing": frame.spacing,
-        "unit": "" if header.is_colour else _unit(frame),
+        "unit": unit,
         "template": base64.b64encode(template).decode(),
-        "warnings": [*_warnings([frame]), *found, *dropped],
-        **_source([frame]),
+        "warnings": [*found, *dropped],
+        **source_of(frames[:1], is_whole=len(frames) == header.frames),
     }
+
+
+def _share(order: Order) -> Share:
+    return functools.partial(share, limits=order.limits, refusal=_refusal)
 
 
 def _check_slices(frames: Sequence[Frame]) -> None:
@@ -184,51 +204,11 @@ def _check_count(count: int, limits: DecodeLimits) -> None:
         raise StudyRejected(sentence, Reason.PIXELS_TOO_LARGE)
 
 
-def _unit(frame: Frame) -> str:
-    is_hounsfield = frame.header.modality == "CT" and frame.rescale_type in ("", "HU")
-    return "HU" if is_hounsfield else ""
-
-
-def _warnings(frames: Sequence[Frame]) -> list[str]:
-    first = frames[0].header
-    warnings = []
+def _stated(frames: Sequence[Frame]) -> list[str]:
+    """Return what a caller should know of a volume's headers."""
+    first, warnings = frames[0].header, []
     if first.frames == 1 and has_scattered_frames_of_reference(f.header for f in frames):
         warnings.append("every slice states a FrameOfReferenceUID of its own; taken as one")
-    if first.padding is not None:
-        warnings.append(f"pixels outside the image hold the padding value {first.padding}")
     if first.photometric == "MONOCHROME1":
-        warnings.append("MONOCHROME1: stored so that larger is darker")
-    if frames[0].position is None and frames[0].spacing is None:
-        warnings.append("no valid pixel spacing is stated")
+        warnings.append("MONOCHROME1: larger values are darker")
     return warnings
-
-
-def _source(frames: Sequence[Frame]) -> dict[str, Any]:
-    frame, first = frames[0], frames[0].header
-    # an image is made of all frames of its instance, a slice of one
-    is_frame = frame.is_slice and first.frames > 1
-    return {
-        "study_instance_uid": first.study_instance_uid,
-        "series_instance_uid": first.series_instance_uid,
-        "frame_of_reference_uid": first.frame_of_reference_uid,
-        "modality": first.modality,
-        "orientation": _finite(frame.orientation),
-        "pixel_spacing": frame.spacing,
-        "instances": [
-            {
-                "sop_class_uid": f.header.sop_class_uid,
-                "sop_instance_uid": f.header.sop_instance_uid,
-                "instance_number": f.header.instance_number,
-                "position": _finite(f.position),
-                "frames": f.header.frames,
-                "frame": f.number + 1 if is_frame else None,
-            }
-            for f in frames
-        ],
-    }
-
-
-def _finite(numbers: tuple[float, ...] | None) -> tuple[float, ...] | None:
-    if numbers is None or not all(math.isfinite(value) for value in numbers):
-        return None
-    return numbers

@@ -53,10 +53,9 @@ class Memory:
             ValueError: the memory holds fewer bytes than the array needs.
 
         """
-        count = int(np.prod(shape, dtype=object))
+        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
         try:
-            mapping = self._mapped(count * dtype.itemsize)
-            plain = np.frombuffer(mapping, dtype, count).reshape(shape)
+            plain = _array(self._mapped(size), shape, dtype)
         except ValueError:
             pool.give_back(self)
             raise
@@ -149,8 +148,8 @@ class Target:
         if self.size > memory_bytes:
             self._mapping = None
 
-    def mapped(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> mmap.mmap:
-        """Return a mapping that has room for an array. It stays mapped until the process ends.
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array at the start of the file. What it holds is no part of this read.
 
         Raises:
             OSError: there is no memory for it.
@@ -161,4 +160,15 @@ class Target:
             if os.fstat(self._descriptor).st_size < size:
                 os.ftruncate(self._descriptor, size)
             self._mapping = mmap.mmap(self._descriptor, size)
-        return self._mapping
+        return _array(self._mapping, shape, dtype)
+
+
+def shared_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array that processes forked from now on share with this one."""
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    return _array(mmap.mmap(-1, size), shape, dtype)
+
+
+def _array(mapping: mmap.mmap, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    count = int(np.prod(shape, dtype=object))
+    return np.frombuffer(mapping, dtype, count).reshape(shape)

@@ -84,7 +84,9 @@ class Grey:
 
     def _mask(self, answers: Sequence[dict[str, Any]]) -> str:
         padded = sum(answer["padded"] for answer in answers)
-        found = [answer["least"] for answer in answers if answer["least"] is not None]
+        found = [
+            least for i, one in enumerate(answers) if (least := self._least(i, one)) is not None
+        ]
         if not found:
             self.out[...] = 0
             return "every voxel holds the padding value; there is no image"
@@ -95,9 +97,18 @@ class Grey:
                 out[self._padding(index)] = least
         return f"{padded} voxels are padding, no part of the image; they are set to its least value"
 
+    def _least(self, index: int, answer: dict[str, Any]) -> float | None:
+        """Return the least value of a slice that is not padding, None where all is."""
+        least: float | None = answer["least"]
+        if least is None and not answer["padded"]:
+            out = self.out[index]
+            least = (out.min() if self.layout.slope > 0 else out.max()).item()
+        return least
+
     def _padding(self, index: int) -> NDArray[np.bool_]:
         if not self.layout.is_stored:
-            return np.isnan(self.out[index])
+            nan: NDArray[np.bool_] = np.isnan(self.out[index])
+            return nan
         padding = padding_of(self.slices[index].header)
         assert padding is not None  # noqa: S101 - clean found voxels of it
         return is_padding(self.out[index], padding)

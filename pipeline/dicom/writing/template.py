@@ -11,21 +11,20 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from pipeline.dicom.sources.source import Source
+from pipeline.dicom.sources.source import OpenFile
 from pipeline.dicom.sources.stream import stream_of
 
 #: Overlays (60xx) and pixel data (7FE0) describe pixels that a derived object does not share.
 _PIXEL_GROUPS: Final = range(0x6000, 0x7FE1)
 
 
-def encode_template(source: Source, name: str) -> tuple[bytes, list[str]]:
+def encode_template(file: OpenFile) -> tuple[bytes, list[str]]:
     """Return (a DICOM file without pixels, explicit little endian; warnings).
 
     The same file gives the same bytes. Private elements go: nothing may depend on them. An
     element whose value cannot be written again is left out and counted in a warning.
     """
-    with source.open(name) as file:
-        dataset = dcmread(stream_of(file), stop_before_pixels=True, force=True)
+    dataset = dcmread(stream_of(file), stop_before_pixels=True, force=True)
     dataset.remove_private_tags()
     for tag in [tag for tag in dataset.keys() if tag.group in _PIXEL_GROUPS]:  # noqa: SIM118
         del dataset[tag]

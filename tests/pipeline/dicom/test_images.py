@@ -133,8 +133,9 @@ def test_lossless_codecs_agree_bit_for_bit() -> None:
 
 def test_lossy_codecs_come_close() -> None:
     lossless = _codec("CT1_J2KR")
-    assert np.abs(lossless - _codec("CT1_JLSN")).max() <= 10
-    assert np.abs(lossless - _codec("CT1_J2KI")).mean() < 40
+    inside = lossless > lossless.min()  # lossy codecs blur the padding around the image
+    assert np.abs(lossless - _codec("CT1_JLSN"))[inside].max() <= 10
+    assert np.abs(lossless - _codec("CT1_J2KI"))[inside].mean() < 40
 
 
 def test_a_real_radiograph_shows_bone_brighter_than_air() -> None:

@@ -1,0 +1,170 @@
+"""Stored values of single frames: read straight from the file, or decoded."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+)
+
+from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.pixels.codecs import decode_frame
+from pipeline.dicom.pixels.fragments import Spans, frames_of, read_frame
+from pipeline.dicom.sources.source import OpenFile, Source
+from pipeline.dicom.sources.stream import stream_of
+from pipeline.errors import StudyRejected
+from pipeline.reasons import Reason
+
+_STRAIGHT: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+_LOSSY: Final = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K)
+#: files kept open between their header and their pixels
+_MOST_OPEN: Final = 256
+
+
+class Slice(Protocol):
+    """One frame of one instance."""
+
+    @property
+    def header(self) -> InstanceHeader:
+        """The header of its instance."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """Which frame, from 0."""
+        ...
+
+
+def dtype_of(header: InstanceHeader) -> np.dtype[Any]:
+    """Return the type of the stored values of an instance, little endian."""
+    if header.pixels.is_float:
+        return np.dtype("<f4")
+    kind = "i" if header.is_signed else "u"
+    return np.dtype(f"<{kind}{max(8, header.bits_allocated) // 8}")
+
+
+def is_compressed(header: InstanceHeader) -> bool:
+    """Say whether pixels lie in fragments of code streams."""
+    return bool(UID(header.transfer_syntax_uid).is_encapsulated) and not header.pixels.is_deflated
+
+
+class Frames:
+    """Reads frames of the instances of one source, each file opened once where few are open."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._open: dict[str, OpenFile] = {}
+        self._spans: tuple[str, list[Spans], list[str]] = ("", [], [])
+        self._dataset: tuple[str, Dataset | None] = ("", None)
+
+    def file(self, name: str) -> OpenFile:
+        """Return an open file. It stays open until this process ends, or for the next one.
+
+        Raises:
+            FileRefused: it cannot be opened.
+
+        """
+        if name not in self._open:
+            if len(self._open) >= _MOST_OPEN:
+                _, oldest = self._open.popitem()
+                oldest.__exit__(None, None, None)
+            self._open[name] = self._source.open(name)
+        return self._open[name]
+
+    def read(self, one: Slice, out: NDArray[Any], warnings: set[str]) -> None:
+        """Fill ``out`` (rows, columns) with the stored values of a frame of one sample.
+
+        Raises:
+            StudyRejected: the file ends early, or its pixels are refused.
+
+        """
+        header = one.header
+        if self._is_straight(header):
+            self._read_straight(one, out)
+            return
+        decoded, _ = self.decode(one, warnings)
+        if decoded.size != out.size:
+            sentence = "its pixels decode to another size than its header states"
+            raise StudyRejected(sentence, Reason.PIXELS_UNDECODABLE)
+        # Decoders choose their own width; the stored values fit the header's.
+        out[...] = decoded.reshape(out.shape).astype(out.dtype, copy=False)
+
+    def decode(
+        self, one: Slice, warnings: set[str], *, planar: int = 0
+    ) -> tuple[NDArray[Any], str]:
+        """Return (samples of a frame, the photometric interpretation they are in).
+
+        Raises:
+            StudyRejected: its pixels are refused.
+
+        """
+        header = one.header
+        if is_compressed(header):
+            spans, found = self._frame_spans(header)
+            frame = read_frame(self.file(header.path), spans[one.number])
+            decoded, photometric, more = decode_frame(frame, header, planar=planar)
+            warnings.update(found, more)
+            if header.padding is not None and header.transfer_syntax_uid in _LOSSY:
+                warnings.add("lossy compression: voxels near the padding value are not masked")
+            return decoded, photometric
+        return self._decode_native(one)
+
+    def dataset(self, name: str) -> Dataset:
+        """Return a whole file as pydicom reads it; the last one is kept."""
+        if self._dataset[0] != name or self._dataset[1] is None:
+            # Forcing is safe here: the header reader has already found the structure sound.
+            self._dataset = (name, dcmread(stream_of(self.file(name)), force=True))
+        assert self._dataset[1] is not None  # noqa: S101 - set above
+        return self._dataset[1]
+
+    def dataset_head(self, name: str) -> Dataset:
+        """Return what stands before the pixels of a file."""
+        return dcmread(stream_of(self.file(name)), stop_before_pixels=True, force=True)
+
+    def _is_straight(self, header: InstanceHeader) -> bool:
+        is_plain = header.transfer_syntax_uid in _STRAIGHT and not header.pixels.is_deflated
+        return is_plain and header.bits_allocated >= 8
+
+    def _read_straight(self, one: Slice, out: NDArray[Any]) -> None:
+        """Read uncompressed little-endian pixels from their place in the file, without a copy."""
+        header = one.header
+        wide = np.empty(out.shape, "<f8") if header.bits_allocated == 64 else out
+        view = wide.data.cast("B")
+        place = header.pixels.offset + one.number * len(view)
+        if self.file(header.path).read_into(place, view) < len(view):
+            sentence = "the file ends inside its pixel data"
+            raise StudyRejected(sentence, Reason.FILE_TRUNCATED)
+        if wide is not out:
+            out[...] = wide
+
+    def _frame_spans(self, header: InstanceHeader) -> tuple[list[Spans], list[str]]:
+        if self._spans[0] != header.path:
+            self._spans = (header.path, *frames_of(self.file(header.path), header))
+        return self._spans[1], self._spans[2]
+
+    def _decode_native(self, one: Slice) -> tuple[NDArray[Any], str]:
+        """Decode big endian, deflated, single-bit or subsampled pixels through pydicom."""
+        header = one.header
+        dataset = self.dataset(header.path)
+        syntax = UID(header.transfer_syntax_uid)
+        try:
+            decoded, properties = get_decoder(syntax).as_array(dataset, index=one.number, raw=True)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever broken pixels make it raise
+            sentence = f"its pixels cannot be decoded ({syntax.name}, {type(error).__name__})"
+            raise StudyRejected(sentence, Reason.PIXELS_UNDECODABLE) from None
+        return decoded, str(properties["photometric_interpretation"])
