@@ -30,12 +30,10 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pipeline import phantoms
-from pipeline.dicom.sources.opening import open_source
 from pipeline.dicom.writing.provenance import Provenance
 from pipeline.dicom.writing.seg import Encoding, write_seg
 from pipeline.dicom.writing.seg_segments import descriptions
 from pipeline.dicom.writing.source_images import source_datasets
-from pipeline.dicom.writing.template import encode_template
 from pipeline.phantoms.chest import DEFAULT
 from pipeline.results import Code, Segment
 from pipeline.volume import SourceHeader, SourceInstance, Volume
@@ -60,11 +58,10 @@ def volume() -> Volume:
     small = replace(DEFAULT, shape=(SHAPE[0], 16, 16), spacing=(SPACING[0], 25.0, 25.0), lesions=0)
     with tempfile.TemporaryDirectory() as folder:
         paths = phantoms.write_series(phantoms.chest(small), Path(folder)).paths
-        template, _ = encode_template(open_source(folder), paths[0].name)
         datasets = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
     affine = np.diag([*SPACING, 1.0])[:, [2, 1, 0, 3]]
     header = SourceHeader(
-        template=_of_full_size(template),
+        template=_of_full_size(datasets[0]),
         instances=tuple(
             SourceInstance(
                 sop_class_uid=str(dataset.SOPClassUID),
@@ -83,8 +80,7 @@ def volume() -> Volume:
     return Volume(stored=np.zeros(SHAPE, np.int16), affine=affine, header=header)
 
 
-def _of_full_size(template: bytes) -> bytes:
-    dataset = pydicom.dcmread(io.BytesIO(template))
+def _of_full_size(dataset: Dataset) -> bytes:
     dataset.Rows, dataset.Columns = SHAPE[1:]
     dataset.PixelSpacing = list(SPACING[1:])
     buffer = io.BytesIO()

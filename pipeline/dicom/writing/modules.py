@@ -20,8 +20,6 @@ _FROM_SOURCE: Final = (
     "PatientBirthDate",
     "PatientSex",
     "PatientAge",
-    "PatientSize",
-    "PatientWeight",
     "PatientIdentityRemoved",
     "DeidentificationMethod",
     "DeidentificationMethodCodeSequence",
@@ -52,6 +50,13 @@ def patient_and_study(template: Dataset) -> Dataset:
     for keyword in _FROM_SOURCE:
         if keyword in template:
             dataset.add(template[keyword])
+    for keyword in ("PatientSize", "PatientWeight"):
+        if template.get(keyword):  # zero stands for unknown
+            dataset.add(template[keyword])
+    is_removed = dataset.get("PatientIdentityRemoved") == "YES"
+    if is_removed and "DeidentificationMethodCodeSequence" not in dataset:
+        # required together (PS3.3 C.7.1.1), and not every source obeys
+        dataset.setdefault("DeidentificationMethod", "not stated by the source")
     is_lossy = template.get("LossyImageCompression") == "01"
     dataset.LossyImageCompression = "01" if is_lossy else "00"
     return dataset

@@ -9,16 +9,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from pydicom import dcmwrite
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sr.codedict import codes
+from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import UID
 
-from pipeline.dicom.writing import elements
+from pipeline.dicom.writing import elements, modules
 from pipeline.dicom.writing.provenance import Provenance
 from pipeline.dicom.writing.slices import (
     SourceSlices,
@@ -29,38 +27,6 @@ from pipeline.dicom.writing.slices import (
 )
 from pipeline.dicom.writing.source_images import source_template
 from pipeline.volume import Input, SourceHeader
-
-#: of patient and study, as the source has them (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2)
-_FROM_SOURCE: Final = (
-    "SpecificCharacterSet",
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientAge",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDescription",
-    "ReferringPhysicianName",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
-)
-_SCANNER: Final = (
-    "Manufacturer",
-    "InstitutionName",
-    "StationName",
-    "ManufacturerModelName",
-    "DeviceSerialNumber",
-    "SoftwareVersions",
-)
-_IMPLEMENTATION: Final = UID("2.25.221312163283541034291276826914817331204")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +79,7 @@ def target_of(source: Input) -> Target:
 def start(target: Target, identity: Identity, provenance: Provenance) -> Dataset:
     """Return the modules from patient to references; the image's own are still to be added."""
     template, slices = target.template, target.slices
-    dataset = Dataset()
-    _copy_patient_and_study(dataset, template)
+    dataset = modules.patient_and_study(template)
     created = provenance.created_at
     date, time = created.strftime("%Y%m%d"), created.strftime("%H%M%S")
     dataset.SOPClassUID = identity.sop_class_uid
@@ -134,51 +99,11 @@ def start(target: Target, identity: Identity, provenance: Provenance) -> Dataset
         dataset.PositionReferenceIndicator = template.get("PositionReferenceIndicator", "")
     else:
         dataset.PatientOrientation = template.get("PatientOrientation", "")
-    _add_equipment(dataset, template, provenance)
-    is_lossy = template.get("LossyImageCompression") == "01"
-    dataset.LossyImageCompression = "01" if is_lossy else "00"
+    modules.add_equipment(dataset, template, provenance)
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.Rows, dataset.Columns = slices.shape[1:]
     dataset.ReferencedSeriesSequence = [_references(target.header)]
-    return dataset
-
-
-def _copy_patient_and_study(dataset: Dataset, template: Dataset) -> None:
-    for keyword in _FROM_SOURCE:
-        if keyword in template:
-            dataset.add(template[keyword])
-    for keyword in ("PatientSize", "PatientWeight"):
-        if template.get(keyword):  # zero stands for unknown
-            dataset.add(template[keyword])
-    is_removed = dataset.get("PatientIdentityRemoved") == "YES"
-    if is_removed and "DeidentificationMethodCodeSequence" not in dataset:
-        # required together (PS3.3 C.7.1.1), and not every source obeys
-        dataset.setdefault("DeidentificationMethod", "not stated by the source")
-
-
-def _add_equipment(dataset: Dataset, template: Dataset, provenance: Provenance) -> None:
-    """Add the software that wrote the object and, beside it, the scanner of the source."""
-    dataset.Manufacturer = "Nightshift"
-    dataset.ManufacturerModelName = provenance.model_name[:64]
-    dataset.SoftwareVersions = f"Nightshift {provenance.software_version}"[:64]
-    dataset.DeviceSerialNumber = provenance.model_digest[:16] or "0"
-    if not template.get("Manufacturer"):
-        return
-    scanner = Dataset()
-    for keyword in _SCANNER:
-        if template.get(keyword):
-            scanner.add(template[keyword])
-    scanner.PurposeOfReferenceCodeSequence = [coded(codes.DCM.AcquisitionEquipment)]
-    dataset.ContributingEquipmentSequence = [scanner]
-
-
-def coded(concept: DicomCode) -> Dataset:
-    """Return the item of a code sequence (PS3.3 8.8)."""
-    dataset = Dataset()
-    dataset.CodeValue = concept.value
-    dataset.CodingSchemeDesignator = concept.scheme_designator
-    dataset.CodeMeaning = concept.meaning[:64]
     return dataset
 
 
@@ -282,13 +207,7 @@ def to_file(
         pixels: the pixel data element in parts, its head first.
 
     """
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = transfer_syntax
-    meta.ImplementationClassUID = _IMPLEMENTATION
-    meta.ImplementationVersionName = "NIGHTSHIFT"
-    dataset.file_meta = meta
+    modules.add_file_meta(dataset, transfer_syntax)
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return b"".join([buffer.getvalue(), per_frame, *pixels])

@@ -15,7 +15,8 @@ from pydicom.uid import ExplicitVRLittleEndian, ParametricMapStorage
 
 from pipeline.dicom.writing import multiframe
 from pipeline.dicom.writing.elements import native
-from pipeline.dicom.writing.multiframe import Frame, Identity, Target, coded, target_of
+from pipeline.dicom.writing.modules import coded
+from pipeline.dicom.writing.multiframe import Frame, Identity, Target, target_of
 from pipeline.dicom.writing.provenance import Provenance
 from pipeline.dicom.writing.slices import on_source
 from pipeline.dicom.writing.source_images import decimal_string

@@ -165,14 +165,9 @@ def test_an_image_without_a_place_has_no_frame_of_reference_but_its_reference(
     assert "ReferencedFrameNumber" not in image
 
 
-def test_a_header_without_an_instance_for_every_slice_is_refused() -> None:
-    volume = made_volume((3, 4, 5))
-    assert volume.header is not None
-    header = replace(volume.header, instances=volume.header.instances[:2])
+def test_a_loop_of_other_instances_than_frames_is_refused(tmp_path: Path) -> None:
+    phantom = image_phantom(ImageParameters(kind=ImageKind.US, shape=(48, 40), frames=3))
+    header = header_of(write_image(phantom, tmp_path).paths)
+    two = replace(phantom.image, header=replace(header, instances=header.instances * 2))
     with pytest.raises(ValueError, match="3 slices but 2 instances"):
-        write_seg(
-            replace(volume, header=header),
-            np.ones((3, 4, 5), np.uint8),
-            [segment(1)],
-            PROVENANCE,
-        )
+        write_seg(two, phantom.truth.astype(np.uint8), [segment(1)], PROVENANCE)
