@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -62,22 +64,64 @@ class Regridding:
     #: in pixels; whole ones where only gaps were filled
     shifts: tuple[tuple[float, float], ...]
 
-    def restore(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return labels on the volume's grid, on the grid of the source (nearest neighbour)."""
+    def __post_init__(self) -> None:
+        """Refuse a way back that leads nowhere.
+
+        Raises:
+            StudyRejected: the slices do not follow each other, a shift is negative or no number.
+
+        """
+        is_whole = len(self.slices) == len(self.shifts) == self.shape[0]
+        is_ordered = all(a < b for a, b in itertools.pairwise((-1, *self.slices)))
+        moves = [pixels for shift in self.shifts for pixels in shift]
+        if not (is_whole and is_ordered and all(0 <= m < math.inf for m in moves)):
+            sentence = "the slices have no way back from the grid they were laid on"
+            raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Say whether the slices lie within a volume of this shape."""
         _, rows, columns = self.shape
+        down, right = (math.ceil(max(shift[axis] for shift in self.shifts)) for axis in (0, 1))
+        return (
+            self.slices[-1] < shape[0] and rows + down <= shape[1] and columns + right <= shape[2]
+        )
+
+    def restore(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return what lies on the volume's grid, on the grid of the source.
+
+        Whole numbers are labels: each pixel takes the nearest. Floats are interpolated linearly
+        between the voxels that the pixel lies among.
+        """
+        rows, columns = self.shape[1:]
+        is_label = array.dtype.kind != "f"
         restored = np.zeros(self.shape, array.dtype)
         for index, (place, shift) in enumerate(zip(self.slices, self.shifts, strict=True)):
-            top, left = (round(pixels) for pixels in shift)
-            restored[index] = array[place, top : top + rows, left : left + columns]
+            plane = array[place]
+            if is_label:
+                top, left = (math.floor(pixels + 0.5) for pixels in shift)
+                restored[index] = plane[top : top + rows, left : left + columns]
+            else:
+                down = _between(plane, shift[0], rows, axis=0)
+                restored[index] = _between(down, shift[1], columns, axis=1)
         return restored
+
+
+def _between(plane: NDArray[Any], shift: float, count: int, *, axis: int) -> NDArray[Any]:
+    """Return ``count`` values along an axis from a fractional place on, linearly interpolated."""
+    first, share = int(shift), shift - int(shift)
+    lower = plane.take(range(first, first + count), axis)
+    if share == 0:
+        return lower
+    upper = plane.take(range(first + 1, first + 1 + count), axis)
+    return np.asarray(lower + (upper - lower) * plane.dtype.type(share))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
     """A 3-D image on a regular grid in patient space.
 
-    ``stored`` has shape (slices, rows, columns), any integer or float dtype. A value in the
-    modality's unit is ``stored * slope + intercept``. ``affine`` (4, 4) float64 maps the index
+    ``stored`` has shape (slices, rows, columns), any integer or float dtype, contiguous. A value in
+    the modality's unit is ``stored * slope + intercept``. ``affine`` (4, 4) float64 maps the index
     (slice, row, column, 1) to patient coordinates (LPS, mm). Slices run along +normal, where
     normal = row cosine x column cosine (PS3.3 C.7.6.2.1.1), so the affine is right-handed or
     not as the scanner chose, but always orthogonal.
@@ -98,16 +142,36 @@ class Volume:
         """Refuse a half-valid volume.
 
         Raises:
-            StudyRejected: wrong number of axes, an affine that is not finite, singular or not
-                orthogonal, a rescale that is not finite or has slope 0.
+            StudyRejected: wrong number of axes or kind of numbers, an affine that is not finite,
+                singular or not orthogonal, a rescale that is not finite or has slope 0, slices
+                that are not those of the header.
 
         """
         if self.stored.ndim != 3 or min(self.stored.shape) < 1:
             sentence = f"a volume needs three non-empty axes, not shape {self.stored.shape}"
             raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
+        if self.stored.dtype.kind not in "iuf" or not self.stored.dtype.isnative:
+            sentence = f"voxels cannot be kept as {self.stored.dtype}"
+            raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)
+        # flipped and cut views are the same voxels, but what runs on them may not take them
+        object.__setattr__(self, "stored", np.ascontiguousarray(self.stored))
+        self._check_slices()
+        self._check_affine()
         if not (np.isfinite(self.slope) and np.isfinite(self.intercept)) or self.slope == 0:
             sentence = "RescaleSlope and RescaleIntercept must be finite and the slope not zero"
             raise StudyRejected(sentence, Reason.PIXELS_RESCALE_NOT_FINITE)
+
+    def _check_slices(self) -> None:
+        way, count = self.regridding, self.stored.shape[0]
+        if way is not None and not way.fits(self.stored.shape):
+            sentence = "the slices do not lie within the grid they were laid on"
+            raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
+        sources = count if way is None else way.shape[0]
+        if self.header is not None and len(self.header.instances) != sources:
+            sentence = f"{len(self.header.instances)} source slices for a volume of {sources}"
+            raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
+
+    def _check_affine(self) -> None:
         if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
             sentence = "the affine of the volume is not a finite 4 x 4 matrix"
             raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
