@@ -28,6 +28,7 @@ Modality: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2,16}$")
 Preference: TypeAlias = Literal[
     "most_slices", "thinnest", "largest_matrix", "original", "no_contrast", "latest"
 ]
+Keep: TypeAlias = Literal["probabilities"]
 Output: TypeAlias = Literal[
     "dicom-seg",
     "dicom-seg-labelmap",
@@ -101,6 +102,8 @@ class Step:
     input: Name
     #: steps that must have run before
     needs: tuple[Name, ...] = ()
+    #: what a predictor makes on the way and else throws away
+    keep: tuple[Keep, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

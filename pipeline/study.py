@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pipeline.errors import ComputeFailed
-from pipeline.models.predictor import Checkpoint, Predictor
+from pipeline.errors import ComputeFailed, ModelMismatch
+from pipeline.models.predictor import Checkpoint, KeepsProbabilities, Predictor
 from pipeline.models.spec import ModelSpec
 from pipeline.reasons import Reason
 from pipeline.results import Prediction
@@ -33,6 +33,11 @@ class Step(Protocol):
     @property
     def needs(self) -> Sequence[str]:
         """Names of the steps that must have run before."""
+        ...
+
+    @property
+    def keep(self) -> Sequence[str]:
+        """What the model makes on the way and is to hand out: 'probabilities'."""
         ...
 
 
@@ -132,7 +137,8 @@ def analyze(
         clock: seconds, e.g. ``time.monotonic``.
 
     Raises:
-        ModelMismatch, OutOfMemory: by a predictor.
+        ModelMismatch, OutOfMemory: by a predictor; ModelMismatch where a step is to keep what its
+            model does not have.
         Interrupted, DeadlineExceeded: by ``checkpoint``.
         ComputeFailed: a step has no input or no predictor, or steps wait for each other. The
             documents were checked when they were registered, so this is our fault, not the input's.
@@ -154,11 +160,20 @@ def analyze(
                     input=step.input,
                     position=position,
                     image=image,
-                    prediction=predictor.predict(image, checkpoint=checkpoint),
+                    prediction=_predict(step, predictor, image, checkpoint),
                 )
             )
         seconds[step.name] = clock() - began
     return StudyResult(answers=tuple(answers), seconds=seconds)
+
+
+def _predict(step: Step, predictor: Predictor, image: Input, checkpoint: Checkpoint) -> Prediction:
+    if "probabilities" not in step.keep:
+        return predictor.predict(image, checkpoint=checkpoint)
+    if not isinstance(predictor, KeepsProbabilities):
+        sentence = f"model {predictor.spec.name} has no probabilities per voxel to keep"
+        raise ModelMismatch(sentence)
+    return predictor.predict_with_probabilities(image, checkpoint=checkpoint)
 
 
 def in_order(steps: Sequence[Step]) -> list[Step]:

@@ -22,6 +22,7 @@ from pipeline.models.predictor import Checkpoint
 from pipeline.models.preprocess import Grid
 
 _SLICES_BETWEEN_CHECKPOINTS = 16
+_LEAST_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,35 +49,57 @@ class _Taps:
         )
 
 
-def to_source(logits: Tensor, grid: Grid, *, checkpoint: Checkpoint) -> NDArray[np.uint8]:
+def to_source(
+    logits: Tensor,
+    grid: Grid,
+    *,
+    checkpoint: Checkpoint,
+    probabilities: NDArray[np.float32] | None = None,
+) -> NDArray[np.uint8]:
     """Return the label map of a volume.
 
     Args:
         logits: float32 (classes, *grid.shape), class 0 is background; at most 256 classes.
         grid: the way back.
         checkpoint: called every few slices.
+        probabilities: where given, zeros (classes, *grid.source_shape), filled with the softmax
+            of the interpolated logits: 1 for the background outside of the kept part of the grid.
 
     Returns:
         uint8, shape ``grid.source_shape``; background outside of the kept part of the grid.
 
     """
     labels = np.zeros(grid.source_shape, np.uint8)
+    if probabilities is not None:
+        probabilities[0] = 1.0
     order = [1 + grid.network_axis(axis) for axis in range(3)]
     ordered = logits.permute(0, *order)
     slices, rows, columns = (_taps(grid, axis, logits.device) for axis in range(3))
     if min(len(taps.lower) for taps in (slices, rows, columns)) == 0:
         return labels
-    inside = labels[
-        slices.first : slices.past, rows.first : rows.past, columns.first : columns.past
-    ]
+    in_plane = slice(rows.first, rows.past), slice(columns.first, columns.past)
     with torch.inference_mode(), one_thread():
         for number in range(slices.past - slices.first):
             if number % _SLICES_BETWEEN_CHECKPOINTS == 0:
                 checkpoint()
             between = _slice(ordered, slices, number)
             stretched = _stretch(_stretch(between, columns).transpose(1, 2), rows)
-            inside[number] = _largest(stretched).cpu().numpy()
+            index = slices.first + number
+            labels[index][in_plane] = _largest(stretched).cpu().numpy()
+            if probabilities is not None:
+                weight = _weight(slices)[number] * torch.outer(_weight(rows), _weight(columns))
+                likely = stretched.div_(weight.clamp(min=_LEAST_WEIGHT)).softmax(0)
+                probabilities[:, index][:, *in_plane] = likely.cpu().numpy()
     return labels
+
+
+def _weight(taps: _Taps) -> Tensor:
+    """Return how much of each source voxel the kept grid reaches: below 1 at its border alone.
+
+    There logits fade to 0, which leaves the largest the largest but would make all classes
+    equally probable; divided by this they are those of the border itself.
+    """
+    return taps.lower_weight + taps.upper_weight
 
 
 def _taps(grid: Grid, source_axis: int, device: torch.device) -> _Taps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pipeline.models.spec import ModelSpec
 from pipeline.results import Prediction
@@ -25,6 +25,21 @@ class Predictor(Protocol):
             ModelMismatch: the input does not fit ``spec``.
             OutOfMemory: memory was used up after every step down.
             Interrupted, DeadlineExceeded: raised by ``checkpoint``.
+
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsProbabilities(Protocol):
+    """A predictor of label maps that can also say how probable each label is in each voxel."""
+
+    def predict_with_probabilities(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer as ``predict`` does, with one ``ValueMap`` for each segment in ``maps``.
+
+        Raises:
+            OutOfMemory: the maps do not fit into the memory they may take.
+            ModelMismatch, Interrupted, DeadlineExceeded: as ``Predictor.predict``.
 
         """
         ...

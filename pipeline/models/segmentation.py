@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import time
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.errors import OutOfMemory
 from pipeline.models import checks, labels, measures, preprocess, sliding
 from pipeline.models.devices import Device
 from pipeline.models.options import DetectionOptions, SegmentationOptions
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.preprocess import Prepared
 from pipeline.models.spec import ModelSpec
-from pipeline.results import Prediction
+from pipeline.results import Code, Prediction, ValueMap
 from pipeline.volume import Input
 
+#: of all probability maps of one prediction
+_MOST_MAP_BYTES: Final = 8 * 2**30
+_PROBABILITY: Final = Code(scheme="DCM", value="122157", meaning="Probability")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -33,7 +39,18 @@ class SegmentationPredictor:
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with a label map on the volume's grid. See ``Predictor.predict``."""
+        return self._predict(image, checkpoint, keeps=False)
+
+    def predict_with_probabilities(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer with one map per label too: see ``KeepsProbabilities``.
+
+        A probability is the softmax over the classes of the logits that decide the label.
+        """
+        return self._predict(image, checkpoint, keeps=True)
+
+    def _predict(self, image: Input, checkpoint: Checkpoint, *, keeps: bool) -> Prediction:
         volume = checks.volume(image, self.spec)
+        kept = self._room(volume.stored.shape) if keeps else None
         self._device.enter_thread()
         clock = Laps()
         prepared = preprocess.prepare(
@@ -45,19 +62,43 @@ class SegmentationPredictor:
             used: dict[str, object] = {"device": str(self._device), "windows": 0}
             warnings: tuple[str, ...] = ("nothing lies above the model's window",)
         else:
-            label_map, used, warnings = self._infer(prepared, checkpoint, clock)
+            label_map, used, warnings = self._infer(prepared, checkpoint, clock, kept)
         found = measures.segments(label_map, volume, self.spec.labels)
         clock.lap("measure")
         return Prediction(
             findings=found,
             label_map=label_map,
+            maps=() if kept is None else self._maps(kept),
             options=used,
             seconds=clock.seconds,
             warnings=(*prepared.warnings, *warnings),
         )
 
+    def _room(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return zeros (classes, slices, rows, columns); refuse before anything is computed."""
+        classes = 1 + max(label.number for label in self.spec.labels)
+        if 4 * classes * math.prod(shape) > _MOST_MAP_BYTES:
+            sentence = f"the probabilities of {classes} classes take more than 8 GiB"
+            raise OutOfMemory(sentence)
+        return np.zeros((classes, *shape), np.float32)
+
+    def _maps(self, kept: NDArray[np.float32]) -> tuple[ValueMap, ...]:
+        return tuple(
+            ValueMap(
+                name=f"probability of {label.name}",
+                values=kept[label.number],
+                code=_PROBABILITY,
+                segment=label.number,
+            )
+            for label in self.spec.labels
+        )
+
     def _infer(
-        self, prepared: Prepared, checkpoint: Checkpoint, clock: Laps
+        self,
+        prepared: Prepared,
+        checkpoint: Checkpoint,
+        clock: Laps,
+        kept: NDArray[np.float32] | None,
     ) -> tuple[NDArray[np.uint8], dict[str, object], tuple[str, ...]]:
         with self._device.hold(checkpoint):
             clock.lap("wait")
@@ -65,14 +106,15 @@ class SegmentationPredictor:
             stitched = sliding.run(self._network, image, self._plan, checkpoint=checkpoint)
         clock.lap("model")
         warnings = list(stitched.warnings)
+        logits, grid = stitched.logits, prepared.grid
         try:
-            label_map = labels.to_source(stitched.logits, prepared.grid, checkpoint=checkpoint)
+            label_map = labels.to_source(logits, grid, checkpoint=checkpoint, probabilities=kept)
         except (RuntimeError, MemoryError) as error:
-            if not sliding.is_out_of_memory(error) or stitched.logits.device.type == "cpu":
+            if not sliding.is_out_of_memory(error) or logits.device.type == "cpu":
                 raise
             warnings.append("memory ran out on the device while labels were made")
-            logits = stitched.logits.cpu()
-            label_map = labels.to_source(logits, prepared.grid, checkpoint=checkpoint)
+            logits = logits.cpu()
+            label_map = labels.to_source(logits, grid, checkpoint=checkpoint, probabilities=kept)
         clock.lap("inverse")
         return label_map, used_options(stitched.plan, stitched.windows), tuple(warnings)
 

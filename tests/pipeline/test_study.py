@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline import study
-from pipeline.errors import ComputeFailed, Interrupted
+from pipeline.errors import ComputeFailed, Interrupted, ModelMismatch
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
-from pipeline.results import Measurement, Prediction
+from pipeline.results import Measurement, Prediction, ValueMap
 from pipeline.volume import Image, Input
 
 
@@ -21,6 +21,7 @@ class Step:
     name: str
     input: str = "image"
     needs: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,3 +128,30 @@ def test_the_report_names_models_times_and_warnings() -> None:
     assert [one["warnings"] for one in step["inputs"]] == [["dark"], []]
     assert report["stages"] == {"model": 2.0}
     assert report["warnings"] == ["dark"]
+
+
+class Likely(Mean):
+    """A predictor that keeps probabilities where it is asked to."""
+
+    def predict_with_probabilities(
+        self, image: Input, *, checkpoint: Callable[[], None]
+    ) -> Prediction:
+        kept = ValueMap(name="likely", values=np.ones((1, 4, 4), np.float32))
+        return replace(self.predict(image, checkpoint=checkpoint), maps=(kept,))
+
+
+@pytest.mark.parametrize(("keep", "count"), [((), 0), (("probabilities",), 1)])
+def test_probabilities_are_kept_where_a_step_asks(keep: tuple[str, ...], count: int) -> None:
+    result = study.analyze(
+        Analysis((Step("a", keep=keep),)),
+        {"image": [image(1)]},
+        {"a": Likely("a")},
+        checkpoint=go_on,
+        clock=lambda: 0.0,
+    )
+    assert len(result.answers[0].prediction.maps) == count
+
+
+def test_a_model_that_has_no_probabilities_is_not_asked_for_them_in_silence() -> None:
+    with pytest.raises(ModelMismatch, match="no probabilities"):
+        run(Step("a", keep=("probabilities",)))
