@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,13 +53,16 @@ def test_a_batch_goes_from_files_to_results_and_leaves_no_process(
         assert all(volume > 0 for volume in volumes)
         assert {row.step for row in here.rows()} == {"lungs", "lesion"}
         store = Store(here.settings.store_path, reserve_bytes=0)
+        kinds: Counter[str] = Counter()
         with database.reading(here.sessions) as session:
             for artifact in session.scalars(select(Artifact)):
                 content = store.path(artifact.sha256).read_bytes()
                 assert len(content) == artifact.size
-                assert artifact.kind != "dicom-seg" or content[128:132] == b"DICM"
+                assert artifact.kind == "overlay" or content[128:132] == b"DICM"
+                kinds[artifact.kind] += artifact.kind != "overlay"
             verdicts = dict(iter(session.execute(select(File.path, File.verdict))))
             report = session.scalars(select(Job.report)).first()
+        assert +kinds == {"dicom-seg": 3, "dicom-sr": 1, "dicom-secondary-capture": 1}
         assert verdicts["note.txt"] == "file.not_dicom"
         slices = 3 * TINY.shape[0] + phantoms.head().volume.stored.shape[0]
         assert sum(verdict == "ok" for verdict in verdicts.values()) == slices
