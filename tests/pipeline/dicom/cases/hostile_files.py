@@ -274,7 +274,7 @@ CASES = (
     Case(
         "53 RLE bomb",
         slices(_compressed(RLELossless, [_rle_bomb()])),
-        series=("volume pixels.undecodable",),
+        series=("volume pixels.length_mismatch",),
     ),
     Case(
         "53 J2K bomb",
