@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.dicom.headers.instance import InstanceHeader
-from pipeline.dicom.headers.reading import read_header
+from pipeline.dicom.headers.reading import HeaderReader
 from pipeline.dicom.limits import DecodeLimits, HeaderLimits
 from pipeline.dicom.pixels.described import source_of
 from pipeline.dicom.pixels.memory import Target, shared_array
@@ -102,9 +102,8 @@ def _refusal(error: Exception) -> dict[str, Any]:
 
 def _headers(order: Order, reader: Frames) -> tuple[InstanceHeader, ...]:
     limits = HeaderLimits(pixels=order.limits.pixels, inflated_bytes=order.limits.memory_bytes)
-    headers = tuple(
-        read_header(reader.file(name), name=name, limits=limits) for name in order.names
-    )
+    header_reader = HeaderReader(limits)
+    headers = tuple(header_reader.read(reader.file(name), name) for name in order.names)
     expected = (order.study_instance_uid, order.series_instance_uid)
     if any((h.study_instance_uid, h.series_instance_uid) != expected for h in headers):
         sentence = "a file belongs to another series than it did when the source was scanned"

@@ -44,9 +44,6 @@ def rescale(frames: Sequence[Frame]) -> Rescale:
     if not is_bounded or any(abs(slope) < 1 / _LARGEST for slope in slopes):
         sentence = "RescaleSlope or RescaleIntercept is not finite, zero or out of bounds"
         raise StudyRejected(sentence, Reason.PIXELS_RESCALE_NOT_FINITE)
-    if any(f.header.has_modality_lut for f in frames):
-        sentence = "its values are kept in a modality lookup table, which is not supported"
-        raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)
     return Rescale(slopes=slopes, intercepts=intercepts)
 
 
