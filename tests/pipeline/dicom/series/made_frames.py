@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydicom import dcmwrite
@@ -22,6 +22,8 @@ from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.series.frames import Frame, frames_of
 from pipeline.dicom.sources.opening import open_source
 from tests.pipeline.dicom import made_series
+
+Item = TypeVar("Item")
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _FRAME_TYPES = {
@@ -69,11 +71,6 @@ def headers(count: int = 5, **facts: Any) -> list[InstanceHeader]:
 def frames(every: Sequence[InstanceHeader]) -> list[Frame]:
     """Return the frames of many instances."""
     return [frame for one in every for frame in frames_of(one)]
-
-
-def depths(every: Sequence[Frame]) -> list[float]:
-    """Return the z of each frame."""
-    return [frame.position[2] for frame in every if frame.position is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +154,11 @@ def line(count: int, *, first: int = 0, **facts: Any) -> list[Place]:
         Place(value=first + number, position=(10.0, 20.0, 30.0 + 5.0 * number), **facts)
         for number in range(count)
     ]
+
+
+def shuffled(items: Sequence[Item], seed: int) -> list[Item]:
+    """Return the same in another order."""
+    return [items[int(i)] for i in np.random.default_rng(seed).permutation(len(items))]
 
 
 def values(count: int, first: int = 0) -> np.ndarray:
