@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import StudyRejected
-from pipeline.training import reading
+from pipeline.training import dicom_labels, reading
 from pipeline.training.manifest import Case, Fault, ManifestInvalid, Part, Snapshot
 from pipeline.training.reading import LabelRefused, Truth
 from pipeline.training.recipe import AugmentationField, Recipe
@@ -59,10 +59,20 @@ def read_truth(case: Case, recipe: Recipe, image: Input) -> Truth:
     """
     if isinstance(case.label, str):
         return Truth(label=case.label)
+    if dicom_labels.is_dicom(case.label):
+        return _read_dicom_truth(case.label, recipe, image)
     if recipe.kind == "segmentation":
         return Truth(mask=reading.read_mask(case.label, image, largest=len(recipe.labels)))
     names = tuple(label.name for label in recipe.labels)
     return Truth(boxes=reading.read_boxes(case.label, labels=names))
+
+
+def _read_dicom_truth(label: Path, recipe: Recipe, image: Input) -> Truth:
+    if recipe.kind == "classification":
+        return Truth(label=dicom_labels.read_class(label, image, recipe))
+    if recipe.kind == "segmentation":
+        return Truth(mask=dicom_labels.read_mask(label, image, recipe))
+    return Truth(boxes=dicom_labels.read_boxes(label, image, recipe))
 
 
 def prepare(

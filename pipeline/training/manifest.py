@@ -19,10 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TrainingRefused
+from pipeline.training.dicom_labels import is_dicom
 from pipeline.training.recipe import Recipe, SplitField
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".npy", ".png")
-LABEL_SUFFIXES = {"segmentation": (".nii", ".nii.gz", ".npy"), "detection": (".json",)}
+#: labels that are no DICOM, by kind; a class is a word in the manifest itself
+LABEL_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "classification": (),
+    "segmentation": (".nii", ".nii.gz", ".npy"),
+    "detection": (".json",),
+}
 
 
 class Part(enum.StrEnum):
@@ -88,7 +94,7 @@ class Case:
 
     row: int
     image: Path
-    #: a class name (classification), else the file that holds the mask or the boxes
+    #: a class name, else the file or the folder that holds class, mask or boxes
     label: str | Path
     patient_id: str
     part: Part
@@ -209,18 +215,7 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
         faults.append(Fault(row.number, "patient_id", "it is empty; splits are made by patient"))
     if row.split and row.split.lower() not in _PART_WORDS:
         faults.append(Fault(row.number, "split", f"it is none of {', '.join(_PART_WORDS)}"))
-    label: str | Path = row.label
-    if recipe.kind == "classification":
-        names = [known.name for known in recipe.labels]
-        if row.label not in names:
-            faults.append(Fault(row.number, "label", f"it is none of {', '.join(names)}"))
-    else:
-        label = folder / row.label
-        suffixes = LABEL_SUFFIXES[recipe.kind]
-        if not row.label or not label.is_file():
-            faults.append(Fault(row.number, "label", "there is no such file"))
-        elif not row.label.lower().endswith(suffixes):
-            faults.append(Fault(row.number, "label", f"it is none of {', '.join(suffixes)}"))
+    label = _label(row, folder, recipe, faults)
     if len(faults) > before:
         return None
     return Case(
@@ -232,6 +227,26 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
         image_digest=file_digest(image),
         label_digest=label if isinstance(label, str) else file_digest(label),
     )
+
+
+def _label(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> str | Path:
+    """Return the class of a row, or the file or the folder that holds its label."""
+    names = [known.name for known in recipe.labels]
+    if recipe.kind == "classification" and row.label in names:
+        return row.label
+    path = folder / row.label
+    suffixes = LABEL_SUFFIXES[recipe.kind]
+    is_there = bool(row.label) and path.exists()
+    if is_there and (row.label.lower().endswith(suffixes) or is_dicom(path)):
+        return path
+    if recipe.kind == "classification":
+        sentence = f"it is none of {', '.join(names)}, nor a DICOM report"
+    elif is_there:
+        sentence = f"it is neither DICOM nor one of {', '.join(suffixes)}"
+    else:
+        sentence = "there is no such file"
+    faults.append(Fault(row.number, "label", sentence))
+    return row.label
 
 
 def _with_parts(
@@ -273,9 +288,8 @@ def _empty_parts(cases: Sequence[Case], recipe: Recipe) -> list[Fault]:
     if recipe.early_stopping is not None:
         needed.add(Part.VALIDATION)
     sentence = "no patient is in the {} part; add patients or a split column"
-    return [
-        Fault(0, "split", sentence.format(part)) for part in sorted(needed) if not counts.get(part)
-    ]
+    missing = [part for part in sorted(needed) if not counts.get(part)]
+    return [Fault(0, "split", sentence.format(part)) for part in missing]
 
 
 def _snapshot_digest(cases: Sequence[Case]) -> str:
