@@ -1,47 +1,47 @@
-"""The child process that reads headers: chunks of paths in, one answer per file out."""
+"""The child process that reads headers: names in, answers out, many in a message."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from ctypes import c_uint64
 from multiprocessing.connection import Connection
-from typing import TypeAlias
 
-from pipeline.dicom.headers.reading import HeaderReader, Indexed
+from pipeline.dicom.headers.answers import Answer, Indexed, Refusal, encode
+from pipeline.dicom.headers.reading import HeaderReader
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.processes import confine
 from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.sources.opening import open_source
 from pipeline.dicom.sources.source import Source
-from pipeline.reasons import Reason
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Why a file is refused; the UIDs where its header told them before it failed."""
-
-    reason: Reason
-    sentence: str
-    study_instance_uid: str | None = None
-    series_instance_uid: str | None = None
-    sop_instance_uid: str | None = None
-
 
 __all__ = ["Answer", "Indexed", "Refusal", "serve"]
 
-Answer: TypeAlias = Indexed | Refusal
 
+def serve(
+    connection: Connection, done: c_uint64, address: str, limits: HeaderLimits, salt: bytes
+) -> None:
+    """Answer for lists of names in the source, list by list, until an empty list comes.
 
-def serve(connection: Connection, address: str, limits: HeaderLimits, salt: bytes) -> None:
-    """Answer for lists of names in the source, file by file, until an empty list comes."""
+    Args:
+        connection: names come in and answers go out.
+        done: in shared memory: how many files have been read, so that the parent knows at which
+            one this process is when it dies or hangs.
+        address: of the source.
+        limits: bounds of this process and of each header.
+        salt: key of the patient digests.
+
+    """
     confine(memory_bytes=limits.memory_bytes, seconds=None)
     source = open_source(address)
     reader = HeaderReader(limits, salt)
     # Once the scan has gone there is nobody to answer: an end, not an error.
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while names := connection.recv():
+            answers: list[Answer] = []
             for name in names:
-                connection.send(_answer(source, reader, name))
+                answers.append(_answer(source, reader, name))
+                done.value += 1
+            connection.send_bytes(encode(answers))
 
 
 def _answer(source: Source, reader: HeaderReader, name: str) -> Answer:

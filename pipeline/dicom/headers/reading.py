@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pipeline.dicom.headers import functional_groups, packing
+from pipeline.dicom.headers.answers import Indexed
 from pipeline.dicom.headers.common_files import CommonFiles
 from pipeline.dicom.headers.facts import Found, header_of
 from pipeline.dicom.headers.instance import InstanceHeader
@@ -20,25 +19,13 @@ from pipeline.dicom.headers.pixel_element import check_length
 from pipeline.dicom.headers.sizes import Declined
 from pipeline.dicom.headers.stated import Stated
 from pipeline.dicom.headers.structure import Parsed, parse
-from pipeline.dicom.headers.wanted import PHASE_KEYWORDS, TAGS
+from pipeline.dicom.headers.wanted import TAGS
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.sources.folder import unreadable
 from pipeline.dicom.sources.source import OpenFile
 from pipeline.dicom.sources.stream import stream_of
 from pipeline.reasons import Reason
-
-__all__ = ["PHASE_KEYWORDS", "HeaderReader", "Indexed", "read_by_pydicom", "read_header"]
-
-
-class Indexed(NamedTuple):
-    """A file that holds an image: whose it is, and its header."""
-
-    study_instance_uid: str
-    series_instance_uid: str
-    sop_instance_uid: str
-    #: for ``InstanceHeader.unpack``
-    packed: bytes
 
 
 class HeaderReader:
