@@ -111,8 +111,14 @@ def reference_to(seg: bytes, segments: Sequence[Segment], provenance: Provenance
 
 
 def _once(images: Sequence[Dataset]) -> list[Dataset]:
-    """Return every instance once: of a multi-frame one there is a data set for each slice."""
-    return list({image.SOPInstanceUID: image for image in images}.values())
+    """Return every instance once: of a multi-frame one there is a data set for each slice.
+
+    It is the first that carries patient and study.
+    """
+    first: dict[str, Dataset] = {}
+    for image in images:
+        first.setdefault(image.SOPInstanceUID, image)
+    return list(first.values())
 
 
 def _complete(document: Any, images: Sequence[Dataset], groups: Sequence[Group]) -> None:
