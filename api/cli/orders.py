@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api import addresses
 from api.cli.outcome import ExitCode, Problem
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 DOCUMENTS = (".yaml", ".yml")
 
 SourceArgument = Annotated[
-    Path, typer.Argument(metavar="SOURCE", help="Folder of a PACS export.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Folder of a PACS export, ZIP or TAR, DICOMDIR, or s3://bucket/prefix.",
+        show_default=False,
+    ),
 ]
 AnalysisOption = Annotated[
     list[str] | None,
@@ -30,12 +36,20 @@ AnalysisOption = Annotated[
 ]
 
 
-def require_source(source: Path) -> str:
+def require_source(given: str) -> str:
     """Return the source as an absolute path, for workers that run in another folder.
 
+    What is in a bucket is returned as it is; the workers look whether it is there.
+
     Raises:
-        Problem: it does not exist, cannot be read or is empty; nothing to analyse.
+        Problem: it does not exist, cannot be read or is empty; nothing to analyse. Or an
+            address of a kind that is not read; wrong usage.
     """
+    source = Path(given)
+    if addresses.is_address(given) and not source.exists():
+        if fault := addresses.fault_of(given):
+            raise Problem(fault, ExitCode.USAGE)
+        return given
     if not source.exists():
         message = f"There is nothing to analyse: {source} does not exist."
         raise Problem(message, ExitCode.NOTHING_TO_ANALYSE)

@@ -1,4 +1,4 @@
-"""Which folders of the server a request may name."""
+"""Which folders of the server, and which buckets, a request may name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from api import addresses
 from api.http.problems import Kind, Problem
 
 _PASS: Final = os.O_PATH if hasattr(os, "O_PATH") else os.O_RDONLY
+
+
+def admit_source(given: str, roots: Sequence[Path], buckets: Sequence[str]) -> str:
+    """Return the source that ``given`` names: a path as ``admit`` says, or a place in a bucket.
+
+    Raises:
+        Problem: outside of what the settings admit (403), or nothing there (422).
+
+    """
+    if not addresses.is_address(given):
+        return str(admit(given, roots))
+    if fault := addresses.fault_of(given):
+        raise Problem(Kind.SOURCE_REFUSED, fault)
+    if not addresses.is_below(given, buckets):
+        raise Problem(
+            Kind.SOURCE_REFUSED,
+            "A source in a bucket lies below one of the places of the setting source_buckets."
+            if buckets
+            else "The setting source_buckets is empty: no bucket can be named over HTTP.",
+        )
+    return given
 
 
 def admit(given: str, roots: Sequence[Path]) -> Path:

@@ -64,6 +64,10 @@ class Settings(BaseSettings):
     source_roots: tuple[Path, ...] = Field(
         default=(), description="folders that POST /v1/batches may read; empty = none over HTTP"
     )
+    source_buckets: tuple[str, ...] = Field(
+        default=(),
+        description="s3://bucket/prefix that POST /v1/batches may read; empty = none over HTTP",
+    )
     disk_reserve_bytes: int = Field(default=512 * 2**20, description="below it no job is claimed")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -31,6 +31,9 @@ def versions() -> Iterator[Finding]:
         found = _version_of(name)
         mend = "" if found else "pip install 'nightshift[worker]'; without it no study is analysed."
         yield Finding(area, name, "ok" if found else "warning", found or "missing", mend)
+    found = _version_of("s3fs")
+    said = found or "not installed; s3:// sources need it: pip install 'nightshift[s3]'"
+    yield Finding(area, "s3fs", "ok", said)
 
 
 def in_force(settings: Settings) -> Iterator[Finding]:

@@ -29,7 +29,10 @@ class BatchRequest(Body):
     """What to analyse, and how urgently."""
 
     source: str = Field(
-        min_length=1, max_length=4096, description="folder on the server, below `source_roots`"
+        min_length=1,
+        max_length=4096,
+        description="folder, ZIP, TAR or DICOMDIR on the server, below `source_roots`; or"
+        " s3://bucket/prefix, below `source_buckets`",
     )
     analyses: list[Name] = Field(
         default=[],
@@ -52,14 +55,15 @@ class RetryRequest(Body):
 @router.post("", status_code=201, summary="Submit a batch", response_model=BatchDetail)
 def submit(request: BatchRequest, caller: Submitter, services: Held, once: Idempotent) -> Response:
     """Write the rows of a batch; workers scan the source and run its analyses from there."""
-    source = sources.admit(request.source, services.settings.source_roots)
+    settings = services.settings
+    source = sources.admit_source(request.source, settings.source_roots, settings.source_buckets)
 
     def work(session: Session) -> dict[str, Any]:
         new = batches.NewBatch(
-            source=str(source),
+            source=source,
             analyses=_analyses(session, request.analyses),
             queue=f"infer.{request.priority}",
-            lane=services.settings.lane,
+            lane=settings.lane,
         )
         return _shown(session, batches.create(session, new, by=caller.name).id)
 
