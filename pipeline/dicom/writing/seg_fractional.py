@@ -57,7 +57,7 @@ def write_fractional_seg(
         values = on_source(source, by_number[described.number].values)
         for index, plane in enumerate(values):
             stored = _stored(plane)
-            if stored.any():
+            if stored is not None:
                 frames.append(Frame(slice=index, segment=segment))
                 pixels.append(stored.data)
     if not frames:
@@ -67,10 +67,12 @@ def write_fractional_seg(
     return encode(target, ordered, SegmentationType.FRACTIONAL, frames, element, provenance)
 
 
-def _stored(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return probabilities (rows, columns) in steps of 1/255, rounded to the nearest."""
-    # NaN compares false
-    if not (plane.min() >= -_TOLERANCE and plane.max() <= 1 + _TOLERANCE):
+def _stored(plane: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    """Return probabilities (rows, columns) in steps of 1/255, rounded; None where all are 0."""
+    lowest, highest = float(plane.min()), float(plane.max())
+    if not (lowest >= -_TOLERANCE and highest <= 1 + _TOLERANCE):  # NaN compares false
         raise ValueError("probabilities lie between 0 and 1")
-    steps: NDArray[np.float32] = np.rint(plane.clip(0, 1) * _MOST)
-    return steps.astype(np.uint8)
+    if highest * _MOST <= 0.5:
+        return None
+    steps = np.rint(plane.clip(0, 1) * np.float32(_MOST))
+    return np.asarray(steps, np.uint8)
