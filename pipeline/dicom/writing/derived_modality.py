@@ -107,8 +107,8 @@ _BY_MODALITY: Final = {
     "MR": MRImageStorage,
     "PT": PositronEmissionTomographyImageStorage,
 }
-#: SUV by body weight, g/mL (PS3.3 C.8.9.1.1.3); as ``Volume.unit`` names it
-_SUV_UNITS: Final = frozenset({"g/ml", "g/mL", "{SUVbw}g/ml", "{SUVbw}g/mL", "SUV"})
+#: SUV by body weight (PS3.3 C.8.9.1.1.3), as ``Volume.unit`` names it
+_SUV_UNIT: Final = "g/mL"
 
 
 def storage_class(template: Dataset) -> UID:
@@ -131,23 +131,34 @@ def add_modality(dataset: Dataset, template: Dataset, unit: str) -> None:
     for keyword in (*_ALL, *_OF_CLASS.get(sop_class, ())):
         if keyword in template:
             dataset.add(template[keyword])
+    _fill(dataset, sop_class)
+    if sop_class == PositronEmissionTomographyImageStorage:
+        dataset.pop("PatientPosition", None)  # Patient Orientation Code Sequence stands for it
+        if unit == _SUV_UNIT:
+            dataset.Units, dataset.SUVType = "GML", "BW"
+    if ("WindowCenter" in dataset) != ("WindowWidth" in dataset):
+        for keyword in ("WindowCenter", "WindowWidth"):
+            dataset.pop(keyword, None)
+
+
+def _fill(dataset: Dataset, sop_class: UID) -> None:
+    """Add what the class cannot be without and the source does not say."""
     for keyword, value in _NEEDED.get(sop_class, {}).items():
         if not dataset.get(keyword):
             setattr(dataset, keyword, value)
     for keyword in _MAY_BE_EMPTY.get(sop_class, ()):
         if keyword not in dataset:
             setattr(dataset, keyword, [] if keyword.endswith("Sequence") else "")
-    if sop_class == PositronEmissionTomographyImageStorage and unit in _SUV_UNITS:
-        dataset.Units, dataset.SUVType = "GML", "BW"
-    if ("WindowCenter" in dataset) != ("WindowWidth" in dataset):
-        for keyword in ("WindowCenter", "WindowWidth"):
-            dataset.pop(keyword, None)
 
 
 def image_type(template: Dataset, sop_class: UID, what: str) -> list[str]:
-    """Return DERIVED, SECONDARY, what the class asks as the third value, and ``what``."""
+    """Return DERIVED, SECONDARY, what the class asks as the third value, and ``what``.
+
+    PET knows no SECONDARY (PS3.3 C.8.9.4.1.1).
+    """
     stated = [str(value) for value in template.get("ImageType") or ()]
     third = stated[2] if len(stated) > 2 and sop_class == MRImageStorage else "OTHER"
     if sop_class == CTImageStorage:
         third = "AXIAL"  # PS3.3 C.8.2.1.1.1 knows only this and LOCALIZER
-    return ["DERIVED", "SECONDARY", third, what]
+    second = "PRIMARY" if sop_class == PositronEmissionTomographyImageStorage else "SECONDARY"
+    return ["DERIVED", second, third, what]
