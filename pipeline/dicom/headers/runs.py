@@ -13,38 +13,53 @@ from pipeline.dicom.headers.wanted import KEYS
 Run: TypeAlias = tuple[bytes, dict[bytes, bytes]]
 
 _WANTED: Final = frozenset(KEYS.values())
-#: Times that the runs of one series are cut anew.
-_LESSONS: Final = 16
+_SERIES_HEAD: Final = KEYS["SeriesInstanceUID"] + b"UI"
+#: Series remembered, files learned from of each, and bytes of the longest header learned from:
+#: some megabytes at most.
+_SERIES, _LESSONS, _LONGEST = 64, 16, 1 << 16
 
 
 class Runs:
-    """Learns from the files of one series at a time which elements do not change in it.
+    """The runs of the series met last.
 
     A run is used only where the very same bytes stand in a file, so what is learned decides how
     fast a walk is and never what it finds.
     """
 
     def __init__(self) -> None:
+        self._by_series: dict[bytes, SeriesRuns] = {}
+
+    def of(self, data: bytes) -> SeriesRuns:
+        """Return the runs of the series that a file seems to be of: a guess, and a good one."""
+        place = data.find(_SERIES_HEAD)
+        series = data[place + 8 : place + 8 + data[place + 6]] if place >= 0 else b""
+        runs = self._by_series.get(series)
+        if runs is None:
+            if len(self._by_series) >= _SERIES:
+                del self._by_series[next(iter(self._by_series))]
+            runs = self._by_series[series] = SeriesRuns()
+        return runs
+
+
+class SeriesRuns:
+    """Learns from the files of one series which elements do not change in it."""
+
+    def __init__(self) -> None:
         #: by the first eight bytes of the run; emptied and filled in place
         self.by_head: dict[bytes, Run] = {}
-        self._series = b""
-        self._constant: frozenset[bytes] | None = None
-        self._lessons = 0
+        self._constant: frozenset[bytes] = frozenset()
+        self._files = 0
 
-    def learn(self, series: bytes, data: bytes, place: int, end: int) -> None:
+    def learn(self, data: bytes, place: int, end: int) -> None:
         """Learn from a file whose elements lie from ``place`` to ``end``.
 
-        The first file of a series only names it: many series have one file.
+        Nothing of the first file: many series have one file.
         """
-        if series != self._series:
-            self.by_head.clear()
-            self._series, self._constant, self._lessons = series, None, 0
+        self._files += 1
+        if self._files == 1 or self._files > _LESSONS or end - place > _LONGEST:
             return
-        if self._lessons == _LESSONS:
-            return
-        self._lessons += 1
         elements = list(_elements(data, place, end))
-        if self._constant is None:
+        if self._files == 2:
             self._constant = frozenset(elements)
             return
         self._constant &= frozenset(elements)

@@ -29,7 +29,6 @@ KEYWORDS: Final = {key: keyword for keyword, key in KEYS.items()}
 _VRS: Final = {KEYS[keyword]: tuple(vr.encode() for vr in vrs) for keyword, vrs in VRS.items()}
 #: what a walk starts from: every wanted element absent
 NOTHING: Final = dict.fromkeys(KEYWORDS, b"")
-_SERIES: Final = KEYS["SeriesInstanceUID"]
 
 
 class Walker:
@@ -59,12 +58,13 @@ class Walker:
             raise Declined
         found = NOTHING.copy()
         start, _ = self._meta.walk(data, 132, found, {})
-        end, is_known = self._data.walk(data, start, found, self._runs.by_head)
+        runs = self._runs.of(data)
+        end, is_known = self._data.walk(data, start, found, runs.by_head)
         # Long VRs keep two bytes free and then their length in four (PS3.5 7.1.2).
         if data[end + 4 : end + 6] not in (b"OB", b"OW"):
             raise Declined
         if not is_known:
-            self._runs.learn(found[_SERIES], data, start, end)
+            runs.learn(data, start, end)
         return found, end + 12, int.from_bytes(data[end + 8 : end + 12], "little")
 
 
