@@ -116,10 +116,11 @@ def test_a_ball_keeps_its_centre_and_its_volume_on_both_grids(tmp_path: Path, gr
     np.testing.assert_allclose(found.centroid, CENTRE, atol=0.15)  # type: ignore[arg-type]
     back = volume.on_source(labels) > 0
     assert back.shape == (len(grid.numbers), ROWS, COLUMNS)
-    np.testing.assert_allclose(_centroid(back, grid), CENTRE, atol=0.35)
     if not grid.missing:
         assert back.sum() * grid.voxel_ml == pytest.approx(true_ml, rel=0.02)
     truth = np.stack([ball(grid.places(n)) >= 1000 for n in grid.numbers])
+    # of the slices that there are: where some lack, those around them weigh more
+    np.testing.assert_allclose(_centroid(back, grid), _centroid(truth, grid), atol=0.1)
     overlap = 2 * (back & truth).sum() / (back.sum() + truth.sum())
     assert overlap > 0.97
 
