@@ -65,7 +65,7 @@ def patient_and_study(template: Dataset) -> Dataset:
 def add_equipment(dataset: Dataset, template: Dataset, provenance: Provenance) -> None:
     """Add the software that wrote the object and, beside it, the scanner of the source."""
     dataset.Manufacturer = "Nightshift"
-    dataset.ManufacturerModelName = provenance.model_name[:64]
+    dataset.ManufacturerModelName = plain_text(provenance.model_name)
     dataset.SoftwareVersions = f"Nightshift {provenance.software_version}"[:64]
     dataset.DeviceSerialNumber = provenance.model_digest[:16] or "0"
     if not template.get("Manufacturer"):
@@ -87,12 +87,24 @@ def add_body_part(dataset: Dataset, template: Dataset) -> None:
         dataset.Laterality = ""
 
 
+def plain_text(value: str, longest: int = 64) -> str:
+    """Return a name as LO and SH can hold it: one value, printable, so short (PS3.5 6.2).
+
+    Names of labels and maps come with models; a backslash in one would make two values of it.
+    """
+    words = " ".join(value.replace("\\", "/").split())
+    return "".join(letter for letter in words if letter.isprintable())[:longest].strip()
+
+
 def coded(concept: DicomCode) -> Dataset:
     """Return the item of a code sequence (PS3.3 8.8)."""
     dataset = Dataset()
-    dataset.CodeValue = concept.value
+    if len(concept.value) > 16:  # more than its VR can hold (PS3.3 8.8)
+        dataset.LongCodeValue = concept.value
+    else:
+        dataset.CodeValue = concept.value
     dataset.CodingSchemeDesignator = concept.scheme_designator
-    dataset.CodeMeaning = concept.meaning[:64]
+    dataset.CodeMeaning = plain_text(concept.meaning)
     return dataset
 
 

@@ -89,10 +89,10 @@ def start(target: Target, identity: Identity, provenance: Provenance) -> Dataset
     dataset.Modality = identity.modality
     dataset.SeriesInstanceUID = UID(identity.series_instance_uid)
     dataset.SeriesNumber = identity.series_number
-    dataset.SeriesDescription = identity.series_description[:64]
+    dataset.SeriesDescription = modules.plain_text(identity.series_description)
     dataset.InstanceNumber = identity.instance_number
     dataset.ContentLabel = identity.content_label
-    dataset.ContentDescription = identity.content_description[:64]
+    dataset.ContentDescription = modules.plain_text(identity.content_description)
     dataset.ContentCreatorName = ""
     if slices.place is not None:
         dataset.FrameOfReferenceUID = template.FrameOfReferenceUID

@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ParametricMapStorage
 
 from pipeline.dicom.writing import multiframe
 from pipeline.dicom.writing.elements import native
-from pipeline.dicom.writing.modules import coded
+from pipeline.dicom.writing.modules import coded, plain_text
 from pipeline.dicom.writing.multiframe import Frame, Identity, Target, target_of
 from pipeline.dicom.writing.provenance import Provenance
 from pipeline.dicom.writing.slices import on_source
@@ -159,8 +159,8 @@ def _frame_type() -> Dataset:
 def _real_world(one: ValueMap, lowest: float, highest: float) -> Dataset:
     """Say what a stored value means: itself, in a unit, of a quantity (PS3.3 C.7.6.16.2.11)."""
     item = Dataset()
-    item.LUTLabel = one.name[:16]
-    item.LUTExplanation = one.name[:64]
+    item.LUTLabel = plain_text(one.name, 16) or "MAP"
+    item.LUTExplanation = plain_text(one.name)
     item.MeasurementUnitsCodeSequence = [coded(_unit(one.unit))]
     item.DoubleFloatRealWorldValueFirstValueMapped = lowest
     item.DoubleFloatRealWorldValueLastValueMapped = highest
@@ -182,4 +182,4 @@ def _quantity(one: ValueMap) -> DicomCode:
     if one.code is not None:
         return DicomCode(one.code.value, one.code.scheme, one.code.meaning)
     value = re.sub(r"[^A-Z0-9]+", "_", one.name.upper()).strip("_")
-    return DicomCode(value[:16] or "MAP", "99NIGHTSHIFT", one.name or "Map")
+    return DicomCode(value[:16] or "MAP", "99NIGHTSHIFT", plain_text(one.name) or "Map")

@@ -12,6 +12,7 @@ from highdicom.seg import SegmentDescription
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 
+from pipeline.dicom.writing.modules import plain_text
 from pipeline.dicom.writing.provenance import Provenance
 from pipeline.palette import Rgb, color_of
 from pipeline.results import Code, Segment
@@ -60,8 +61,8 @@ def in_order(segments: Sequence[Segment]) -> list[Segment]:
 def descriptions(ordered: Sequence[Segment], provenance: Provenance) -> list[SegmentDescription]:
     """Return the items of the Segment Sequence, numbered from 1 without a gap."""
     algorithm = hd.AlgorithmIdentificationSequence(
-        name=provenance.model_name[:64],
-        version=provenance.model_version[:64],
+        name=plain_text(provenance.model_name),
+        version=plain_text(provenance.model_version),
         family=(
             codes.cid7162.ArtificialIntelligence
             if provenance.is_learned
@@ -72,13 +73,13 @@ def descriptions(ordered: Sequence[Segment], provenance: Provenance) -> list[Seg
     return [
         SegmentDescription(
             segment_number=number,
-            segment_label=segment.label[:64],
+            segment_label=plain_text(segment.label) or f"Segment {number}",
             segmented_property_category=_dicom(_category(segment)),
             segmented_property_type=_dicom(segment.code or _TISSUE),
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             tracking_uid=provenance.uid(f"segment {segment.number}"),
-            tracking_id=f"{provenance.model_name} {segment.label}"[:64],
+            tracking_id=plain_text(f"{provenance.model_name} {segment.label}"),
             display_color=_lab(color_of(segment.number)),
         )
         for number, segment in enumerate(ordered, start=1)
@@ -94,8 +95,8 @@ def background(provenance: Provenance) -> SegmentDescription:
         segmented_property_type=_BACKGROUND,
         algorithm_type="AUTOMATIC",
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=provenance.model_name[:64],
-            version=provenance.model_version[:64],
+            name=plain_text(provenance.model_name),
+            version=plain_text(provenance.model_version),
             family=codes.cid7162.ArtificialIntelligence,
         ),
         display_color=_lab((0, 0, 0)),
@@ -119,4 +120,4 @@ def _category(segment: Segment) -> Code:
 
 
 def _dicom(code: Code) -> DicomCode:
-    return DicomCode(code.value, code.scheme, code.meaning[:64])
+    return DicomCode(code.value, code.scheme, plain_text(code.meaning))

@@ -20,6 +20,7 @@ from tests.pipeline.dicom.segs import (
     SMALL,
     all_axis_orders,
     blob_centre,
+    made_volume,
     oblique,
     on_disk,
     read,
@@ -171,3 +172,19 @@ def test_what_cannot_be_right_is_refused(
         write_seg(volume, label_map, segments, PROVENANCE)
     with pytest.raises(ValueError, match="header"):
         write_seg(replace(volume, header=None), label_map, segments or [segment(1)], PROVENANCE)
+
+
+@pytest.mark.parametrize(
+    ("label", "written"),
+    [
+        ("Lung\\left", "Lung/left"),
+        ("Lung\n left\x00", "Lung left"),
+        ("", "Segment 1"),
+        ("Ж" * 100, "Ж" * 64),
+    ],
+)
+def test_a_label_that_dicom_cannot_hold_is_written_as_it_can(label: str, written: str) -> None:
+    label_map = np.ones((2, 5, 7), np.uint8)
+    described = replace(segment(1), label=label)
+    seg = read(write_seg(made_volume((2, 5, 7)), label_map, [described], PROVENANCE))
+    assert seg.SegmentSequence[0].SegmentLabel == written
