@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from pipeline.dicom.headers.facts import Found, header_of
 from pipeline.dicom.headers.instance import FramePlace, InstanceHeader, PixelElement
-from pipeline.dicom.headers.judging import shape_of
+from pipeline.dicom.headers.judging import shape_of, uid_of
 from pipeline.dicom.headers.stated import Stated
 from pipeline.dicom.headers.wanted import IDENTITY, KEYS, VRS
 from pipeline.dicom.limits import HeaderLimits
@@ -33,6 +33,18 @@ _KEPT: Final = tuple(keyword for keyword in KEYS if keyword not in IDENTITY)
 #: the patient key and the kept values, which follow
 _HEAD: Final = struct.Struct(f"<BQQI{2 + len(_KEPT)}H")
 _UNDEFINED: Final = 0xFFFFFFFF
+#: Places in ``_KEPT`` of what the slices of one series do not share. The facts of the rest are
+#: the same for all of them, and are made once.
+_VARYING: Final = tuple(
+    _KEPT.index(keyword)
+    for keyword in (
+        *("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient"),
+        *("AcquisitionTime", "ContentTime"),
+    )
+)
+_SHARED: Final = tuple(index for index in range(len(_KEPT)) if index not in _VARYING)
+_COMMON: Final[dict[tuple[bytes, ...], dict[str, Any]]] = {}
+_MOST_COMMON: Final = 64
 #: A header was within its limits when it was packed.
 _ANYTHING: Final = HeaderLimits(pixels=2**80)
 
@@ -106,6 +118,16 @@ def _header(packed: bytes) -> InstanceHeader:
         texts.append(packed[place : place + count])
         place += count
     name, patient_key, *values = texts
+    own: dict[str, Any] = {
+        "path": name.decode("utf-8", "surrogatepass"),
+        "size": size,
+        "patient_key": patient_key.decode("ascii"),
+        "pixels": PixelElement(offset=offset, length=None if length == _UNDEFINED else length),
+    }
+    common = _COMMON.get(key := tuple(values[index] for index in _SHARED))
+    if common is not None:
+        stated = Stated({_KEPT[i]: (VRS[_KEPT[i]][0], values[i]) for i in _VARYING if values[i]})
+        return InstanceHeader(**common | own | _varying(stated))
     stated = Stated(
         {
             keyword: (VRS[keyword][0], value)
@@ -114,10 +136,25 @@ def _header(packed: bytes) -> InstanceHeader:
         }
     )
     found = Found(
-        name=name.decode("utf-8", "surrogatepass"),
+        name=own["path"],
         size=size,
         transfer_syntax_uid=stated.uid("TransferSyntaxUID"),
-        patient_key=patient_key.decode("ascii"),
-        pixels=PixelElement(offset=offset, length=None if length == _UNDEFINED else length),
+        patient_key=own["patient_key"],
+        pixels=own["pixels"],
     )
-    return header_of(stated, found, shape_of(stated, _ANYTHING, is_float=False))
+    header = header_of(stated, found, shape_of(stated, _ANYTHING, is_float=False))
+    if len(_COMMON) >= _MOST_COMMON:
+        _COMMON.clear()
+    _COMMON[key] = {field: getattr(header, field) for field in _NAMES}
+    return header
+
+
+def _varying(stated: Stated) -> dict[str, Any]:
+    """Return what the slices of a series do not share, as ``header_of`` does."""
+    return {
+        "sop_instance_uid": uid_of(stated, "SOPInstanceUID"),
+        "instance_number": stated.integer("InstanceNumber"),
+        "position": stated.numbers("ImagePositionPatient", 3),
+        "acquisition_time": stated.text("AcquisitionTime"),
+        "content_time": stated.text("ContentTime"),
+    }

@@ -100,7 +100,7 @@ def read_by_pydicom(
         # The edge between broken bytes and us: pydicom's parsers raise whatever they meet
         # (struct.error, KeyError, AttributeError, ...), and none of it may end a scan.
         refused = _refusal(error)
-        if stated is not None:
+        if stated is not None:  # the gate has told them already where it refused
             refused.study_instance_uid = optional_uid_of(stated, "StudyInstanceUID")
             refused.series_instance_uid = optional_uid_of(stated, "SeriesInstanceUID")
             refused.sop_instance_uid = optional_uid_of(stated, "SOPInstanceUID")

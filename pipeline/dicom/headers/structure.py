@@ -15,6 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from pipeline.dicom.headers.elements import text_of
+from pipeline.dicom.headers.gate import check_structure
 from pipeline.dicom.headers.instance import PixelElement
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.refusal import FileRefused
@@ -45,10 +46,11 @@ def parse(
         stream: an open file, at its start.
         size: bytes of the file.
         wanted: tags of the elements wanted; None = all.
-        limits: how far a deflated data set may inflate.
+        limits: how far a deflated data set may inflate, how deep it may be nested.
 
     Raises:
-        FileRefused: the bytes are no DICOM file, end too early or inflate too far.
+        FileRefused: the bytes are no DICOM file, end too early, inflate too far or are nested too
+            deeply.
 
     """
     has_preamble = _probe(stream, size)
@@ -57,6 +59,7 @@ def parse(
     if meta is not None:
         stream = _inflate(stream, limits)
         size = len(stream.getbuffer())
+    check_structure(stream, size, 132 if has_preamble and meta is None else 0, limits)
     found = _PixelFinder(stream)
     dataset: Dataset
     if meta is None:
