@@ -12,10 +12,11 @@ from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.sources.folder import RegularFile, unreadable
 from pipeline.reasons import Reason
 
-#: up to here ``read_at`` inflates only as far as it has to: where headers lie
+#: up to here ``read_at`` inflates only as far as it has to, at first so far: headers lie there
 _HEADER: Final = 1 << 17
 #: larger members go to a file without a name instead of memory
 _IN_MEMORY: Final = 1 << 26
+_FIRST: Final = 1 << 14
 _CHUNK: Final = 1 << 16
 
 
@@ -53,7 +54,8 @@ class Inflated:
     def read_at(self, offset: int, length: int) -> bytes:
         """Return bytes, as ``OpenFile.read_at`` says."""
         end = min(offset + length, self.size)
-        self._inflate(end if end <= _HEADER < self.size else self.size)
+        is_header = end <= _HEADER < self.size
+        self._inflate(max(end, _FIRST) if is_header else self.size)
         self._held.seek(offset)
         return self._held.read(max(0, end - offset))
 
@@ -76,19 +78,20 @@ class Inflated:
         """
         try:
             while not self._is_whole and (self._done < end or end == self.size):
-                self._step()
+                # One byte more than is stated may come, which tells that the archive lies.
+                self._step(end - self._done if end < self.size else self.size + 1 - self._done)
         except zlib.error:
             raise _damaged("its compressed bytes are damaged") from None
         except OSError as error:
             raise FileRefused(unreadable(error), Reason.FILE_UNREADABLE) from None
 
-    def _step(self) -> None:
+    def _step(self, most: int) -> None:
+        """Inflate at most so many bytes more."""
         data = self._inflater.unconsumed_tail
         if not data:
             data = self._file.read_at(self._next, min(_CHUNK, self._end - self._next))
             self._next += len(data)
-        # One byte more than is stated may come, which tells that the archive lies.
-        inflated = self._inflater.decompress(data, min(16 * _CHUNK, self.size - self._done + 1))
+        inflated = self._inflater.decompress(data, min(16 * _CHUNK, most))
         self._held.seek(self._done)
         self._held.write(inflated)
         self._done += len(inflated)
