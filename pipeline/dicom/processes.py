@@ -27,7 +27,11 @@ def context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     # Preloading is only speed: where it fails, each child imports for itself.
     context.set_forkserver_preload(
-        ["pipeline.dicom.pixels.decoding", "pipeline.dicom.headers.process"]
+        [
+            "pipeline.dicom.pixels.decoding",
+            "pipeline.dicom.headers.process",
+            "pipeline.dicom.pixels.preload",
+        ]
     )
     return context
 
@@ -41,17 +45,22 @@ def confine(*, memory_bytes: int, seconds: float | None) -> None:
             and also when its parent has died; None = no such end.
 
     """
+    quieten()
     if sys.platform == "linux":
         limit = _address_space() + memory_bytes
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Ctrl-C reaches the whole process group; the parent decides what becomes of a read.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if seconds is not None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(math.ceil(seconds) + 1)
+
+
+def quieten() -> None:
+    """Keep the process this is called in quiet, whatever comes. ``confine`` does it too."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Ctrl-C reaches the whole process group; the parent decides what becomes of a read.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # pydicom quotes element values in its warnings: they are patient data and end in no log.
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")

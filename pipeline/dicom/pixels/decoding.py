@@ -11,10 +11,10 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import gc
 import json
 import math
 import os
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import reduction
@@ -32,7 +32,8 @@ from pipeline.dicom.pixels.parallel import WorkerRefused, share
 from pipeline.dicom.pixels.scaling import VALUES, layout_of, scale_of
 from pipeline.dicom.pixels.stored import Frames
 from pipeline.dicom.pixels.voxels import Grey, Share, fill_colour, invert
-from pipeline.dicom.processes import confine
+from pipeline.dicom.pixels.warm import read_once
+from pipeline.dicom.processes import confine, quieten
 from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.series import assembly
 from pipeline.dicom.series.frames import Frame
@@ -62,10 +63,11 @@ class Order:
 
 def serve(connection: Connection, size: int) -> None:
     """Receive an anonymous file of ``size`` bytes and one order; fill it, answer, and end."""
-    # Ctrl-C reaches the whole process group; the parent decides what becomes of a read.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    quieten()
+    gc.disable()  # it would touch, and so copy, every page that is shared with the server
     try:
         target = Target(reduction.recv_handle(connection), size)
+        read_once()
         order: Order = connection.recv()
     except (EOFError, ConnectionError):
         return  # whoever asked has gone

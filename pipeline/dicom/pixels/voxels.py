@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -24,6 +25,7 @@ Share: TypeAlias = Callable[[int, Callable[[int], dict[str, Any]]], list[dict[st
 
 #: compressed pixels below which forked workers cost more than they save
 _WORTH_SHARING: Final = 2**21
+_THREADS: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,9 +180,12 @@ def _rgb_work(
 def _do(
     share: Share, work: Callable[[int], dict[str, Any]], frames: Sequence[Slice]
 ) -> list[dict[str, Any]]:
-    """Share what is slow and large; do the rest here."""
-    first = frames[0].header
+    """Share what is large: decoding among processes, mere reading among threads."""
     count = sum(one.header.rows * one.header.columns for one in frames)
-    if is_compressed(first) and count >= _WORTH_SHARING:
+    if count < _WORTH_SHARING:
+        return [work(index) for index in range(len(frames))]
+    if is_compressed(frames[0].header):
         return share(len(frames), work)
-    return [work(index) for index in range(len(frames))]
+    # The kernel copies, and numpy looks, without holding Python's lock.
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return list(threads.map(work, range(len(frames))))

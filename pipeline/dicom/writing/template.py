@@ -6,10 +6,12 @@ import io
 from typing import Final
 
 from pydicom import dcmread, dcmwrite
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.valuerep import VR
 
 from pipeline.dicom.sources.source import OpenFile
 from pipeline.dicom.sources.stream import stream_of
@@ -25,29 +27,51 @@ def encode_template(file: OpenFile) -> tuple[bytes, list[str]]:
     element whose value cannot be written again is left out and counted in a warning.
     """
     dataset = dcmread(stream_of(file), stop_before_pixels=True, force=True)
-    dataset.remove_private_tags()
-    for tag in [tag for tag in dataset.keys() if tag.group in _PIXEL_GROUPS]:  # noqa: SIM118
-        del dataset[tag]
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(str(dataset.SOPClassUID))
     meta.MediaStorageSOPInstanceUID = UID(str(dataset.SOPInstanceUID))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    plain = Dataset()
-    dropped = 0
-    for tag in dataset.keys():  # noqa: SIM118 - iterating a Dataset converts, and so may raise
-        try:
-            element = dataset[tag]
-            probe = Dataset()
-            probe.add(element)
-            write_dataset(_buffer(), probe)
-            plain.add(element)
-        except Exception:  # noqa: BLE001 - see elements.value_of
-            dropped += 1
+    plain, dropped = _plain(dataset)
     plain.file_meta = meta
     buffer = io.BytesIO()
-    dcmwrite(buffer, plain, enforce_file_format=True)
+    try:
+        dcmwrite(buffer, plain, enforce_file_format=True)
+    except Exception:  # noqa: BLE001 - the writers of values raise whatever bad ones make them
+        for tag in [tag for tag in plain.keys() if not _can_be_written(plain[tag])]:  # noqa: SIM118
+            del plain[tag]
+            dropped += 1
+        buffer = io.BytesIO()
+        dcmwrite(buffer, plain, enforce_file_format=True)
     warnings = [f"{dropped} header elements hold values that cannot be kept"] if dropped else []
     return buffer.getvalue(), warnings
+
+
+def _plain(dataset: Dataset) -> tuple[Dataset, int]:
+    """Return the public elements beside pixels, and how many have values that cannot be read."""
+    plain, dropped = Dataset(), 0
+    for tag in dataset.keys():  # noqa: SIM118 - iterating a Dataset converts, and so may raise
+        if tag.is_private or tag.group in _PIXEL_GROUPS:
+            continue
+        try:
+            element = dataset[tag]
+            if element.VR == VR.SQ:
+                for item in element.value:
+                    item.remove_private_tags()
+        except Exception:  # noqa: BLE001 - see elements.value_of
+            dropped += 1
+            continue
+        plain.add(element)
+    return plain, dropped
+
+
+def _can_be_written(element: DataElement) -> bool:
+    probe = Dataset()
+    probe.add(element)
+    try:
+        write_dataset(_buffer(), probe)
+    except Exception:  # noqa: BLE001 - see encode_template
+        return False
+    return True
 
 
 def _buffer() -> DicomBytesIO:
