@@ -155,7 +155,7 @@ def _process(order: Order, services: Services) -> Iterator[subprocess.Popen[byte
     }
     paper = order.folder / "order.json"
     paper.write_text(json.dumps(document))
-    command = [sys.executable, "-m", "pipeline.training.process", str(paper)]
+    command = [sys.executable, "-m", "pipeline.training", str(paper)]
     tied = [sys.executable, "-I", "-S", str(tether.__file__), str(os.getpid()), *command]
     with (order.folder / "errors.log").open("wb") as errors:
         process = subprocess.Popen(

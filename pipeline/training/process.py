@@ -1,4 +1,4 @@
-"""One training in a process of its own: ``python -m pipeline.training.process ORDER.json``.
+"""One training in a process of its own: ``python -m pipeline.training ORDER.json``.
 
 Progress goes to standard output as JSON lines. SIGTERM writes a checkpoint and ends with
 ``PREEMPTED``; the same order starts again where it stopped, also after kill -9.
@@ -219,7 +219,3 @@ def _fresh(folder: Path) -> Path:
 def _say(event: Mapping[str, Any]) -> None:
     """Write one line as a whole; a reader that is gone ends the process by SIGPIPE."""
     os.write(sys.stdout.fileno(), (json.dumps(event) + "\n").encode())
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

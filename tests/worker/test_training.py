@@ -106,7 +106,7 @@ def only_flight(services: Services) -> Flight:
 
 def processes_of(training_id: UUID) -> list[int]:
     found = subprocess.run(
-        ["pgrep", "-f", f"pipeline.training.process .*{training_id}"],  # noqa: S607 - from PATH
+        ["pgrep", "-f", f"pipeline.training .*{training_id}"],  # noqa: S607 - from PATH
         capture_output=True,
         check=False,
     )

@@ -282,7 +282,7 @@ def test_a_training_learns_from_dicom_alone(tmp_path: Path) -> None:
     paper = tmp_path / "order.json"
     paper.write_text(json.dumps(order))
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.training.process", str(paper)],
+        [sys.executable, "-m", "pipeline.training", str(paper)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

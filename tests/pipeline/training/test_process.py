@@ -43,7 +43,7 @@ def order(folder: Path, recipe: dict[str, Any]) -> Path:
 
 def start(paper: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.training.process", str(paper)],
+        [sys.executable, "-m", "pipeline.training", str(paper)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
