@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pipeline.analysis import Analysis, parse
 from pipeline.dicom.series.grouping import IndexedSeries, IndexedStudy
@@ -101,6 +102,37 @@ def test_a_policy_can_accept_a_gap(template: IndexedSeries) -> None:
     tolerant = parse(text.replace("missing_slice: refuse", "missing_slice: longest_run"))
     (planned,) = plan_study(_study(broken), [tolerant])
     assert planned.rejected is None
+
+
+def test_the_plan_says_which_policy_let_a_series_in(template: IndexedSeries) -> None:
+    tilted = _like(template, "1.1", verdict=Reason.SERIES_GANTRY_TILT, detail="sheared")
+    (planned,) = plan_study(_study(tilted), [_with("gantry_tilt: resample")])
+    (considered,) = planned.plan["inputs"]["ct"]["considered"]
+    assert considered["because"] == (
+        "chosen: every clause holds; series.gantry_tilt is let in by gantry_tilt: resample"
+    )
+
+
+def test_a_looser_tolerance_lets_in_what_it_can_put_in_order(template: IndexedSeries) -> None:
+    frames = [
+        dataclasses.replace(f, position=(0.0, 0.0, 5.0 * n + (0.2 if n == 7 else 0.0)))
+        for n, f in enumerate(template.frames)
+    ]
+    uneven = dataclasses.replace(
+        _like(template, "1.1", verdict=Reason.SERIES_GEOMETRY_INVALID), frames=tuple(frames)
+    )
+    (planned,) = plan_study(_study(uneven), [_with("spacing_tolerance: 0.05")])
+    (considered,) = planned.plan["inputs"]["ct"]["considered"]
+    assert considered["because"].endswith("is let in by spacing_tolerance: 0.05")
+    (refused,) = plan_study(_study(uneven), [_with("spacing_tolerance: 0.02")])
+    assert refused.rejected is not None
+    assert refused.rejected[0] is Reason.SERIES_GEOMETRY_INVALID
+
+
+def _with(policy: str) -> Analysis:
+    document = yaml.safe_load((ANALYSES / "ct-lungs.yaml").read_text())
+    document.setdefault("policies", {}).update(yaml.safe_load(policy))
+    return parse(yaml.safe_dump(document))
 
 
 def test_a_study_too_short_for_the_analysis_is_rejected_with_the_clause(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
-from pipeline.volume import SourceHeader, Volume
+from pipeline.volume import SourceHeader, SourceInstance, Volume
 
 UNET: dict[str, Any] = {
     "spatial_dims": 3,
@@ -47,10 +47,15 @@ def volume(shape: tuple[int, int, int] = (12, 20, 18), **changes: Any) -> Volume
     return Volume(**{"stored": stored, "affine": affine, "unit": "HU", **changes})
 
 
-def header(modality: str) -> SourceHeader:
+def header(modality: str, slices: int = 12) -> SourceHeader:
+    """Return the header of a volume of so many slices."""
+    instances = (
+        SourceInstance(sop_class_uid="1.2.3", sop_instance_uid=f"1.2.3.4.{n}")
+        for n in range(slices)
+    )
     return SourceHeader(
         template=b"",
-        instances=(),
+        instances=tuple(instances),
         study_instance_uid="1.2.3",
         series_instance_uid="1.2.3.4",
         frame_of_reference_uid=None,
