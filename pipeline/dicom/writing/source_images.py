@@ -11,6 +11,7 @@ import pydicom
 from pydicom import config
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.valuerep import VR, validate_value
 
 from pipeline.volume import SourceHeader
@@ -106,6 +107,8 @@ def decimal_string(value: float) -> str:
 def source_template(header: SourceHeader) -> Dataset:
     """Return the cleaned template alone: what ``source_datasets`` puts into its first data set."""
     raw = pydicom.dcmread(io.BytesIO(header.template), force=True)
+    # of hundreds of frames, and nothing in it is true of the whole
+    raw.pop(Tag("PerFrameFunctionalGroupsSequence"), None)
     raw.decode()
     dataset = Dataset()
     for element in _valid(raw):
