@@ -24,7 +24,7 @@ from pipeline.dicom.headers.judging import (
 from pipeline.dicom.headers.packing import pack_stated
 from pipeline.dicom.headers.pixel_element import check_fragments
 from pipeline.dicom.headers.sizes import Declined, Short
-from pipeline.dicom.headers.stated import Stated
+from pipeline.dicom.headers.stated import Stated, encodings_of
 from pipeline.dicom.headers.walker import Walker
 from pipeline.dicom.headers.wanted import IDENTITY, KEYS, VRS
 from pipeline.dicom.limits import HeaderLimits
@@ -39,6 +39,7 @@ _JUDGED: Final = (
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated"),
     "PhotometricInterpretation",
 )
+_CHARACTER_SET: Final = _JUDGED.index("SpecificCharacterSet")
 _judged_of: Final = operator.itemgetter(*(KEYS[keyword] for keyword in _JUDGED))
 _INSTANCE: Final = KEYS["SOPInstanceUID"]
 #: whatever the verdict asks of pixels, the walker has seen that they are there
@@ -122,8 +123,9 @@ class CommonFiles:
             }
         )
         try:
+            encodings_of(judged[_CHARACTER_SET])
             verdict = self._verdict(stated)
-        except FileRefused:
+        except (FileRefused, ValueError):  # the latter: pydicom reads no file that says so
             verdict = None
         if len(self._verdicts) >= _REMEMBERED:
             self._verdicts.clear()

@@ -32,7 +32,8 @@ class Runs:
     def of(self, data: bytes) -> SeriesRuns:
         """Return the runs of the series that a file seems to be of: a guess, and a good one."""
         place = data.find(_SERIES_HEAD)
-        series = data[place + 8 : place + 8 + data[place + 6]] if place >= 0 else b""
+        length = int.from_bytes(data[place + 6 : place + 8], "little")
+        series = data[place + 8 : place + 8 + length] if place >= 0 else b""
         runs = self._by_series.get(series)
         if runs is None:
             if len(self._by_series) >= _SERIES:

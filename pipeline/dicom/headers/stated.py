@@ -111,7 +111,13 @@ def _texts(vr: str, raw: bytes, charset: bytes) -> tuple[str, ...]:
 
 
 @functools.lru_cache(_REMEMBERED)
-def _encodings(charset: bytes) -> list[str]:
+def encodings_of(charset: bytes) -> list[str]:
+    """Return Python's names of character sets.
+
+    Raises:
+        ValueError: a name that cannot be one.
+
+    """
     names = [name.strip() for name in charset.decode("iso8859").rstrip("\0 ").split("\\")]
     return convert_encodings(names)
 

@@ -21,6 +21,8 @@ from pipeline.dicom.headers.wanted import KEYS, VRS
 #: PixelData, and the first of the three elements that hold pixels
 _PIXEL_DATA, _FIRST_PIXELS = 0x7FE00010, 0x7FE00008
 _META_GROUP: Final = 0x0002
+#: behind the preamble: the prefix, and the head of the length of the meta information
+_BEGINNING: Final = b"DICM\x02\x00\x00\x00UL\x04\x00"
 #: Different heads remembered before starting again: tags x VRs x lengths of hostile files.
 _REMEMBERED: Final = 1 << 14
 
@@ -54,7 +56,7 @@ class Walker:
             Short: more of the file is needed.
 
         """
-        if data[128:136] != b"DICM\x02\x00\x00\x00":
+        if data[128:140] != _BEGINNING:
             raise Declined
         found = NOTHING.copy()
         start, _ = self._meta.walk(data, 132, found, {})
