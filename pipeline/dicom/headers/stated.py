@@ -105,7 +105,7 @@ def _texts(vr: str, raw: bytes, charset: bytes) -> tuple[str, ...]:
     if vr not in _CHARACTER_SET_VRS or (raw.isascii() and b"\x1b" not in raw and not charset):
         text = raw.decode("iso8859")
     else:
-        text = decode_bytes(raw, _encodings(charset), _BACKSLASH_AND_CONTROLS)
+        text = decode_bytes(raw, encodings_of(charset), _BACKSLASH_AND_CONTROLS)
     texts = tuple(_printable(value) for value in text.split("\\"))
     return texts if any(texts) else ()
 
