@@ -120,9 +120,11 @@ def _key(words: argparse.Namespace, settings: Settings, *, may_make: bool) -> Ke
 
 
 def _options(names: Sequence[str]) -> frozenset[Option]:
-    unknown = sorted(set(names) - set(Option))
+    # that pixels are clean is claimed by pixel rules, instance by instance, and not asked for
+    offered = [one for one in Option if one is not Option.CLEAN_PIXELS]
+    unknown = sorted(set(names) - set(offered))
     if unknown:
-        raise _Unusable(f"there is no option {', '.join(unknown)}; there are {', '.join(Option)}")
+        raise _Unusable(f"there is no option {', '.join(unknown)}; there are {', '.join(offered)}")
     return frozenset(Option(name) for name in names)
 
 

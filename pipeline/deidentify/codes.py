@@ -69,22 +69,22 @@ def settle(item: Dataset, key: Key, identity: Identity, *, clean: bool) -> None:
         item.CodeValue = key.word("code", f"{scheme}\0{value}\0{meaning}")
         item.CodingSchemeDesignator = _LOCAL_SCHEME
     if known is not None:
-        item.CodeMeaning = known
+        item.CodeMeaning = meaning if meaning in known else min(known, key=lambda m: (len(m), m))
     else:
         kept = identity.cleaned(meaning) if clean else ""
         item.CodeMeaning = kept or _NO_MEANING
 
 
 @functools.cache
-def _meanings() -> Mapping[tuple[str, str], str]:
-    """Return the meanings of the codes in the context groups of PS3.16, by scheme and value."""
-    found: dict[tuple[str, str], str] = {}
+def _meanings() -> Mapping[tuple[str, str], frozenset[str]]:
+    """Return the meanings that PS3.16 gives its codes, by scheme and value."""
+    found: dict[tuple[str, str], set[str]] = {}
     table: Mapping[str, Mapping[str, Mapping[str, Any]]] = cast("Any", concepts)
     for scheme, by_keyword in table.items():
         for entries in by_keyword.values():
             for value, (meaning, *_) in entries.items():
-                found[scheme, value] = meaning[:64]
+                found.setdefault((scheme, value), set()).add(meaning[:64])
     for old, current in snomed["SRT"].items():
         if ("SCT", current) in found:
             found["SRT", old] = found["SCT", current]
-    return found
+    return {code: frozenset(meanings) for code, meanings in found.items()}

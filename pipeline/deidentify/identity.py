@@ -33,9 +33,10 @@ _IDS: Final = (
     *("PlacerOrderNumberImagingServiceRequest",),
 )
 _WORDED: Final = (
-    *("PatientAddress", "InstitutionName", "InstitutionAddress", "PatientMotherBirthName"),
-    *("CountryOfResidence", "RegionOfResidence", "InstitutionalDepartmentName"),
+    *("PatientAddress", "PatientMotherBirthName"),
+    *("CountryOfResidence", "RegionOfResidence"),
 )
+_INSTITUTIONS: Final = (*("InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName"),)
 #: parts of names and addresses that are words of every report
 _COMMON: Final = frozenset(
     {
@@ -100,16 +101,22 @@ class Identity:
         return "" if self.is_in(result) else result
 
 
-def identity_of(dataset: Dataset) -> Identity:
+def identity_of(dataset: Dataset, *, may_name_institutions: bool = False) -> Identity:
     """Gather what identifies people anywhere in a data set, its sequences and private elements.
 
     The patient is known by id and issuer; without an id by name and date of birth; without
     either by the study.
+
+    Args:
+        dataset: the whole instance.
+        may_name_institutions: the words of institutions are none to look for.
+
     """
+    worded = _WORDED if may_name_institutions else (*_WORDED, *_INSTITUTIONS)
     names: set[str] = set()
     ids: set[str] = set()
     for item in _items(dataset, 0):
-        _gather(item, names, ids)
+        _gather(item, worded, names, ids)
     known, issuer = text_of(dataset, "PatientID"), text_of(dataset, "IssuerOfPatientID")
     name, born = text_of(dataset, "PatientName"), text_of(dataset, "PatientBirthDate")
     if known:
@@ -121,11 +128,11 @@ def identity_of(dataset: Dataset) -> Identity:
     return Identity(patient=patient, names=frozenset(names), ids=frozenset(ids))
 
 
-def _gather(item: Dataset, names: set[str], ids: set[str]) -> None:
+def _gather(item: Dataset, worded: Iterable[str], names: set[str], ids: set[str]) -> None:
     for tag in item.keys():  # noqa: SIM118 - iterating a Dataset converts, and so may raise
         for text in _person_names(item, tag):
             names.update(_name_parts(text))
-    for keyword in _WORDED:
+    for keyword in worded:
         names.update(_name_parts(_raw_text(item, keyword)))
     for keyword in _IDS:
         ids.update(_id_forms(_raw_text(item, keyword)))

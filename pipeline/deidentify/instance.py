@@ -73,9 +73,10 @@ def deidentify(file: OpenFile, method: Method) -> Made:
     _check(source, method.options)
     syntax = _syntax(source)
     rule = _pixel_rule(parsed, method)
-    deidentifier = Deidentifier(
-        key=method.key, options=method.options, identity=identity_of(source)
+    identity = identity_of(
+        source, may_name_institutions=Option.INSTITUTION_IDENTITY in method.options
     )
+    deidentifier = Deidentifier(key=method.key, options=method.options, identity=identity)
     made = deidentifier.copy(source)
     mark(made, deidentifier, is_clean=rule is not None)
     written = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax

@@ -15,6 +15,7 @@ from pipeline.deidentify.carrying import Report, carry, unwritable
 from pipeline.deidentify.identity_map import IdentityMap
 from pipeline.deidentify.instance import Method
 from pipeline.deidentify.profile import EDITION, rules
+from pipeline.dicom.sources.opening import open_source
 from pipeline.errors import PipelineError
 
 STAMP: Final = "deidentification.json"
@@ -62,6 +63,7 @@ def run(
     """
     method = order.method
     rules(method.options)
+    next(iter(open_source(order.source).entries()), None)  # nothing is made of no source
     _claim(order)
     keep = _nowhere if identities is None else identities.add
     carried = carrying.Order(

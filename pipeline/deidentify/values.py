@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydicom._uid_dict import UID_dictionary
 from pydicom.dataelem import DataElement
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from pipeline.deidentify import dates
@@ -39,6 +39,7 @@ _TERMS: Final = frozenset(
     }
 )
 
+_ICC_PROFILE: Final = Tag("ICCProfile")
 REMOVED: Final = "REMOVED"
 _DUMMIES: Final[Mapping[str, Any]] = {
     **dict.fromkeys(TEXT, REMOVED),
@@ -83,6 +84,8 @@ def may_stay(element: DataElement, identity: Identity) -> bool:
     if isinstance(element.value, bytes):
         # in implicit syntaxes what is US, SS or OW may be known only when it is written
         is_binary = vr in _BYTES or " or " in vr
+        if element.tag == _ICC_PROFILE and element.value[36:40] != b"acsp":
+            return False
         return is_binary and not identity.is_in_bytes(element.value)
     if vr in _NUMBERS or " or " in vr:
         return _are_numbers(element.value)
