@@ -1,17 +1,18 @@
 """Headers as bytes: for the way out of a reader, and for the index of a scan on disk.
 
-Two forms behind a version byte. What the walker found is kept as it stood in the file and
-converted when it is unpacked: a scan of a million files does not pay for facts that it may find
-in its index. Every other header is kept as JSON. Neither is pickle, which runs code of whoever
+Two forms, each behind a mark of its version. What the walker found is kept as it stood in the
+file and converted when it is unpacked: a scan of a million files does not pay for facts that it
+may find in its index. Every other header is kept as JSON. Neither is pickle, which runs code of whoever
 wrote the bytes, nor marshal, which may crash on damaged bytes and changes with Python.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pipeline.dicom.headers.facts import Found, header_of
@@ -22,16 +23,26 @@ from pipeline.dicom.headers.wanted import IDENTITY, KEYS, VRS
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.refusal import FileRefused
 
-#: They change with whatever changes what the bytes mean.
-_FACTS, _STATED = 1, 2
 _NAMES: Final = tuple(field.name for field in dataclasses.fields(InstanceHeader))
 _PLACE_NAMES: Final = tuple(field.name for field in dataclasses.fields(FramePlace))
 
 _IDENTITY: Final = tuple(KEYS[keyword] for keyword in IDENTITY)
 _KEPT: Final = tuple(keyword for keyword in KEYS if keyword not in IDENTITY)
-#: version, size of the file, offset and length of the pixel data; then the lengths of the name,
-#: the patient key and the kept values, which follow
-_HEAD: Final = struct.Struct(f"<BQQI{2 + len(_KEPT)}H")
+
+
+def _form(number: int, names: Iterable[str]) -> bytes:
+    """Return what the bytes of a form begin with; another where other facts are kept."""
+    digest = hashlib.blake2b("/".join(names).encode(), digest_size=4).digest()
+    return bytes([number]) + digest
+
+
+_FACTS: Final = _form(1, (*_NAMES, *_PLACE_NAMES))
+_STATED: Final = _form(2, _KEPT)
+#: Headers packed under another version cannot be unpacked: an index on disk keeps it.
+VERSION: Final = (_FACTS + _STATED).hex()
+#: form, size of the file, offset and length of the pixel data; then the lengths of the name, the
+#: patient key and the kept values, which follow
+_HEAD: Final = struct.Struct(f"<{len(_STATED)}sQQI{2 + len(_KEPT)}H")
 _UNDEFINED: Final = 0xFFFFFFFF
 #: Places in ``_KEPT`` of what the slices of one series do not share. The facts of the rest are
 #: the same for all of them, and are made once.
@@ -57,7 +68,7 @@ def pack(header: InstanceHeader) -> bytes:
         values["places"] = [
             [getattr(place, name) for name in _PLACE_NAMES] for place in header.places
         ]
-    return bytes([_FACTS]) + json.dumps(list(values.values()), separators=(",", ":")).encode()
+    return _FACTS + json.dumps(list(values.values()), separators=(",", ":")).encode()
 
 
 def pack_stated(
@@ -87,13 +98,13 @@ def unpack(packed: bytes) -> InstanceHeader:
 
     """
     try:
-        if packed[:1] == bytes([_FACTS]):
-            return InstanceHeader(**_facts(json.loads(packed[1:])))
-        if packed[:1] == bytes([_STATED]):
+        if packed.startswith(_FACTS):
+            return InstanceHeader(**_facts(json.loads(packed[len(_FACTS) :])))
+        if packed.startswith(_STATED):
             return _header(packed)
-    except (TypeError, KeyError, RecursionError, struct.error, FileRefused) as error:
-        raise ValueError("no packed header") from error
-    raise ValueError("a packed header of another version")
+    except (TypeError, ValueError, KeyError, RecursionError, struct.error, FileRefused) as error:
+        raise ValueError("a packed header that is damaged") from error
+    raise ValueError("no packed header, or one of another version")
 
 
 def _facts(stored: Any) -> Mapping[str, Any]:
