@@ -102,6 +102,18 @@ class Grid:
         """Distance between (slices, rows, columns) in mm."""
         return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
 
+    def snap(self, index: Vector) -> tuple[Vector, Vector]:
+        """Return the voxel at an index, and by how much it is missed, (slice, row, column) each.
+
+        A slice of the source that lies between the pixels of a regridded volume has its pixels
+        at the nearest, as ``Regridding.restore`` takes them back from there.
+        """
+        depth = round(float(index[0]))
+        shifts = {place: self.shifts.get(source) for source, place in self.slices.items()}
+        shift = np.array([0.0, *(shifts.get(depth) or (0.0, 0.0))])
+        whole = np.rint(index - shift)
+        return whole + np.floor(shift + 0.5), np.abs(index - shift - whole)
+
     def slice_of(self, reference: Reference) -> int | None:
         """Return the slice that an image lies at; of an image of many frames, only by frame."""
         uid, frame = reference

@@ -122,11 +122,7 @@ def _place(frame: Frame, grid: Grid) -> tuple[NDArray[np.int64], Vector, Vector]
     drift = np.abs(row - whole[0]) * (frame.rows - 1) + np.abs(column - whole[1]) * (
         frame.columns - 1
     )
-    start = np.rint(origin)
-    off = np.abs(origin - start)
-    if grid.is_regridded:
-        # slices that were shifted in their plane took the nearest pixel themselves
-        off[1:] = 0.0
+    start, off = grid.snap(origin)
     if not is_turn or np.abs(whole[0] @ whole[1]) or (off + drift).max() > TOLERANCE:
         raise mismatch("it lies on another grid than the image")
     if _flat_axis(*whole) == 0:
