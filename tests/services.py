@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -100,6 +102,36 @@ def redis() -> Iterator[str]:
             folder=folder,
         ):  # fmt: skip
             yield f"redis+socket://{socket}"
+
+
+@contextmanager
+def object_store(root: Path) -> Iterator[dict[str, str]]:
+    """Serve the folders below ``root`` as S3 buckets; yield the environment to reach them by.
+
+    Raises:
+        ServiceMissing: no rclone on this machine.
+    """
+    program = shutil.which("rclone", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if program is None:
+        raise ServiceMissing("rclone, of the extra dev, is not installed here")
+    with _short_folder() as folder, (folder / "log").open("wb") as log:
+
+        def addresses() -> list[str]:
+            said = (folder / "log").read_text(errors="replace")
+            return re.findall(r"s3 server on \[(http://127\.0\.0\.1:\d+)/\]", said)
+
+        command: list[str | Path] = [program, "serve", "s3", "--addr", "127.0.0.1:0"]
+        command += ["--config", "", "--auth-key", "TESTERKEY,testersecret", root]
+        with _running(
+            command, log=log, stop=signal.SIGTERM, account=None, folder=folder,
+            is_ready=lambda: bool(addresses()),
+        ):  # fmt: skip
+            yield {
+                "AWS_ENDPOINT_URL": addresses()[0],
+                "AWS_ACCESS_KEY_ID": "TESTERKEY",
+                "AWS_SECRET_ACCESS_KEY": "testersecret",
+                "AWS_REGION": "us-east-1",
+            }
 
 
 @contextmanager

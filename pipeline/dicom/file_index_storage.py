@@ -17,6 +17,8 @@ CREATE TABLE files (
 );
 """
 _CACHE_KIB: Final = 32 * 1024
+#: seconds to wait for another process to let go
+_PATIENCE: Final = 1.0
 
 
 def remove(path: Path) -> None:
@@ -34,17 +36,21 @@ def opened(path: Path | None, key: str) -> sqlite3.Connection:
     """
     if path is None:
         # "" is SQLite's own temporary file, which has no name and ends with its process.
-        return _begun(_connected("", "OFF"), key)
+        database = sqlite3.connect("")
+        _tune(database, "OFF")
+        return _begun(database, key)
     for _ in range(2):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite gives the files beside it the mode of the first.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        database = _connected(str(path), "WAL")
+        database = sqlite3.connect(path, timeout=_PATIENCE)
         try:
-            if fact(database, "key") == key.encode():
-                return database
-            if fact(database, "key") is None:
+            _tune(database, "WAL")
+            stated = fact(database, "key")
+            if stated is None:
                 return _begun(database, key)
+            if stated == key.encode():
+                return database
         except sqlite3.OperationalError:
             database.close()
             raise
@@ -55,19 +61,12 @@ def opened(path: Path | None, key: str) -> sqlite3.Connection:
     raise sqlite3.DatabaseError("an index that was begun anew is damaged")
 
 
-def _connected(path: str, journal: str) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=1.0)
+def _tune(database: sqlite3.Connection, journal: str) -> None:
     database.execute("PRAGMA locking_mode = EXCLUSIVE")
     database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     # Nothing is lost that the source does not hold: a kill is survived, a loss of power found.
     database.execute("PRAGMA synchronous = OFF")
-    try:
-        database.execute(f"PRAGMA journal_mode = {journal}")
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            database.close()
-            raise
-    return database
+    database.execute(f"PRAGMA journal_mode = {journal}")
 
 
 def fact(database: sqlite3.Connection, name: str) -> bytes | None:
