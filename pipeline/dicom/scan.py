@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from pipeline.dicom.file_index import FileIndex, IndexBusy
+from pipeline.dicom.headers import packing
 from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.headers.process import Answer, Refusal
 from pipeline.dicom.headers.readers import HeaderReaders
@@ -258,8 +259,7 @@ def _unpacked(
 
 def _key(address: str, limits: HeaderLimits) -> str:
     """Say what the findings depend on besides the files."""
-    facts = ",".join(field.name for field in dataclasses.fields(InstanceHeader))
-    return f"{_VERSION}\n{address}\n{limits}\n{facts}"
+    return f"{_VERSION}\n{address}\n{limits}\n{packing.VERSION}"
 
 
 def _cores() -> int:

@@ -2,8 +2,8 @@
 
 Two forms, each behind a mark of its version. What the walker found is kept as it stood in the
 file and converted when it is unpacked: a scan of a million files does not pay for facts that it
-may find in its index. Every other header is kept as JSON. Neither is pickle, which runs code of whoever
-wrote the bytes, nor marshal, which may crash on damaged bytes and changes with Python.
+may find in its index. Every other header is kept as JSON. Neither is pickle, which runs code of
+whoever wrote the bytes, nor marshal, which may crash on damaged bytes and changes with Python.
 """
 
 from __future__ import annotations
