@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ STACKS = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)).flat
 )
 
 
+@settings(deadline=None)
 @given(FRAMES)
 def test_runs_are_the_frame_and_end_with_their_row(frame: NDArray[np.uint8]) -> None:
     runs = runs_of(frame)
@@ -33,6 +34,7 @@ def test_runs_are_the_frame_and_end_with_their_row(frame: NDArray[np.uint8]) -> 
     assert np.array_equal(runs.starts // columns, ends // columns)
 
 
+@settings(deadline=None)
 @given(FRAMES)
 def test_extents_are_the_first_and_the_last_pixel_of_each_label(frame: NDArray[np.uint8]) -> None:
     first, last = extents(runs_of(frame))
@@ -42,6 +44,7 @@ def test_extents_are_the_first_and_the_last_pixel_of_each_label(frame: NDArray[n
         assert (first[label], last[label]) == expected
 
 
+@settings(deadline=None)
 @given(STACKS, st.data())
 def test_bits_follow_each_other_across_frames(
     stack: NDArray[np.uint8], data: st.DataObject
@@ -56,6 +59,7 @@ def test_bits_follow_each_other_across_frames(
     assert np.array_equal(packed_bits(planes), np.packbits(bits, bitorder="little"))
 
 
+@settings(deadline=None)
 @given(FRAMES)
 def test_run_lengths_decode_to_the_frame_row_by_row(frame: NDArray[np.uint8]) -> None:
     encoded = run_length_encoded(runs_of(frame))
