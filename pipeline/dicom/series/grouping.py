@@ -191,7 +191,7 @@ def _attributes(
         "model_name": first.model_name,
         "field_strength_t": _finite(first.field_strength),
         "phases": dict(frame.phases) if kind == "volume" else {},
-        "temporal_positions": part.phase.count,
+        "phase_count": part.phase.count,
         "scattered_frames_of_reference": has_scattered_frames_of_reference(
             f.header for f in frames if not part.is_of_one_instance
         ),

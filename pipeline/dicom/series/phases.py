@@ -18,9 +18,13 @@ from pipeline.reasons import Reason
 #: another has not. short: this phase lacks positions that another has
 Coverage: TypeAlias = Literal["whole", "mixed", "short"]
 
-#: Frames that differ in one of these are never one volume, whether positions repeat or not. One
-#: that gives every frame a value of its own numbers the frames and tells nothing.
+#: Frames that differ in one of these are never one volume, whether positions repeat or not:
+#: another echo, another diffusion weight, phase instead of magnitude, another time. One that gives
+#: every frame a value of its own numbers the frames and tells nothing.
 _ALWAYS: Final = (
+    "EchoNumbers",
+    "DiffusionBValue",
+    "ComplexImageComponent",
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
     "NominalPercentageOfCardiacPhase",

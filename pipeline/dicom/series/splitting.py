@@ -16,10 +16,6 @@ from pipeline.dicom.series.phases import Phase
 from pipeline.errors import StudyRejected
 from pipeline.reasons import Reason
 
-#: These make other images even where no position repeats: another echo, another diffusion
-#: weight, phase instead of magnitude, another stack.
-_ALWAYS = ("EchoNumbers", "DiffusionBValue", "ComplexImageComponent", "StackID")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -127,8 +123,8 @@ def _parted(frames: Sequence[Frame], *, is_scattered: bool) -> list[Phase]:
             parts.extend(Phase(frames=(frame,)) for frame in group)
             continue
         for grid in _clusters(group):
-            for kind in _kinds(grid):
-                parts.extend(phases.part(kind))
+            for stack in _stacks(grid):
+                parts.extend(phases.part(stack))
     return parts
 
 
@@ -145,17 +141,13 @@ def _sameness(*, is_scattered: bool) -> Callable[[Frame], Hashable]:
     return key
 
 
-def _kinds(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Part frames that are other images, whatever their positions.
+def _stacks(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Part frames by StackID, which may differ where the planes do not (PS3.3 C.7.6.16.2.2.7).
 
-    A tag that gives every frame a value of its own numbers the frames and tells nothing.
+    One that gives every frame a stack of its own tells nothing.
     """
-    telling = []
-    for keyword in _ALWAYS:
-        counts = Counter(frame.phases.get(keyword, "") for frame in frames)
-        if len(counts) > 1 and max(counts.values()) > 1:
-            telling.append(keyword)
-    return _by(frames, lambda frame: tuple(frame.phases.get(k, "") for k in telling))
+    stacks = _by(frames, lambda frame: frame.phases.get("StackID", ""))
+    return stacks if max(map(len, stacks)) > 1 else [list(frames)]
 
 
 def _by(frames: Sequence[Frame], key: Callable[[Frame], Hashable]) -> list[list[Frame]]:

@@ -132,7 +132,7 @@ def test_phases_of_one_instance_become_volumes_of_their_own(
     assert series[1].attributes["frame_part"] == 1
     assert series[1].attributes["sop_instance_uid"] == series[1].instances[0].sop_instance_uid
     assert "frame_part" not in series[0].attributes
-    assert series[0].attributes["temporal_positions"] == (1 if macro.startswith("MRDif") else 2)
+    assert series[0].attributes["phase_count"] == 2
     found = sorted((_volume(folder, s).stored for s in series), key=lambda v: int(v[0, 0, 0]))
     np.testing.assert_array_equal(np.concatenate(found), made.values(8))
 
@@ -180,6 +180,16 @@ REFUSED = {
         Reason.SERIES_LOCALIZER,
     ),
 }
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"inf", b"1,5", b"abc", b"0", b""])
+def test_a_slope_of_one_frame_that_is_none_refuses_the_part(tmp_path: Path, value: bytes) -> None:
+    places = [*made.line(4), made.Place(value=4, position=(10, 20, 50), slope="1")]
+    dataset = made.enhanced(places)
+    (transform,) = dataset.PerFrameFunctionalGroupsSequence[4].PixelValueTransformationSequence
+    made_series.put_raw(transform, "RescaleSlope", "DS", value)
+    (series,) = _series(made.write(tmp_path, dataset))
+    assert series.verdict is Reason.PIXELS_RESCALE_NOT_FINITE
 
 
 @pytest.mark.parametrize(("places", "reason"), REFUSED.values(), ids=REFUSED.keys())

@@ -32,7 +32,7 @@ def test_a_volume_says_what_rules_may_ask() -> None:
         "spacing_mm": [5.0, 2.0, 0.5],
         "orientation": "axial",
     }
-    assert one.attributes["temporal_positions"] == 1
+    assert one.attributes["phase_count"] == 1
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_phases_are_counted() -> None:
         for n in range(4)
     ]
     found = _series(headers)
-    assert [s.attributes["temporal_positions"] for s in found] == [3, 3, 3]
+    assert [s.attributes["phase_count"] for s in found] == [3, 3, 3]
     assert [s.attributes["phases"] for s in found] == [
         {"TriggerTime": "0"},
         {"TriggerTime": "40"},

@@ -160,8 +160,11 @@ class TestAborted:
         (told,) = self._parts()[0].phase.check(Policies(partial_phase="whole"))
         assert "not all of the 3 phases" in told
 
-    def test_any_phase_can_be_cut_short(self) -> None:
-        parts = split(_series({"AcquisitionNumber": "1"}, {"AcquisitionNumber": "2"})[:-1])
+    @pytest.mark.parametrize(
+        "keyword", ["AcquisitionNumber", "EchoNumbers", "DiffusionBValue", "EchoTime"]
+    )
+    def test_any_phase_can_be_cut_short(self, keyword: str) -> None:
+        parts = split(_series({keyword: "1"}, {keyword: "2"})[:-1])
         assert [(len(p.frames), p.phase.coverage) for p in parts] == [(4, "mixed"), (3, "short")]
 
 
