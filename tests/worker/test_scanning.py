@@ -1,17 +1,22 @@
-"""Which analyses a batch gets, on SQLite and PostgreSQL."""
+"""What becomes of the scan of a batch, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
+from pipeline.dicom import scan
+from pipeline.dicom.headers.process import Answer
+from pipeline.dicom.headers.readers import HeaderReaders
 from records import batches, database, models
 from records.base import BatchStatus
-from records.tables import Analysis, Batch, Job
-from worker import tasks
+from records.tables import Analysis, Batch, File, Job
+from worker import scanning, tasks
 from worker.services import Services
 
 
@@ -53,3 +58,95 @@ def test_who_names_an_analysis_is_told_which_model_is_missing(
     assert (batch.status, batch.reason) == (BatchStatus.FAILED, "model.unavailable")
     assert batch.detail == "no active version of demo-ct-nodule-detection"
     assert not used
+
+
+def indexes(here: Services) -> list[Path]:
+    """The indexes of scans that are kept."""
+    return sorted((here.settings.home / "scans").glob("*"))
+
+
+def new_batch(here: Services, source: str) -> UUID:
+    """A batch over a source, for every analysis."""
+    with database.unit_of_work(here.sessions) as session:
+        return batches.create(session, batches.NewBatch(source=source, analyses=[]), by="test").id
+
+
+def state_of(here: Services, batch: UUID) -> tuple[BatchStatus, str | None]:
+    """Status and reason of a batch."""
+    with database.reading(here.sessions) as session:
+        row = session.get_one(Batch, batch)
+        return row.status, row.reason
+
+
+def test_the_index_of_a_scan_is_gone_with_its_end(here: Services, studies: Path) -> None:
+    for source, status in ((studies, BatchStatus.RUNNING), (studies / "no", BatchStatus.FAILED)):
+        batch = new_batch(here, str(source))
+        tasks.carry_scan(batch, here)
+        assert state_of(here, batch)[0] is status
+        assert indexes(here) == []
+
+
+def test_an_attempt_that_fails_leaves_its_index_to_the_next(
+    here: Services, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = new_batch(here, str(studies))
+
+    def broken(*_args: object) -> None:
+        raise RuntimeError("a fault behind the scan")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scanning, "_record_studies", broken)
+        tasks.carry_scan(batch, here)
+    assert [path.name for path in indexes(here)] == [f"{batch}.index"]
+    with database.unit_of_work(here.sessions) as session:
+        session.get_one(Batch, batch).not_before = None
+    read: list[str] = []
+
+    class Counting(HeaderReaders):
+        def read(self, wanted: Iterable[str]) -> Iterator[tuple[str, Answer]]:
+            for name, answer in super().read(wanted):
+                read.append(name)
+                yield name, answer
+
+    monkeypatch.setattr(scan, "HeaderReaders", Counting)
+    tasks.carry_scan(batch, here)
+    assert state_of(here, batch) == (BatchStatus.RUNNING, None)
+    assert (read, indexes(here)) == ([], [])
+
+
+def test_what_a_canceled_scan_left_is_swept_by_the_next(here: Services, studies: Path) -> None:
+    canceled, waiting = new_batch(here, str(studies)), new_batch(here, str(studies))
+    folder = here.settings.home / "scans"
+    folder.mkdir(parents=True)
+    for name in (f"{canceled}.index", f"{canceled}.index-wal", f"{waiting}.index", "note.txt"):
+        (folder / name).touch()
+    with database.unit_of_work(here.sessions) as session:
+        batches.cancel(session, canceled, by="test")
+    tasks.carry_scan(new_batch(here, str(studies)), here)
+    assert [path.name for path in indexes(here)] == [f"{waiting}.index", "note.txt"]
+
+
+def test_an_archive_is_scanned_like_the_folder_it_holds(
+    here: Services, studies: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(studies.rglob("*")):
+            archive.write(path, path.relative_to(studies))
+    found = []
+    for source in (studies, tmp_path / "export.zip"):
+        batch = new_batch(here, str(source))
+        tasks.carry_scan(batch, here)
+        with database.reading(here.sessions) as session:
+            query = select(File.path, File.verdict).where(File.batch_id == batch)
+            found.append(sorted(tuple(row) for row in session.execute(query)))
+    assert found[0] == found[1]
+    assert ("note.txt", "file.not_dicom") in found[0]
+
+
+def test_a_source_that_must_be_unpacked_fails_the_batch_with_what_to_do(
+    here: Services, tmp_path: Path
+) -> None:
+    (tmp_path / "export.tar.gz").write_bytes(b"\x1f\x8b" + bytes(600))
+    batch = new_batch(here, str(tmp_path / "export.tar.gz"))
+    tasks.carry_scan(batch, here)
+    assert state_of(here, batch) == (BatchStatus.FAILED, "source.unreadable")
