@@ -25,6 +25,7 @@ _INDEXES: Final = (
     "CREATE INDEX IF NOT EXISTS by_series ON files (series, name)",
     "CREATE INDEX IF NOT EXISTS by_sop ON files (sop, name) WHERE header IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS by_folder ON files (folder, series)",
+    "CREATE INDEX IF NOT EXISTS loose ON files (name) WHERE header IS NULL OR twin <> 0",
 )
 _KEEP: Final = (
     "INSERT INTO files (name, folder, size, stamp, round, verdict, sentence, study, series, sop,"

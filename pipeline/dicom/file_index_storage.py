@@ -13,7 +13,7 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE files (
   name TEXT PRIMARY KEY, folder TEXT NOT NULL, size INTEGER NOT NULL, stamp TEXT NOT NULL,
   round INTEGER NOT NULL, verdict TEXT NOT NULL, sentence TEXT,
-  study TEXT, series TEXT, sop TEXT, header BLOB, twin INTEGER NOT NULL DEFAULT 0
+  study TEXT, series TEXT, sop TEXT, twin INTEGER NOT NULL DEFAULT 0, header BLOB
 );
 """
 _CACHE_KIB: Final = 32 * 1024
