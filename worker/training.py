@@ -152,6 +152,7 @@ def _process(order: Order, services: Services) -> Iterator[subprocess.Popen[byte
         "version": order.version,
         "device": services.settings.device,
         "threads": services.settings.threads,
+        "deidentify_key": str(services.settings.deidentify_key_path),
     }
     paper = order.folder / "order.json"
     paper.write_text(json.dumps(document))

@@ -51,6 +51,11 @@ class Verdict:
     #: name of the copy below the folder; empty where there is none
     copy: str = ""
 
+    @property
+    def is_loss(self) -> bool:
+        """Say whether something that is DICOM, and no table of contents, has no copy."""
+        return self.reason not in _HARMLESS
+
 
 @dataclass
 class Report:
@@ -68,7 +73,7 @@ class Report:
     @property
     def is_whole(self) -> bool:
         """Say whether everything that is DICOM was copied."""
-        return all(one.reason in _HARMLESS for one in self.verdicts)
+        return not any(one.is_loss for one in self.verdicts)
 
 
 def carry(

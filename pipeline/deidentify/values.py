@@ -82,14 +82,20 @@ def may_stay(element: DataElement, identity: Identity) -> bool:
         return True
     vr = str(element.VR)
     if isinstance(element.value, bytes):
-        # in implicit syntaxes what is US, SS or OW may be known only when it is written
-        is_binary = vr in _BYTES or " or " in vr
-        if element.tag == _ICC_PROFILE and element.value[36:40] != b"acsp":
-            return False
-        return is_binary and not identity.is_in_bytes(element.value)
+        return _may_bytes_stay(element, identity)
     if vr in _NUMBERS or " or " in vr:
         return _are_numbers(element.value)
-    texts = [_stated(value) for value in values_of(element)]
+    return _may_texts_stay([_stated(value) for value in values_of(element)], vr, identity)
+
+
+def _may_bytes_stay(element: DataElement, identity: Identity) -> bool:
+    # in implicit syntaxes what is US, SS or OW may be known only when it is written
+    is_binary = str(element.VR) in _BYTES or " or " in str(element.VR)
+    is_profile = element.tag != _ICC_PROFILE or element.value[36:40] == b"acsp"
+    return is_binary and is_profile and not identity.is_in_bytes(element.value)
+
+
+def _may_texts_stay(texts: list[str], vr: str, identity: Identity) -> bool:
     if vr == "CS":
         return all(_is_code_string(text, identity) for text in texts)
     if vr in TEXT:

@@ -134,8 +134,16 @@ def freeze(path: Path, recipe: Recipe) -> Snapshot:
         faults += _repeated(cases) + _patients_on_two_sides(cases) + _empty_parts(cases, recipe)
     if faults:
         raise ManifestInvalid(faults)
-    cases.sort(key=lambda case: (case.part, case.patient_id, case.digest))
-    return Snapshot(cases=tuple(cases), digest=_snapshot_digest(cases))
+    return snapshot_of(cases)
+
+
+def snapshot_of(cases: Sequence[Case]) -> Snapshot:
+    """Return cases in the order of snapshots, and the digest that stands for all of them."""
+    ordered = sorted(cases, key=lambda case: (case.part, case.patient_id, case.digest))
+    stated = ((one.patient_id, one.image_digest, one.label_digest, one.part) for one in cases)
+    lines = sorted(json.dumps(case) for case in stated)
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return Snapshot(cases=tuple(ordered), digest=digest)
 
 
 def assign(patient_id: str, split: SplitField) -> Part:
@@ -290,11 +298,3 @@ def _empty_parts(cases: Sequence[Case], recipe: Recipe) -> list[Fault]:
     sentence = "no patient is in the {} part; add patients or a split column"
     missing = [part for part in sorted(needed) if not counts.get(part)]
     return [Fault(0, "split", sentence.format(part)) for part in missing]
-
-
-def _snapshot_digest(cases: Sequence[Case]) -> str:
-    lines = sorted(
-        json.dumps([case.patient_id, case.image_digest, case.label_digest, case.part])
-        for case in cases
-    )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

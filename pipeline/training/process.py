@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.deidentify import keys
 from pipeline.errors import Interrupted, PipelineError, StudyRejected, TrainingRefused
 from pipeline.models import predictors
 from pipeline.models.bundle import Bundle, BundleRefused
@@ -27,6 +28,7 @@ from pipeline.reasons import Reason
 from pipeline.training import (
     classification,
     data,
+    deidentified,
     detection,
     evaluation,
     manifest,
@@ -61,6 +63,8 @@ class Order:
     version: str
     device: str = "auto"
     threads: int = 0
+    #: file of the key that snapshots are de-identified with, where the recipe asks for it
+    deidentify_key: str = ""
 
 
 class Stop:
@@ -117,7 +121,7 @@ def run(order: Order, say: Say, stop: Stop) -> None:
     folder = Path(order.folder)
     folder.mkdir(parents=True, exist_ok=True)
     say({"event": "phase", "phase": "reading"})
-    snapshot = manifest.freeze(Path(order.manifest), wanted)
+    snapshot = _snapshot(order, wanted, stop)
     counts = {part.value: len(snapshot.part(part)) for part in Part}
     say({"event": "snapshot", "digest": snapshot.digest, "cases": counts})
     task = _task(wanted, snapshot, folder / "cases", device, stop)
@@ -135,6 +139,21 @@ def run(order: Order, say: Say, stop: Stop) -> None:
     metrics = _evaluate(draft, wanted, snapshot, device, stop)
     made = product.write(_fresh(Path(order.bundle)), learned, metrics)
     say({"event": "finished", "digest": made.digest, "metrics": metrics})
+
+
+def _snapshot(order: Order, wanted: Recipe, stop: Stop) -> Snapshot:
+    """Freeze the manifest; where the recipe asks for it, into copies that name no patient."""
+    snapshot = manifest.freeze(Path(order.manifest), wanted)
+    if not wanted.snapshot.deidentify:
+        return snapshot
+    try:
+        keys.make_key(Path(order.deidentify_key))
+        key = keys.read_key(Path(order.deidentify_key))
+    except (OSError, keys.KeyRefused) as why:
+        sentence = "the key for de-identification cannot be used"
+        raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID) from why
+    copies = Path(order.folder) / "deidentified"
+    return deidentified.deidentified(snapshot, key, copies, checkpoint=stop.checkpoint)
 
 
 def _task(

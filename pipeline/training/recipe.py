@@ -144,6 +144,14 @@ class SplitField(_Strict):
         return self
 
 
+class SnapshotField(_Strict):
+    """How the cases are kept."""
+
+    #: train on copies without who they are of (PS3.15 Annex E), hashed and kept in place of the
+    #: originals
+    deidentify: bool = False
+
+
 class Recipe(_Strict):
     """One recipe, checked."""
 
@@ -168,6 +176,7 @@ class Recipe(_Strict):
     #: the validation part is looked at every so many epochs
     validate_every: int = Field(default=1, ge=1)
     split: SplitField = SplitField()
+    snapshot: SnapshotField = SnapshotField()
     seed: int = Field(default=0, ge=0, lt=2**32)
     #: what the predictor is told, by kind: score thresholds and the like
     options: dict[str, Any] = Field(default_factory=dict)
@@ -200,7 +209,10 @@ class Recipe(_Strict):
     @property
     def digest(self) -> str:
         """sha256 over the canonical form: equal for equal recipes, whatever their layout."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        # what came later and is not asked for leaves the digests of older recipes as they were
+        left_out = {"snapshot"} if self.snapshot == SnapshotField() else set()
+        stated = self.model_dump(mode="json", exclude=left_out)
+        canonical = json.dumps(stated, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def spec(self, version: str) -> ModelSpec:

@@ -218,7 +218,7 @@ def test_copies_are_as_valid_as_their_sources(options: tuple[Option, ...], tmp_p
             continue  # what cannot be read has its own tests
         looked_at += 1
         assert not _errors(copy) - _errors(path), path.name
-    assert looked_at > 10
+    assert looked_at >= 10
 
 
 def test_every_file_of_the_shared_data_gets_a_verdict(tmp_path: Path) -> None:
