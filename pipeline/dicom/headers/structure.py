@@ -19,6 +19,7 @@ from pipeline.dicom.headers.gate import check_structure
 from pipeline.dicom.headers.instance import PixelElement
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.refusal import FileRefused
+from pipeline.dicom.sources.opening import archive_kind
 from pipeline.reasons import Reason
 
 #: FloatPixelData, DoubleFloatPixelData, PixelData
@@ -110,7 +111,7 @@ def _probe(stream: BinaryIO, size: int) -> bool:
     pydicom would "read" any text when forced, so a file without preamble must begin like a
     data set: group 0002 or 0008, and a length that fits or a VR of two capital letters.
     """
-    head = stream.read(132)
+    head = stream.read(512)
     stream.seek(0)
     if head[128:132] == b"DICM":
         return True
@@ -119,6 +120,9 @@ def _probe(stream: BinaryIO, size: int) -> bool:
     length = int.from_bytes(head[4:8], "little")
     is_little = group in (0x0002, 0x0008) and (is_explicit or length <= size)
     is_big = group in (0x0200, 0x0800) and is_explicit
+    if (kind := archive_kind(head)) is not None:
+        sentence = f"it is an archive ({kind}): give it as the source, or unpack it"
+        raise FileRefused(sentence, Reason.FILE_NOT_DICOM)
     if len(head) < 8 or not (is_little or is_big):
         raise FileRefused("it is not a DICOM file", Reason.FILE_NOT_DICOM)
     return False

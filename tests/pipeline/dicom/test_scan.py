@@ -26,6 +26,7 @@ from pipeline.dicom.scan import scan
 from pipeline.reasons import Reason
 from tests.data import shared
 from tests.pipeline.dicom import made_series as series
+from tests.pipeline.dicom.sources import archives
 
 
 def _bytes_of(dataset: Dataset, folder: Path) -> bytes:
@@ -203,6 +204,17 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceRefused) as refused:
         series.scanned(tmp_path / "nothing")
     assert refused.value.reason is Reason.SOURCE_MISSING
+
+
+def test_an_archive_in_a_folder_is_a_file_that_says_what_it_is(tmp_path: Path) -> None:
+    folder = series.write(tmp_path / "in", series.stack(2))
+    archives.zipped(folder / "a.zip", [("x", b"1")])
+    archives.tarred(folder / "b.tar", [("x", b"1")])
+    (folder / "c.tgz").write_bytes(b"\x1f\x8b" + bytes(600))
+    found = {file.path: file for file in series.scanned(folder).files}
+    for name, kind in (("a.zip", "ZIP"), ("b.tar", "TAR"), ("c.tgz", "gzip")):
+        assert found[name].verdict is Reason.FILE_NOT_DICOM
+        assert f"archive ({kind})" in (found[name].detail or "")
 
 
 def test_sources_without_images_say_so(tmp_path: Path) -> None:
