@@ -22,7 +22,6 @@ from pipeline.dicom.headers.structure import Parsed, parse
 from pipeline.dicom.headers.wanted import TAGS
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.refusal import FileRefused
-from pipeline.dicom.sources.folder import unreadable
 from pipeline.dicom.sources.source import OpenFile
 from pipeline.dicom.sources.stream import stream_of
 from pipeline.reasons import Reason
@@ -98,7 +97,8 @@ def read_by_pydicom(
         check_length(header, parsed.stream, parsed.size)
     except Exception as error:  # noqa: BLE001
         # The edge between broken bytes and us: pydicom's parsers raise whatever they meet
-        # (struct.error, KeyError, AttributeError, ...), and none of it may end a scan.
+        # (struct.error, KeyError, OSError, ...), and none of it may end a scan. What a disk or
+        # a network cannot do is a FileRefused already.
         refused = _refusal(error)
         if stated is not None:  # the gate has told them already where it refused
             refused.study_instance_uid = optional_uid_of(stated, "StudyInstanceUID")
@@ -138,7 +138,5 @@ def _refusal(error: Exception) -> FileRefused:
     if isinstance(error, MemoryError):
         sentence = "its header asks for more memory than is allowed"
         return FileRefused(sentence, Reason.PIXELS_TOO_LARGE)
-    if isinstance(error, OSError):
-        return FileRefused(unreadable(error), Reason.FILE_UNREADABLE)
     sentence = f"its header cannot be parsed ({type(error).__name__})"
     return FileRefused(sentence, Reason.FILE_BAD_HEADER)
