@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -73,13 +72,6 @@ def positive_of(dataset: Dataset, keyword: str, largest: int) -> int:
     if number is None or not 1 <= number <= largest:
         raise invalid(f"it states no valid {keyword}")
     return number
-
-
-def descend(dataset: Dataset, keyword: str) -> Iterator[Dataset]:
-    """Yield every item of the sequences of this keyword, also below other items of it."""
-    for item in items_of(dataset, keyword):
-        yield item
-        yield from descend(item, keyword)
 
 
 def references_of(item: Dataset) -> list[tuple[str, int | None]]:

@@ -110,7 +110,8 @@ def _dataset(source: Source, name: str, options: Options) -> Dataset:
         if file.size > options.limits.file_bytes:
             sentence = f"a file of more than {options.limits.file_bytes} bytes is not read"
             raise invalid(sentence)
-        dataset = dcmread(stream_of(file))
+        # Forcing is safe here: what is no DICOM states no SOP class that is read.
+        dataset = dcmread(stream_of(file), force=True)
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = UID(ImplicitVRLittleEndian)
     return dataset

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRBigEndian
 
 from pipeline.dicom.headers.elements import integer_of
 from pipeline.dicom.labels.elements import positive_of
@@ -30,17 +30,21 @@ def pixels_of(dataset: Dataset, kind: str, frames: int) -> Callable[[int], NDArr
         raise invalid("its pixels are not those of a segmentation")
     if bits == 1 and kind != "BINARY":
         raise invalid("only BINARY segments have one bit for each pixel")
-    is_compressed = UID(str(dataset.file_meta.TransferSyntaxUID)).is_encapsulated
-    if bits == 1 and not is_compressed:
-        return _bits(dataset, frames)
+    syntax = UID(str(dataset.file_meta.TransferSyntaxUID))
+    if bits == 1 and not syntax.is_encapsulated:
+        return _bits(dataset, frames, is_little_endian=syntax != ExplicitVRBigEndian)
     return lambda number: _decoded(dataset, number)
 
 
-def _bits(dataset: Dataset, frames: int) -> Callable[[int], NDArray[Any]]:
+def _bits(
+    dataset: Dataset, frames: int, *, is_little_endian: bool
+) -> Callable[[int], NDArray[Any]]:
     """Cut frames out of packed bits: they follow each other without a gap (PS3.5 8.1.1)."""
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     size = rows * columns
     stored = np.frombuffer(dataset.get("PixelData") or b"", np.uint8)
+    if not is_little_endian and dataset["PixelData"].VR == "OW":
+        stored = stored[: len(stored) // 2 * 2].reshape(-1, 2)[:, ::-1].ravel()
     if len(stored) * 8 < size * frames:
         raise invalid("it holds fewer pixels than its frames need")
 

@@ -12,21 +12,25 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian
 
 from pipeline.dicom.labels.label_read import Wanted
 from pipeline.dicom.labels.options import Options
 from pipeline.dicom.writing.seg import Encoding, write_seg
+from pipeline.dicom.writing.seg_fractional import write_fractional_seg
 from pipeline.errors import StudyRejected
 from pipeline.phantoms import chest
 from pipeline.reasons import Reason
-from pipeline.results import Code
+from pipeline.results import Code, ValueMap
 from pipeline.volume import Regridding, Volume
 from tests.data import shared
 from tests.pipeline.dicom.labels.made_labels import read_bytes, read_file
 from tests.pipeline.dicom.made_series import read_volume
 from tests.pipeline.dicom.segs import PROVENANCE, SMALL, on_disk, segment, turned
 from tests.pipeline.dicom.segs import oblique as oblique_axes
+from tests.pipeline.dicom.series import made_frames
 
 LUNG = Code(scheme="SCT", value="39607008", meaning="Lung")
 
@@ -287,6 +291,41 @@ def test_a_frame_without_a_place_lies_on_the_image_it_names(
         assert refused(lambda: read_bytes(tmp_path, encoded(dataset), source)) is (
             Reason.LABEL_MISMATCH
         )
+
+
+def test_words_of_the_other_byte_order_hold_the_same_bits(source: Volume, tmp_path: Path) -> None:
+    label_map = scattered(8)
+    dataset = pydicom.dcmread(io.BytesIO(written(source, label_map, Encoding.BINARY)))
+    swapped = np.frombuffer(dataset.PixelData, ">u2").byteswap().tobytes()
+    dataset["PixelData"] = DataElement("PixelData", "OW", swapped)
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, dataset, implicit_vr=False, little_endian=False)
+    read = read_bytes(tmp_path, buffer.getvalue(), source)
+    assert np.array_equal(read.label_map(WANTED), label_map)
+
+
+def test_frames_of_one_instance_are_its_slices(tmp_path: Path) -> None:
+    """An enhanced CT whose frames are in no spatial order."""
+    places = made_frames.shuffled(made_frames.line(6), 3)
+    folder = made_frames.write(tmp_path / "series", made_frames.enhanced(places))
+    source = read_volume(folder)
+    labels = np.random.default_rng(0).integers(0, 4, source.stored.shape).astype(np.uint8)
+    read = read_bytes(tmp_path, written(source, labels, Encoding.BINARY), source)
+    assert np.array_equal(read.label_map(WANTED), labels)
+    dataset = pydicom.dcmread(io.BytesIO(written(source, labels, Encoding.BINARY)))
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        del group.PlanePositionSequence
+    read = read_bytes(tmp_path, encoded(dataset), source)
+    assert np.array_equal(read.label_map(WANTED), labels)
+
+
+def test_our_own_fractions_are_read_back(source: Volume, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).uniform(0, 1, SMALL.shape).astype(np.float32)
+    values[np.abs(values - 0.5) < 0.01] = 0.7
+    maps = [ValueMap(name="One", values=values)]
+    data = write_fractional_seg(source, maps, [segment(1, "One")], PROVENANCE)
+    assert np.array_equal(read_bytes(tmp_path, data, source).label_map(ONE) == 1, values >= 0.5)
 
 
 def test_overlapping_segments_are_masks_but_no_map(source: Volume, tmp_path: Path) -> None:
