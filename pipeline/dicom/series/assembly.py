@@ -125,7 +125,7 @@ def _distinct(
             raise refused
         kept.append(min(group, key=lambda i: _first(frames[int(i)])))
     dropped = len(order) - len(kept)
-    return np.array(kept), (f"{dropped} slices at the position of another one were left out",)
+    return np.array(kept), (f"slices at the position of another one were left out: {dropped}",)
 
 
 def _first(frame: Frame) -> tuple[float, str, int]:
@@ -187,9 +187,11 @@ def _filled(steps: Vector, usual: float) -> tuple[NDArray[np.int64], tuple[str, 
     missing = int((multiples - 1).sum())
     if multiples.max() - 1 > _MOST_MISSING_IN_A_ROW:
         raise _missing(f"{multiples.max() - 1} in a row are too many to fill")
-    if missing > _MOST_MISSING_SHARE * (len(steps) + 1 + missing):
-        raise _missing(f"{missing} of {len(steps) + 1 + missing} are too many to fill")
-    return multiples, (f"{missing} missing slices were filled by linear interpolation",)
+    count = len(steps) + 1 + missing
+    if missing > _MOST_MISSING_SHARE * count:
+        raise _missing(f"{missing} of {count} are too many to fill")
+    told = f"missing slices were filled by linear interpolation: {missing} of {count}"
+    return multiples, (told,)
 
 
 def _missing(sentence: str) -> StudyRejected:

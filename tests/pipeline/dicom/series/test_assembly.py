@@ -179,7 +179,7 @@ class TestMissing:
         assert found.regridding is not None
         assert found.regridding.slices == tuple(n for n in range(20) if n not in (4, 5, 11))
         assert set(found.regridding.shifts) == {(0.0, 0.0)}
-        assert found.warnings == ("3 missing slices were filled by linear interpolation",)
+        assert found.warnings == ("missing slices were filled by linear interpolation: 3 of 20",)
 
     @pytest.mark.parametrize(
         "missing",
@@ -209,7 +209,7 @@ class TestDuplicates:
         found = _stack(headers, duplicate_position="first")
         assert found.order == (0, 1, 4, 3)
         assert found.shape == (4, 6, 8)
-        assert found.warnings == ("2 slices at the position of another one were left out",)
+        assert found.warnings == ("slices at the position of another one were left out: 2",)
 
     def test_of_equal_numbers_the_least_uid_is_kept(self) -> None:
         twin = made.header(29, position=made.header(1).position, instance_number=2)
