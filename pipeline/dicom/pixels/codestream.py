@@ -49,6 +49,7 @@ class Stated:
     is_signed: bool | None = None
     #: JPEG only: True where the samples are YCbCr, False where RGB; None where it does not say
     is_ybr: bool | None = None
+    tiles: int = 1
 
 
 def check(frame: bytes, header: InstanceHeader) -> tuple[Stated | None, list[str]]:
@@ -75,6 +76,8 @@ def check(frame: bytes, header: InstanceHeader) -> tuple[Stated | None, list[str
     except (struct.error, IndexError):
         raise _undecodable("its code stream ends inside its own header") from None
     _compare(stated, header)
+    if stated.tiles * _SMALLEST_TILE > len(frame):
+        raise _undecodable(f"its code stream is too short for the {stated.tiles} tiles it states")
     return stated, _warnings(stated, header)
 
 
@@ -121,16 +124,13 @@ def _read_j2k(frame: bytes) -> Stated:
         raise _undecodable("the tiles of its code stream are impossible")
     across = -(-(width - tile_left) // tile_width)
     down = -(-(height - tile_top) // tile_height)
-    if across * down * _SMALLEST_TILE > len(frame):
-        raise _undecodable(
-            f"its code stream states {across * down} tiles and is too short for them"
-        )
     return Stated(
         rows=height - top,
         columns=width - left,
         samples=count,
         bits=(components[0][0] & 0x7F) + 1,
         is_signed=bool(components[0][0] & 0x80),
+        tiles=across * down,
     )
 
 

@@ -26,31 +26,31 @@ _MOST: Final = 2**20
 _STARTS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff", b"\x00\x00\x00")
 
 
-def frames_of(file: OpenFile, header: InstanceHeader) -> tuple[list[Spans], list[str]]:
-    """Return (the fragments of every frame, warnings).
+def frames_of(file: OpenFile, header: InstanceHeader) -> list[Spans]:
+    """Return the fragments of every frame.
 
     Where there is one fragment per frame, no table is needed. Else the basic offset table says
     where frames begin; where there is none, the code streams themselves do.
 
     Raises:
         StudyRejected: more or fewer frames than stated, a fragment too short to be one, an
-            offset table that points elsewhere than at fragments while frames need it.
+            offset table that points elsewhere than at the first fragment of each frame.
 
     """
     table, fragments = _fragments(file, header)
     if len(fragments) < header.frames:
         raise _mismatch(f"{len(fragments)} fragments of pixel data for {header.frames} frames")
     starts = _table_starts(table, fragments)
-    has_broken_table = bool(table) and (starts is None or len(starts) != header.frames)
-    warnings = ["its offset table is wrong; it was not used"] if has_broken_table else []
+    if starts is None or (starts and len(starts) != header.frames):
+        sentence = "the offset table of its compressed pixel data points elsewhere than at frames"
+        raise StudyRejected(sentence, Reason.FILE_BAD_HEADER)
     if len(fragments) == header.frames:
-        return [(fragment,) for fragment in fragments], warnings
-    if starts is None or not table:
-        starts = _stream_starts(file, header, fragments)
+        return [(fragment,) for fragment in fragments]
+    starts = starts or _stream_starts(file, header, fragments)
     if len(starts) != header.frames:
         raise _mismatch(f"{len(starts)} frames of pixel data where {header.frames} are stated")
     edges = itertools.pairwise([*starts, len(fragments)])
-    return [tuple(fragments[first:last]) for first, last in edges], warnings
+    return [tuple(fragments[first:last]) for first, last in edges]
 
 
 def read_frame(file: OpenFile, spans: Spans) -> bytes:
@@ -88,8 +88,6 @@ def _check_fragment(length: int, count: int) -> None:
 
 def _table_starts(table: bytes, fragments: Sequence[tuple[int, int]]) -> list[int] | None:
     """Return which fragments the offset table points at; None where it points elsewhere."""
-    if not fragments:
-        return None
     offsets = struct.unpack(f"<{len(table) // 4}I", table[: len(table) // 4 * 4])
     # Offsets count from the first byte after the table: from the first fragment's item.
     places = {offset - fragments[0][0]: index for index, (offset, _) in enumerate(fragments)}

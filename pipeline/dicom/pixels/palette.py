@@ -72,18 +72,21 @@ def _descriptor(dataset: Dataset, colour: str, *, is_signed: bool) -> tuple[int,
 
 
 def _table(dataset: Dataset, colour: str, entries: int, bits: int) -> NDArray[np.uint16]:
+    is_little = dataset.original_encoding[1] is not False
     plain = value_of(dataset, f"{colour}PaletteColorLookupTableData")
     if plain is not None:
-        return _plain(_words(plain), entries, bits)
+        return _plain(_words(plain, is_little=is_little), entries, bits)
     segmented = value_of(dataset, f"Segmented{colour}PaletteColorLookupTableData")
     if segmented is None:
         raise _invalid(f"its palette has no table of {colour.lower()}")
-    return _expanded(_words(segmented), entries, bits)
+    return _expanded(_words(segmented, is_little=is_little), entries, bits)
 
 
-def _words(value: Any) -> bytes:
+def _words(value: Any, *, is_little: bool) -> bytes:
+    """Return the words of a table, little endian; 8-bit entries lie in words too."""
     if isinstance(value, bytes):
-        return value
+        even = value[: len(value) // 2 * 2]
+        return value if is_little else np.frombuffer(even, ">u2").astype("<u2").tobytes()
     numbers = [value] if isinstance(value, int) else list(value)
     return np.array(numbers, np.int64).astype("<u2").tobytes()
 

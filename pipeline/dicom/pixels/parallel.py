@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import json
@@ -111,7 +112,8 @@ def _listen(worker: Worker) -> dict[str, Any]:
         told = pipe.read()
     _, status = os.waitpid(worker.pid, 0)
     if os.WIFSIGNALED(status):
-        signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # SIGKILL cannot be ignored, nor be set back
+            signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
         os.kill(os.getpid(), os.WTERMSIG(status))
     answer: dict[str, Any] = json.loads(told)
     return answer

@@ -67,7 +67,7 @@ class Frames:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._open: dict[str, OpenFile] = {}
-        self._spans: tuple[str, list[Spans], list[str]] = ("", [], [])
+        self._spans: tuple[str, list[Spans]] = ("", [])
         self._dataset: tuple[str, Dataset | None] = ("", None)
 
     def file(self, name: str) -> OpenFile:
@@ -113,10 +113,9 @@ class Frames:
         """
         header = one.header
         if is_compressed(header):
-            spans, found = self._frame_spans(header)
-            frame = read_frame(self.file(header.path), spans[one.number])
-            decoded, photometric, more = decode_frame(frame, header, planar=planar)
-            warnings.update(found, more)
+            frame = read_frame(self.file(header.path), self._frame_spans(header)[one.number])
+            decoded, photometric, found = decode_frame(frame, header, planar=planar)
+            warnings.update(found)
             if header.padding is not None and header.transfer_syntax_uid in _LOSSY:
                 warnings.add("lossy compression: voxels near the padding value are not masked")
             return decoded, photometric
@@ -150,10 +149,10 @@ class Frames:
         if wide is not out:
             out[...] = wide
 
-    def _frame_spans(self, header: InstanceHeader) -> tuple[list[Spans], list[str]]:
+    def _frame_spans(self, header: InstanceHeader) -> list[Spans]:
         if self._spans[0] != header.path:
-            self._spans = (header.path, *frames_of(self.file(header.path), header))
-        return self._spans[1], self._spans[2]
+            self._spans = (header.path, frames_of(self.file(header.path), header))
+        return self._spans[1]
 
     def _decode_native(self, one: Slice) -> tuple[NDArray[Any], str]:
         """Decode big endian, deflated, single-bit or subsampled pixels through pydicom."""
