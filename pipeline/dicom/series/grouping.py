@@ -100,8 +100,7 @@ def _series_number(headers: Sequence[InstanceHeader]) -> float:
 
 def _series(part: Part, number: int, lost: Reason | None, *, is_mixed: bool) -> IndexedSeries:
     kind: Kind = "volume" if part.is_volume else "image"
-    verdict, detail = _verdict(part, lost, is_mixed=is_mixed)
-    stack = _stack(part) if part.is_volume else None
+    verdict, detail, stack = _judged(part, lost, is_mixed=is_mixed)
     frames = part.frames if stack is None else _ordered(part, stack)
     first = frames[0].header
     return IndexedSeries(
@@ -120,15 +119,16 @@ def _series(part: Part, number: int, lost: Reason | None, *, is_mixed: bool) -> 
     )
 
 
-def _verdict(part: Part, lost: Reason | None, *, is_mixed: bool) -> tuple[Reason, str | None]:
-    """Return the strict verdict on a part: what no policy lets in, it refuses."""
+def _judged(
+    part: Part, lost: Reason | None, *, is_mixed: bool
+) -> tuple[Reason, str | None, Stack | None]:
+    """Return the strict verdict on a part, its sentence, and the stack its slices can make."""
     try:
         _check(part, lost, is_mixed=is_mixed)
-        if part.is_volume:
-            assembly.stack(part.frames, policies=_STRICT)
+        stack = assembly.stack(part.frames, policies=_STRICT) if part.is_volume else None
     except StudyRejected as rejected:
-        return rejected.reason, rejected.sentence
-    return Reason.OK, None
+        return rejected.reason, rejected.sentence, _lenient_stack(part)
+    return Reason.OK, None, stack
 
 
 def _check(part: Part, lost: Reason | None, *, is_mixed: bool) -> None:
@@ -143,10 +143,10 @@ def _check(part: Part, lost: Reason | None, *, is_mixed: bool) -> None:
     rescale(part.frames)
 
 
-def _stack(part: Part) -> Stack | None:
+def _lenient_stack(part: Part) -> Stack | None:
     """Return what a volume would be made of where every policy reads it, or None."""
     try:
-        return assembly.stack(part.frames, policies=_LENIENT)
+        return assembly.stack(part.frames, policies=_LENIENT) if part.is_volume else None
     except StudyRejected:
         return None
 
