@@ -87,7 +87,7 @@ def deidentify(file: OpenFile, method: Method) -> Made:
         written = ExplicitVRLittleEndian
         data = [pixels.plain_element(blanked.value, blanked.attributes["BitsAllocated"])]
     elif parsed.pixels is not None:
-        data = pixels.pixel_stream(parsed, parsed.pixels, written).chunks()
+        data = pixels.pixel_stream(parsed, parsed.pixels, written, identity).chunks()
     return Made(
         name=name_of(made),
         header=encoded(made, written),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from pipeline.deidentify.identity import Identity
 from pipeline.dicom.headers.elements import integer_of, text_of
 from pipeline.dicom.headers.instance import PixelElement
 from pipeline.dicom.headers.structure import Parsed
@@ -19,6 +20,8 @@ from pipeline.dicom.refusal import FileRefused
 from pipeline.reasons import Reason
 
 _CHUNK: Final = 1 << 20
+#: bytes at the start of each fragment that are searched
+_COMMENTS: Final = 4096
 _UNDEFINED: Final = 0xFFFFFFFF
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 _END_OF_SEQUENCE: Final = b"\xfe\xff\xdd\xe0"
@@ -55,24 +58,27 @@ class PixelStream:
         return bytes(values.astype(self.mask.dtype, copy=False).tobytes()) + chunk[whole:]
 
 
-def pixel_stream(parsed: Parsed, pixels: PixelElement, syntax: UID) -> PixelStream:
+def pixel_stream(
+    parsed: Parsed, pixels: PixelElement, syntax: UID, identity: Identity
+) -> PixelStream:
     """Return the pixel data of an instance as they will be written.
 
     Args:
         parsed: the instance.
         pixels: where its pixel data lie.
         syntax: the transfer syntax that will be written; its byte order is the file's.
+        identity: who is looked for in the comments of compressed pixels.
 
     Raises:
-        FileRefused: their length is not what the header says, they end early, or an overlay lies
-            in unused bits of compressed pixels.
+        FileRefused: their length is not what the header says, they end early, an overlay lies
+            in unused bits of compressed pixels, or a comment in these names the patient.
 
     """
     dataset = parsed.dataset
     if dataset.original_encoding[1] is not syntax.is_little_endian:
         sentence = "its bytes run the other way than its transfer syntax says"
         raise FileRefused(sentence, Reason.FILE_BAD_HEADER)
-    length = _length(parsed, pixels, syntax)
+    length = _length(parsed, pixels, syntax, identity)
     declared = _UNDEFINED if pixels.length is None else length
     header = _element_header(parsed, pixels, declared, syntax)
     return PixelStream(
@@ -90,12 +96,12 @@ def plain_element(value: bytes, bits_allocated: int) -> bytes:
     return struct.pack("<HH2s2xI", 0x7FE0, 0x0010, vr, len(value)) + value
 
 
-def _length(parsed: Parsed, pixels: PixelElement, syntax: UID) -> int:
+def _length(parsed: Parsed, pixels: PixelElement, syntax: UID, identity: Identity) -> int:
     if syntax.is_encapsulated:
         if pixels.length is not None:
             sentence = "compressed pixel data of defined length"
             raise FileRefused(sentence, Reason.FILE_BAD_HEADER)
-        return _encapsulated_length(parsed, pixels.offset)
+        return _encapsulated_length(parsed, pixels.offset, identity)
     if pixels.length is None:
         sentence = "uncompressed pixel data of undefined length"
         raise FileRefused(sentence, Reason.FILE_BAD_HEADER)
@@ -124,7 +130,7 @@ def _native_length(dataset: Dataset) -> int:
     return (values * numbers[2] + 7) // 8
 
 
-def _encapsulated_length(parsed: Parsed, offset: int) -> int:
+def _encapsulated_length(parsed: Parsed, offset: int, identity: Identity) -> int:
     """Return the length of the fragments with the end of their sequence (PS3.5 A.4)."""
     position = offset
     while True:
@@ -138,7 +144,12 @@ def _encapsulated_length(parsed: Parsed, offset: int) -> int:
         if item[:4] != _ITEM:
             sentence = "its compressed pixel data are not a sequence of fragments"
             raise FileRefused(sentence, Reason.FILE_BAD_HEADER)
-        position += 8 + int.from_bytes(item[4:], "little")
+        length = int.from_bytes(item[4:], "little")
+        # JPEG and its relatives hold comments and application data before the first scan
+        if identity.is_in_bytes(parsed.stream.read(min(length, _COMMENTS))):
+            sentence = "its compressed pixels carry a text that names the patient"
+            raise FileRefused(sentence, Reason.DEIDENTIFY_UNSUPPORTED)
+        position += 8 + length
 
 
 def _element_header(parsed: Parsed, pixels: PixelElement, length: int, syntax: UID) -> bytes:

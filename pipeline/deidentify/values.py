@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import numpy as np
 from pydicom._uid_dict import UID_dictionary
 from pydicom.dataelem import DataElement
 from pydicom.tag import BaseTag, Tag
@@ -17,7 +18,18 @@ from pipeline.deidentify.identity import Identity
 
 #: character strings that people type (PS3.5 6.2)
 TEXT: Final = frozenset({"LO", "SH", "ST", "LT", "UT", "UC"})
-_NUMBERS: Final = frozenset({"US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"})
+#: and how their values lie in files
+_NUMBERS: Final[Mapping[str, str]] = {
+    "US": "u2",
+    "SS": "i2",
+    "UL": "u4",
+    "SL": "i4",
+    "UV": "u8",
+    "SV": "i8",
+    "FL": "f4",
+    "FD": "f8",
+    "AT": "u4",
+}
 _BYTES: Final = frozenset({"OB", "OW", "OF", "OD", "OL", "OV"})
 
 _UID: Final = re.compile(r"[0-9.]{1,64}")
@@ -52,7 +64,7 @@ _DUMMIES: Final[Mapping[str, Any]] = {
     "AS": "000Y",
     "DS": "0",
     "IS": "0",
-    **dict.fromkeys(_NUMBERS - {"AT"}, 0),
+    **dict.fromkeys(_NUMBERS.keys() - {"AT"}, 0),
     **dict.fromkeys(_BYTES | {"UN"}, bytes(8)),
 }
 
@@ -75,8 +87,7 @@ def is_well_known(uid: str) -> bool:
 def may_stay(element: DataElement, identity: Identity) -> bool:
     """Say whether the value is what its VR says, and no name or id of the patient.
 
-    Numbers in binary forms are not looked into: they have no letters. ``element`` is neither a
-    sequence nor a UID.
+    ``element`` is neither a sequence nor a UID.
     """
     if element.value is None or element.is_empty:
         return True
@@ -84,7 +95,7 @@ def may_stay(element: DataElement, identity: Identity) -> bool:
     if isinstance(element.value, bytes):
         return _may_bytes_stay(element, identity)
     if vr in _NUMBERS or " or " in vr:
-        return _are_numbers(element.value)
+        return _are_numbers(element.value) and not _spells(element, vr, identity)
     return _may_texts_stay([_stated(value) for value in values_of(element)], vr, identity)
 
 
@@ -93,6 +104,19 @@ def _may_bytes_stay(element: DataElement, identity: Identity) -> bool:
     is_binary = str(element.VR) in _BYTES or " or " in str(element.VR)
     is_profile = element.tag != _ICC_PROFILE or element.value[36:40] == b"acsp"
     return is_binary and is_profile and not identity.is_in_bytes(element.value)
+
+
+def _spells(element: DataElement, vr: str, identity: Identity) -> bool:
+    """Say whether the bytes of numbers, in either order, are letters of a name or an id."""
+    try:
+        numbers = np.array(values_of(element), _NUMBERS.get(vr, "i4"))
+    except (OverflowError, ValueError):
+        return True
+    if vr == "AT":  # two numbers of two bytes
+        numbers = np.stack([numbers >> 16, numbers & 0xFFFF], axis=-1).astype("u2")
+    return identity.is_in_bytes(numbers.tobytes()) or identity.is_in_bytes(
+        numbers.byteswap().tobytes()
+    )
 
 
 def _may_texts_stay(texts: list[str], vr: str, identity: Identity) -> bool:

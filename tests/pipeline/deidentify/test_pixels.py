@@ -9,6 +9,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 
 from pipeline.deidentify import pixel_rules
 from pipeline.deidentify.burned_in import risk_of
@@ -167,4 +168,17 @@ def test_what_cannot_be_said_to_be_clean_is_refused(sop_class: str, tmp_path: Pa
     made_series.with_meta(dataset)
     with pytest.raises(FileRefused) as refused:
         copied(dataset, tmp_path)
+    assert refused.value.reason is Reason.DEIDENTIFY_UNSUPPORTED
+
+
+def test_a_comment_in_compressed_pixels_that_names_the_patient_is_refused(tmp_path: Path) -> None:
+    source = dcmread(Path(str(get_testdata_file("JPEG2000.dcm"))))
+    source.PatientName = "Wildermuth^Wilma"
+    frame = next(generate_frames(source.PixelData, number_of_frames=1))
+    comment = b"\xff\x64\x00\x0e\x00\x01wildermuth"
+    size_end = 4 + int.from_bytes(frame[4:6], "big")
+    source.PixelData = encapsulate([frame[:size_end] + comment + frame[size_end:]])
+    how = method(rules=pixel_rules.parse("rules: [{match: {modality: '*'}, clean: true}]"))
+    with pytest.raises(FileRefused) as refused:
+        copied(source, tmp_path, how=how)
     assert refused.value.reason is Reason.DEIDENTIFY_UNSUPPORTED

@@ -45,7 +45,7 @@ def wild(draw: st.DrawFn, depth: int = 0) -> Dataset:
     return made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(source=wild(), chosen=st.sets(st.sampled_from(sorted(set(Option) - {Option.FULL_DATES}))))
 def test_wild_data_sets_are_copied_without_the_name(source: Dataset, chosen: set[Option]) -> None:
     source.PatientName = NAME.decode() + "^Wilma"
