@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,18 +79,17 @@ def test_a_worker_that_dies_while_decoding_costs_its_study_only(
     tmp_path: Path, number: signal.Signals, error: type[Exception]
 ) -> None:
     files = _files(tmp_path, is_compressed=True)
-    killed: list[int] = []
-
     def checkpoint() -> None:
-        decoder = next(iter(_decoders()), None)
-        workers = _children_of(decoder) if decoder else []
-        if workers and not killed:
-            killed.append(workers[0])
+        (decoder,) = _decoders()
+        end = time.monotonic() + 2
+        while not (workers := _children_of(decoder)) and time.monotonic() < end:
+            time.sleep(0.001)
+        if workers:
             os.kill(workers[0], number)
 
     died = None
-    for _ in range(20):  # until a worker was there to kill at one of the looks
-        died = died or _death(files, checkpoint)
+    while died is None:  # until a worker was killed while it had work left
+        died = _death(files, checkpoint)
     assert isinstance(died, error)
     assert died.reason is Reason.PIXELS_DECODER_DIED
     assert _stored(files, processes=2).shape == (10, SIZE, SIZE)
