@@ -59,6 +59,7 @@ class Where:
     maximum_frames: int | None = Field(default=None, ge=1)
     minimum_rows: int | None = Field(default=None, ge=1)
     maximum_slice_spacing_mm: float | None = Field(default=None, gt=0)
+    maximum_unread_neighbours: int | None = Field(default=None, ge=0)
     orientation: tuple[Literal["axial", "sagittal", "coronal", "oblique"], ...] | None = None
     colour: bool | None = None
     contrast: bool | None = None

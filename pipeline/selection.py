@@ -150,6 +150,7 @@ _TESTS: Final[Mapping[str, tuple[str, Callable[[Any, Any], bool]]]] = {
     "maximum_frames": ("frames", _at_most),
     "minimum_rows": ("rows", _at_least),
     "maximum_slice_spacing_mm": ("spacing_mm", _at_most),
+    "maximum_unread_neighbours": ("unread_neighbours", _at_most),
     "orientation": ("orientation", _is_one_of),
     "colour": ("is_colour", _equals),
     "contrast": ("contrast", _equals),

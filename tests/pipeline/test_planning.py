@@ -145,6 +145,18 @@ def test_a_study_too_short_for_the_analysis_is_rejected_with_the_clause(
     assert considered[0]["because"] == "not chosen: minimum_slices is 5, wanted 16"
 
 
+def test_an_analysis_may_refuse_a_series_with_unread_files_beside_it(
+    template: IndexedSeries,
+) -> None:
+    text = (ANALYSES / "ct-lungs.yaml").read_text()
+    strict = parse(text.replace("    where:\n", "    where:\n      maximum_unread_neighbours: 0\n"))
+    assert strict.inputs["ct"].where.maximum_unread_neighbours == 0
+    for count, chosen in ((0, True), (1, False)):
+        beside = _like(template, "1.1", unread_neighbours=count)
+        (planned,) = plan_study(_study(beside), [strict])
+        assert (planned.rejected is None) is chosen
+
+
 def test_every_single_image_is_an_input_of_its_own(template: IndexedSeries) -> None:
     views = [
         _like(template, uid, kind="image", modality="CR", slices=1, spacing_mm=None)

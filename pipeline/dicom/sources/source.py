@@ -17,7 +17,7 @@ class Entry:
     #: relative to the source, "/" between folders; never used to build a name of our own
     name: str
     size: int
-    #: changes when the content may have: modification time in ns, CRC or ETag as text
+    #: changes when the content may have: times, checksum or ETag as text
     stamp: str = ""
     refused: tuple[Reason, str] | None = None
 
@@ -61,7 +61,7 @@ class Source(Protocol):
     """Files by name. Cheap to make from its address, so that every process makes its own."""
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every entry once, sorted by name within a folder, opening none.
+        """Yield every entry once, opening none; in the same order as long as nothing changes.
 
         Raises:
             SourceRefused: the source does not exist or cannot be listed.
