@@ -135,7 +135,7 @@ class CommonFiles:
     def _verdict(self, stated: Stated) -> _Verdict | None:
         syntax = UID(stated.uid("TransferSyntaxUID"))
         check_decodable(syntax)
-        if syntax.is_implicit_VR or not syntax.is_little_endian:
+        if not syntax.is_little_endian:
             return None
         if syntax == DeflatedExplicitVRLittleEndian:
             return None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from pipeline.dicom.headers.sizes import size_of
 from pipeline.dicom.headers.wanted import KEYS
 
 #: the bytes of the run; the wanted values among them, by tag
 Run: TypeAlias = tuple[bytes, dict[bytes, bytes]]
 
 _WANTED: Final = frozenset(KEYS.values())
-_SERIES_HEAD: Final = KEYS["SeriesInstanceUID"] + b"UI"
+#: SeriesInstanceUID, and how many bytes of it tell series apart; what follows in a shorter one is
+#: the same within a series, too
+_SERIES_TAG, _SERIES_ELEMENT = KEYS["SeriesInstanceUID"], 60
 #: Series remembered, files learned from of each, and bytes of the longest header learned from:
 #: some megabytes at most.
 _SERIES, _LESSONS, _LONGEST = 64, 16, 1 << 16
@@ -26,26 +27,28 @@ class Runs:
     fast a walk is and never what it finds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size_of: Callable[[bytes, int], int]) -> None:
+        """``size_of`` says how many bytes the element at a place takes."""
+        self._size_of = size_of
         self._by_series: dict[bytes, SeriesRuns] = {}
 
     def of(self, data: bytes) -> SeriesRuns:
         """Return the runs of the series that a file seems to be of: a guess, and a good one."""
-        place = data.find(_SERIES_HEAD)
-        length = int.from_bytes(data[place + 6 : place + 8], "little")
-        series = data[place + 8 : place + 8 + length] if place >= 0 else b""
+        place = data.find(_SERIES_TAG)
+        series = data[place : place + _SERIES_ELEMENT] if place >= 0 else b""
         runs = self._by_series.get(series)
         if runs is None:
             if len(self._by_series) >= _SERIES:
                 del self._by_series[next(iter(self._by_series))]
-            runs = self._by_series[series] = SeriesRuns()
+            runs = self._by_series[series] = SeriesRuns(self._size_of)
         return runs
 
 
 class SeriesRuns:
     """Learns from the files of one series which elements do not change in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, size_of: Callable[[bytes, int], int]) -> None:
+        self._size_of = size_of
         #: by the first eight bytes of the run; emptied and filled in place
         self.by_head: dict[bytes, Run] = {}
         self._constant: frozenset[bytes] = frozenset()
@@ -59,7 +62,7 @@ class SeriesRuns:
         self._files += 1
         if self._files == 1 or self._files > _LESSONS or end - place > _LONGEST:
             return
-        elements = list(_elements(data, place, end))
+        elements = list(self._elements(data, place, end))
         if self._files == 2:
             self._constant = frozenset(elements)
             return
@@ -71,12 +74,11 @@ class SeriesRuns:
             if is_constant and len(same) > 1:
                 self.by_head[same[0][:8]] = b"".join(same), _held(same)
 
-
-def _elements(data: bytes, place: int, end: int) -> Iterator[bytes]:
-    while place < end:
-        size = size_of(data, place)
-        yield data[place : place + size]
-        place += size
+    def _elements(self, data: bytes, place: int, end: int) -> Iterator[bytes]:
+        while place < end:
+            size = self._size_of(data, place)
+            yield data[place : place + size]
+            place += size
 
 
 def _held(elements: list[bytes]) -> dict[bytes, bytes]:

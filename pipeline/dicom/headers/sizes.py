@@ -1,4 +1,4 @@
-"""How many bytes an element takes, whatever is nested in it (PS3.5 7.1.2, 7.5; little endian)."""
+"""How many bytes an element takes, whatever is nested in it (PS3.5 7.1, 7.5; little endian)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ class Short(Exception):
         super().__init__()
         #: bytes of the file that are needed at least
         self.needed = needed
+
+
+def implicit_size_of(data: bytes, place: int) -> int:
+    """Return the size of the implicit little endian element at a place, its head included.
+
+    Raises:
+        Declined: it states no length, or more items than plain sequences have may be nested in it.
+        Short: it goes on behind the bytes given.
+
+    """
+    length = int.from_bytes(data[place + 4 : place + 8], "little")
+    if length == _UNDEFINED:
+        raise Declined
+    if data[place + 8 : place + 12] == _ITEM:
+        _check_unknown(data, place + 8, place + 8 + length)
+    return 8 + length
 
 
 def size_of(data: bytes, place: int) -> int:

@@ -1,4 +1,4 @@
-"""A walk over the header of a common file: explicit little endian, sequences with their lengths.
+"""A walk over the header of a common file: little endian, with preamble and meta information.
 
 Most files of the world are of this kind, and a walk that only looks for what is wanted is many
 times faster than a parser. Whatever is not plainly of this kind is left to pydicom: the walker
@@ -14,8 +14,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from pydicom.datadict import dictionary_VR
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
+
 from pipeline.dicom.headers.runs import Run, Runs
-from pipeline.dicom.headers.sizes import LONG_VRS, SHORT_VRS, Declined, Short, size_of
+from pipeline.dicom.headers.sizes import (
+    LONG_VRS,
+    SHORT_VRS,
+    Declined,
+    Short,
+    implicit_size_of,
+    size_of,
+)
 from pipeline.dicom.headers.wanted import KEYS, VRS
 
 #: PixelData, and the first of the three elements that hold pixels
@@ -23,6 +33,11 @@ _PIXEL_DATA, _FIRST_PIXELS = 0x7FE00010, 0x7FE00008
 _META_GROUP: Final = 0x0002
 #: behind the preamble: the prefix, and the head of the length of the meta information
 _BEGINNING: Final = b"DICM\x02\x00\x00\x00UL\x04\x00"
+_SYNTAX: Final = KEYS["TransferSyntaxUID"]
+_IMPLICIT: Final = b"1.2.840.10008.1.2"
+_PLAIN_VRS: Final = frozenset(str(vr) for vr in EXPLICIT_VR_LENGTH_16)
+#: size of a wanted element that is too long for a VR of the short kind
+_LONGEST: Final = 8 + (1 << 16)
 #: Different heads remembered before starting again: tags x VRs x lengths of hostile files.
 _REMEMBERED: Final = 1 << 14
 
@@ -37,9 +52,9 @@ class Walker:
     """Walks headers, faster the more they are alike. For one thread."""
 
     def __init__(self) -> None:
-        self._meta = _Heads(is_meta=True)
-        self._data = _Heads(is_meta=False)
-        self._runs = Runs()
+        self._meta = _MetaHeads()
+        self._explicit, self._explicit_runs = _Heads(), Runs(size_of)
+        self._implicit, self._implicit_runs = _ImplicitHeads(), Runs(implicit_size_of)
 
     def walk(self, data: bytes) -> tuple[dict[bytes, bytes], int, int]:
         """Find the wanted elements of a file.
@@ -60,21 +75,24 @@ class Walker:
             raise Declined
         found = NOTHING.copy()
         start, _ = self._meta.walk(data, 132, found, {})
-        runs = self._runs.of(data)
-        end, is_known = self._data.walk(data, start, found, runs.by_head)
+        is_implicit = found[_SYNTAX].rstrip(b"\0 ") == _IMPLICIT
+        heads = self._implicit if is_implicit else self._explicit
+        runs = (self._implicit_runs if is_implicit else self._explicit_runs).of(data)
+        end, is_known = heads.walk(data, start, found, runs.by_head)
+        if not is_known:
+            runs.learn(data, start, end)
+        if is_implicit:
+            return found, end + 8, int.from_bytes(data[end + 4 : end + 8], "little")
         # Long VRs keep two bytes free and then their length in four (PS3.5 7.1.2).
         if data[end + 4 : end + 6] not in (b"OB", b"OW"):
             raise Declined
-        if not is_known:
-            runs.learn(data, start, end)
         return found, end + 12, int.from_bytes(data[end + 8 : end + 12], "little")
 
 
 class _Heads:
     """What is remembered of heads: the eight bytes of tag, VR and length before a value."""
 
-    def __init__(self, *, is_meta: bool) -> None:
-        self._is_meta = is_meta
+    def __init__(self) -> None:
         #: sizes of elements that nobody wants
         self._sizes: dict[bytes, int] = {}
         #: (size, tag) of wanted elements
@@ -124,6 +142,9 @@ class _Heads:
             raise Short(place + 12)
         if self._is_end(int.from_bytes(head[:2], "little") << 16 | head[3] << 8 | head[2]):
             return None
+        return self._classify(data, place, head)
+
+    def _classify(self, data: bytes, place: int, head: bytes) -> int:
         vr, tag = head[4:6], head[:4]
         if vr in LONG_VRS:
             if tag in KEYWORDS:
@@ -131,21 +152,54 @@ class _Heads:
             return size_of(data, place)
         if vr not in SHORT_VRS or (tag in KEYWORDS and vr not in _VRS[tag]):
             raise Declined
+        return self._remember(head, size_of(data, place))
+
+    def _remember(self, head: bytes, size: int) -> int:
         if len(self._sizes) + len(self._wanted) >= _REMEMBERED:
             self._sizes.clear()
             self._wanted.clear()
-        size = size_of(data, place)
-        if tag in KEYWORDS:
-            self._wanted[head] = size, tag
+        if head[:4] in KEYWORDS:
+            self._wanted[head] = size, head[:4]
         else:
             self._sizes[head] = size
         return 0
 
     def _is_end(self, tag: int) -> bool:
         """Say whether a walk ends before an element, as it should."""
-        group = tag >> 16
-        if self._is_meta:
-            return group != _META_GROUP
-        if group <= _META_GROUP or (tag >= _FIRST_PIXELS and tag != _PIXEL_DATA):
+        if tag >> 16 <= _META_GROUP or (tag >= _FIRST_PIXELS and tag != _PIXEL_DATA):
             raise Declined
         return tag == _PIXEL_DATA
+
+
+class _MetaHeads(_Heads):
+    """Heads of the meta information: always explicit, and over where its group is."""
+
+    def _is_end(self, tag: int) -> bool:
+        return tag >> 16 != _META_GROUP
+
+
+class _ImplicitHeads(_Heads):
+    """Heads without VRs: the tag, and a length in four bytes."""
+
+    def _classify(self, data: bytes, place: int, head: bytes) -> int:
+        size = implicit_size_of(data, place)
+        # Letters in its place are the VR of a file that says of itself what is not so.
+        if head[4:6].isalpha() or (head[:4] in KEYWORDS and not self._is_short(head[:4], size)):
+            raise Declined
+        if head[:4] in KEYWORDS or self._is_plain(head[:4]):
+            return self._remember(head, size)
+        return size
+
+    @staticmethod
+    def _is_short(tag: bytes, size: int) -> bool:
+        """Say whether a wanted element is as it is with a VR: no sequence, 65535 bytes at most."""
+        return b"SQ" not in _VRS[tag] and size < _LONGEST
+
+    @staticmethod
+    def _is_plain(tag: bytes) -> bool:
+        """Say whether nothing can be nested in an element, whatever its length."""
+        number = int.from_bytes(tag[:2], "little") << 16 | int.from_bytes(tag[2:], "little")
+        try:
+            return number >> 16 & 1 == 0 and dictionary_VR(number) in _PLAIN_VRS
+        except KeyError:
+            return False

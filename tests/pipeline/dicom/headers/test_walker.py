@@ -14,7 +14,6 @@ from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
-    ImplicitVRLittleEndian,
     RLELossless,
 )
 
@@ -63,9 +62,7 @@ def test_it_finds_raw_values_and_the_pixels() -> None:
     assert data[offset : offset + length] == series.pixels(2).tobytes()
 
 
-@pytest.mark.parametrize(
-    "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
-)
+@pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
 def test_it_declines_other_encodings(tmp_path: Path, syntax: str) -> None:
     one = series.instance(0)
     one.file_meta.TransferSyntaxUID = syntax
