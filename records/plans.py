@@ -48,7 +48,10 @@ class PlannedSeries:
     part: int = 0
     detail: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    #: a multi-frame file is listed with the first of the parts it splits into
     files: Sequence[ScannedFile] = ()
+    #: how many instances it is made of, also where their files are listed with another part
+    instances: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +147,9 @@ class _Rows:
                 "part": series.part,
                 "modality": series.modality,
                 "sop_class_uid": series.sop_class_uid,
-                "instance_count": len(series.files),
+                "instance_count": len(series.files)
+                if series.instances is None
+                else series.instances,
                 "verdict": str(series.verdict),
                 "detail": series.detail,
                 "attributes": dict(series.attributes),

@@ -239,6 +239,7 @@ def _series(series: IndexedSeries) -> batches.PlannedSeries:
         verdict=series.verdict.value,
         detail=series.detail,
         attributes=series.attributes,
+        instances=len(series.instances),
         # a file belongs to one row: the first of the parts that a multi-frame instance makes
         files=[] if series.frame_part else [_accepted(one) for one in series.instances],
     )
