@@ -171,7 +171,7 @@ def _of_slice(dataset: Dataset, seed: int, number: int) -> None:
     dataset.InstanceNumber = number + 1
     place = f"{-300.5 + number:g}"
     dataset.ImagePositionPatient = ["-189.62890625", "-345.62890625", place]
-    dataset.SliceLocation = dataset.TablePosition = place
+    dataset.SliceLocation = place
     dataset.TablePosition = -300.5 + number
     dataset.AcquisitionTime = f"1015{number // 60 % 60:02d}.{number * 8123 % 1000000:06d}"
     dataset.ContentTime = dataset.InstanceCreationTime = dataset.AcquisitionTime

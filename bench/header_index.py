@@ -4,7 +4,7 @@
 
 Explicit little endian CT of 512 x 512 with some 130 elements, warm in the page cache. One file
 counts as indexed when it has been opened, read, walked, judged and packed, in one process. pydicom
-reads the header of the same file up to its pixels and makes the same facts; it gets a tenth of the
+reads the same elements of the same files and stops before the pixels; it gets a tenth of the
 files. Both take turns, since the speed of shared machines drifts, and are counted in seconds of
 this process on its core. The whole transport (a pool of one reader, started, asked and heard) is
 printed as well, in seconds of the clock. Exits with 1 below the "must" of one core.
@@ -20,10 +20,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pydicom import dcmread
+
 from bench import ct_headers
 from pipeline.dicom.headers.process import Indexed
 from pipeline.dicom.headers.readers import HeaderReaders
-from pipeline.dicom.headers.reading import HeaderReader, read_by_pydicom
+from pipeline.dicom.headers.reading import HeaderReader
+from pipeline.dicom.headers.wanted import META, TAGS
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.sources.opening import open_source
 
@@ -41,11 +44,12 @@ def ours(root: Path, names: Sequence[str]) -> None:
 
 
 def by_pydicom(root: Path, names: Sequence[str]) -> None:
-    """Read the same facts by pydicom, which stops before the pixels."""
-    source = open_source(str(root))
+    """Read the same elements by pydicom, which stops before the pixels and converts them."""
+    tags = [tag for keyword, tag in TAGS.items() if keyword not in META]
     for name in names:
-        with source.open(name) as file:
-            read_by_pydicom(file, name=name, limits=_LIMITS, salt=_SALT)
+        dataset = dcmread(root / name, stop_before_pixels=True, specific_tags=tags)
+        values = [dataset[tag].value for tag in tags if tag in dataset]
+        assert values
 
 
 def pooled(root: Path, names: Sequence[str], processes: int) -> None:

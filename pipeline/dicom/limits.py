@@ -15,7 +15,7 @@ class HeaderLimits:
     inflated_bytes: int = 2**29
     #: sequences within each other, and elements in all of them
     nesting: int = 32
-    elements: int = 2**21
+    elements: int = 2**20
     #: bytes of memory beyond its own that a header reader may use
     memory_bytes: int = 2**31
     #: seconds for one header

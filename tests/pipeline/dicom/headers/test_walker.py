@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
     RLELossless,
 )
 
@@ -69,6 +70,36 @@ def test_it_declines_other_encodings(tmp_path: Path, syntax: str) -> None:
     (tmp_path / "x").write_bytes(_encoded(one))
     with RegularFile(tmp_path / "x") as file, pytest.raises(Declined):
         CommonFiles(HeaderLimits(), b"").read(file, "x")
+
+
+def _implicit(dataset: Dataset) -> bytes:
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    return _encoded(dataset)
+
+
+def test_it_finds_the_same_where_no_vrs_are_stated() -> None:
+    one = series.instance(2)
+    explicit, offset, _ = Walker().walk(_encoded(one))
+    one.ReferencedImageSequence = [_nested(3), Dataset()]
+    one.private_block(0x0011, "TEST", create=True).add_new(1, "SQ", [_nested(1)])
+    data = _implicit(one)
+    implicit, offset, length = Walker().walk(data)
+    syntax = {KEYS["TransferSyntaxUID"]: b""}
+    assert implicit | syntax == explicit | syntax
+    assert data[offset : offset + length] == series.pixels(2).tobytes()
+
+
+@pytest.mark.parametrize("items", [16, 17])
+def test_of_sequences_without_vrs_it_takes_those_that_cannot_be_deep(items: int) -> None:
+    one = series.instance(0)
+    one.ReferencedImageSequence = [Dataset() for _ in range(items)]
+    assert _accepts(_implicit(one)) is (items == 16)
+
+
+def test_it_declines_a_file_that_states_vrs_and_says_that_it_does_not() -> None:
+    data = _encoded(series.instance(0))
+    syntax = b"UI\x14\x001.2.840.10008.1.2.1\0"
+    assert not _accepts(data.replace(syntax, b"UI\x14\x001.2.840.10008.1.2\0\0\0"))
 
 
 def test_it_declines_a_file_without_preamble() -> None:
@@ -149,8 +180,13 @@ _CHANGES: dict[str, st.SearchStrategy[Any]] = {
 
 
 @settings(max_examples=60, deadline=None)
-@given(changes=st.lists(st.fixed_dictionaries({}, optional=_CHANGES), min_size=2, max_size=25))
-def test_what_was_walked_before_changes_nothing(changes: list[dict[str, Any]]) -> None:
+@given(
+    changes=st.lists(st.fixed_dictionaries({}, optional=_CHANGES), min_size=2, max_size=25),
+    is_implicit=st.booleans(),
+)
+def test_what_was_walked_before_changes_nothing(
+    changes: list[dict[str, Any]], *, is_implicit: bool
+) -> None:
     warm = Walker()
     for number, change in enumerate(changes):
         one = series.instance(number)
@@ -158,7 +194,7 @@ def test_what_was_walked_before_changes_nothing(changes: list[dict[str, Any]]) -
         one.ReferencedImageSequence = [_nested(1)]
         for keyword, value in change.items():
             setattr(one, keyword, value)
-        data = _encoded(one)
+        data = _implicit(one) if is_implicit else _encoded(one)
         assert warm.walk(data) == Walker().walk(data)
 
 
