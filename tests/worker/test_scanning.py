@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
@@ -16,7 +18,8 @@ from pipeline.dicom.headers.readers import HeaderReaders
 from records import batches, database, models
 from records.base import BatchStatus
 from records.tables import Analysis, Batch, File, Job
-from worker import scanning, tasks
+from worker import scan_indexes, scanning, tasks
+from worker.queue.settings import Settings
 from worker.services import Services
 
 
@@ -150,3 +153,26 @@ def test_a_source_that_must_be_unpacked_fails_the_batch_with_what_to_do(
     batch = new_batch(here, str(tmp_path / "export.tar.gz"))
     tasks.carry_scan(batch, here)
     assert state_of(here, batch) == (BatchStatus.FAILED, "source.unreadable")
+
+
+def test_a_full_disk_is_said_so_and_a_damaged_index_is_thrown_away(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    (tmp_path / "scans").mkdir()
+    batch = uuid4()
+    with (
+        pytest.raises(OSError, match="No space left"),
+        scan_indexes.kept(batch, settings) as path,
+        closing(sqlite3.connect(path)) as small,
+    ):
+        small.executescript(
+            "PRAGMA max_page_count = 3; CREATE TABLE t (x);INSERT INTO t VALUES (zeroblob(100000))"
+        )
+    assert not path.exists()
+    path.write_bytes(b"no database" * 1000)
+    with (
+        pytest.raises(sqlite3.DatabaseError),
+        scan_indexes.kept(batch, settings),
+        closing(sqlite3.connect(path)) as damaged,
+    ):
+        damaged.execute("SELECT * FROM files")
+    assert not path.exists()
