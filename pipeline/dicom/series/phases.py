@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.dicom.series.frames import Frame
 from pipeline.errors import StudyRejected
@@ -19,12 +20,12 @@ from pipeline.reasons import Reason
 Coverage: TypeAlias = Literal["whole", "mixed", "short"]
 
 #: Frames that differ in one of these are never one volume, whether positions repeat or not:
-#: another echo, another diffusion weight, phase instead of magnitude, another time. One that gives
-#: every frame a value of its own numbers the frames and tells nothing.
-_ALWAYS: Final = (
-    "EchoNumbers",
-    "DiffusionBValue",
-    "ComplexImageComponent",
+#: another echo, another diffusion weight, phase instead of magnitude. One that gives every frame
+#: a value of its own numbers the frames and tells nothing.
+_KINDS: Final = ("EchoNumbers", "DiffusionBValue", "ComplexImageComponent")
+#: Neither are frames of another time; and times of which none has all positions (slices acquired
+#: in turns, or an index misused) are no volumes either: nothing says which slices belong together.
+_TIMES: Final = (
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
     "NominalPercentageOfCardiacPhase",
@@ -34,7 +35,8 @@ _ALWAYS: Final = (
 #: What may tell apart frames that share a position, the most telling first. A tag that does not
 #: (Canon states one TemporalPositionIndex throughout) is passed over.
 _KEYWORDS: Final = (
-    *_ALWAYS,
+    *_KINDS,
+    *_TIMES,
     "EffectiveEchoTime",
     "EchoTime",
     "InversionTimes",
@@ -91,7 +93,7 @@ def part(frames: Sequence[Frame]) -> list[Phase]:
     geometry refuses them.
     """
     phases = [Phase(frames=tuple(frames))]
-    for keyword in _ALWAYS:
+    for keyword in (*_KINDS, *_TIMES):
         phases = [p for phase in phases for p in _always(phase, keyword)]
     return [p for phase in phases for p in _where_repeated(phase)]
 
@@ -100,7 +102,13 @@ def _always(phase: Phase, keyword: str) -> list[Phase]:
     groups = _by(phase.frames, keyword)
     if len(groups) < 2 or max(map(len, groups)) < 2:
         return [phase]
-    return _judged(phase, groups, _places(phase.frames))
+    places = _places(phase.frames)
+    parted = _judged(phase, groups, places)
+    covered = [len({places[id(f)] for f in group}) for group in groups]
+    is_torn = max(covered) < len(set(places.values()))
+    if keyword in _TIMES and is_torn and _depths(phase.frames) is not None:
+        return [replace(one, coverage="short") for one in parted]
+    return parted
 
 
 def _where_repeated(phase: Phase) -> list[Phase]:
@@ -189,13 +197,18 @@ def _places(frames: Sequence[Frame]) -> dict[int, int]:
     Where a place is missing or no number, every frame has a position of its own: what is wrong
     with it is not for phases to say.
     """
-    alone = {id(frame): number for number, frame in enumerate(frames)}
-    if any(f.position is None or f.orientation is None for f in frames):
-        return alone
-    normal = frames[0].normal
-    depths = np.array([np.dot(f.position or (), normal) for f in frames], np.float64)
-    if not np.isfinite(depths).all():
-        return alone
+    depths = _depths(frames)
+    if depths is None:
+        return {id(frame): number for number, frame in enumerate(frames)}
     order = np.argsort(depths, kind="stable")
     numbers = np.concatenate([[0], np.cumsum(np.diff(depths[order]) > _SAME_PLACE)])
     return {id(frames[int(i)]): int(n) for i, n in zip(order, numbers, strict=True)}
+
+
+def _depths(frames: Sequence[Frame]) -> NDArray[np.float64] | None:
+    """Return how far each frame lies along the normal in mm; None where one does not say."""
+    if any(f.position is None or f.orientation is None for f in frames):
+        return None
+    normal = frames[0].normal
+    depths = np.array([np.dot(f.position or (), normal) for f in frames], np.float64)
+    return depths if np.isfinite(depths).all() else None

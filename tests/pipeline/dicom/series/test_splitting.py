@@ -131,6 +131,17 @@ def test_another_diffusion_weight_is_another_volume_even_at_other_positions() ->
     assert _values(split(headers), "DiffusionBValue") == [{"0"}, {"1000"}]
 
 
+def test_times_that_take_turns_along_the_stack_are_no_volumes() -> None:
+    headers = [
+        made.header(number, phases=(("TemporalPositionIndex", str(1 + number % 2)),))
+        for number in range(8)
+    ]
+    parts = split(headers)
+    assert _shapes(parts) == [4, 4]
+    lenient = {_refusal(part, partial_phase="whole") for part in parts}
+    assert lenient == {Reason.SERIES_TOO_FEW_SLICES}
+
+
 def test_numbers_are_compared_without_their_last_digits() -> None:
     headers = _series({"EchoTime": "2.46"}, {"EchoTime": "4.92"})
     first = made.header(0, phases=(("EchoTime", "2.4600000381469727"),))
