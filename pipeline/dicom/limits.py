@@ -13,9 +13,11 @@ class HeaderLimits:
     pixels: int = 2**31
     #: bytes a deflated data set may inflate to
     inflated_bytes: int = 2**29
-    #: sequences within each other, and elements in all of them
+    #: sequences within each other, and elements and items in all of them: an enhanced object of
+    #: ten thousand frames has fewer, and a parser takes seconds for as many
     nesting: int = 32
     elements: int = 2**20
+    items: int = 2**17
     #: bytes of memory beyond its own that a header reader may use
     memory_bytes: int = 2**31
     #: seconds for one header

@@ -24,6 +24,7 @@ _UNDEFINED: Final = 0xFFFFFFFF
 _PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _LAST: Final = max(_PIXELS)
 _LONGEST_UID: Final = 66
+_BIG_ENDIAN: Final = b"1.2.840.10008.1.2.2"
 _UID: Final = re.compile(rb"[0-9.]{1,64}")
 #: whose file it is, known before the file is refused
 _IDENTITY: Final = {
@@ -81,22 +82,30 @@ class _Gate:
     def __init__(self, stream: BinaryIO, size: int, limits: HeaderLimits) -> None:
         self._stream, self._size, self._limits = stream, size, limits
         self._order: Literal["little", "big"] = "little"
+        self._items = 0
         self.uids: dict[str, str] = {}
 
     def check(self, place: int) -> None:
-        place = self._after_meta(place)
+        place, syntax = self._after_meta(place)
         head = self._peek(place, 6)
         # Data sets begin with group 0008, or one near; as little endian, big endian ones do not.
-        self._order = "big" if int.from_bytes(head[:2], "little") >= 0x0400 else "little"
+        seems_big = int.from_bytes(head[:2], "little") >= 0x0400
+        if syntax == _BIG_ENDIAN or (not syntax and seems_big):
+            self._order = "big"
         self._check(place, is_implicit=not _has_vr(head))
 
-    def _after_meta(self, place: int) -> int:
-        """Return where the data set begins (PS3.10 7.1: the meta information is explicit)."""
-        level = _Level(self._size, is_implicit=False)
+    def _after_meta(self, place: int) -> tuple[int, bytes]:
+        """Return where the data set begins, and its transfer syntax, empty where none is stated.
+
+        The meta information itself is always explicit little endian (PS3.10 7.1).
+        """
+        level, syntax = _Level(self._size, is_implicit=False), b""
         while (element := self._element(place, level)) is not None and element.tag >> 16 == 2:
             place = element.place + element.length
             self._check_inside(place)
-        return place
+            if element.tag == TAGS["TransferSyntaxUID"]:
+                syntax = self._peek(element.place, min(element.length, _LONGEST_UID))
+        return place, syntax.rstrip(b"\0 ")
 
     def _check(self, place: int, *, is_implicit: bool) -> None:
         levels = [_Level(self._size, is_implicit)]
@@ -154,6 +163,7 @@ class _Gate:
         is_open = element.length == _UNDEFINED
         end = self._size if is_open else min(element.place + element.length, outer.end)
         if element.tag == _ITEM:
+            self._count_item()
             return None if outer.is_fragments else _Level(end, outer.is_implicit)
         is_unknown = element.vr in (b"", b"UN")
         if is_open and not is_unknown and element.vr != b"SQ":
@@ -164,6 +174,12 @@ class _Gate:
         if len(begins) == 4 and self._number(begins[:2]) << 16 | self._number(begins[2:]) == _ITEM:
             return _Level(end, is_implicit=True)
         return None
+
+    def _count_item(self) -> None:
+        self._items += 1
+        if self._items > self._limits.items:
+            sentence = f"its header has more than {self._limits.items} items of sequences"
+            raise FileRefused(sentence, Reason.FILE_BAD_HEADER)
 
     def _check_inside(self, end: int) -> None:
         if end > self._size:

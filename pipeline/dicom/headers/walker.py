@@ -33,6 +33,7 @@ _PIXEL_DATA, _FIRST_PIXELS = 0x7FE00010, 0x7FE00008
 _META_GROUP: Final = 0x0002
 #: behind the preamble: the prefix, and the head of the length of the meta information
 _BEGINNING: Final = b"DICM\x02\x00\x00\x00UL\x04\x00"
+_CHARACTER_SET: Final = KEYS["SpecificCharacterSet"]
 _SYNTAX: Final = KEYS["TransferSyntaxUID"]
 _IMPLICIT: Final = b"1.2.840.10008.1.2"
 _PLAIN_VRS: Final = frozenset(str(vr) for vr in EXPLICIT_VR_LENGTH_16)
@@ -79,6 +80,8 @@ class Walker:
         heads = self._implicit if is_implicit else self._explicit
         runs = (self._implicit_runs if is_implicit else self._explicit_runs).of(data)
         end, is_known = heads.walk(data, start, found, runs.by_head)
+        if data.count(_CHARACTER_SET, start, end) > 1:
+            raise Declined  # one in an item of a sequence, or two that contradict each other
         if not is_known:
             runs.learn(data, start, end)
         if is_implicit:

@@ -38,6 +38,17 @@ def test_a_character_set_with_a_zero_in_its_name() -> None:
     Checker().check(data, 0)
 
 
+def test_two_character_sets_the_first_of_which_cannot_be_read() -> None:
+    data = _encoded()
+    sound = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100"
+    Checker().check(data.replace(sound, sound[:8] + b"ISO\0IR 100" + sound), 0)
+
+
+def test_a_little_endian_header_that_begins_with_a_high_group() -> None:
+    place = (data := _encoded()).index(b"\x08\x00\x05\x00CS")
+    assert Checker().check(data[:place] + b"\x02\x18\x13\x00SH\x02\0AB" + data[place:], 0)
+
+
 def test_a_length_of_the_meta_information_that_is_no_number() -> None:
     data = _encoded()
     Checker().check(data[:138] + b"\x06\0" + b"-1e308" + data[144:], 0)

@@ -116,12 +116,13 @@ def test_a_private_sequence_of_unknown_vr_is_passed_over(tmp_path: Path) -> None
     assert isinstance(_read(tmp_path, _with(unknown)), InstanceHeader)
 
 
-def test_more_elements_than_allowed_are_refused(tmp_path: Path) -> None:
-    limits = dataclasses.replace(HeaderLimits(), elements=1000)
-    many = b"\x09\x00\x01\x10SQ\0\0" + _OPEN + (_ITEM + bytes(4)) * 1000 + _END_OF_BOTH[8:]
-    refused = _refused(tmp_path, _with(many + b"\x09\x00\x02\x10UN\0\0" + _OPEN), limits)
+@pytest.mark.parametrize("kind", ["elements", "items"])
+def test_more_elements_or_items_than_allowed_are_refused(tmp_path: Path, kind: str) -> None:
+    limits = HeaderLimits(**{kind: 1000})  # type: ignore[arg-type]
+    many = b"\x09\x00\x01\x10UN\0\0" + _OPEN + (_ITEM + bytes(4)) * 1001 + _END_OF_BOTH[8:]
+    refused = _refused(tmp_path, _with(many), limits)
     assert refused.reason is Reason.FILE_BAD_HEADER
-    assert "1000 elements" in refused.sentence
+    assert f"1000 {kind}" in refused.sentence
 
 
 def test_an_element_longer_than_the_file_is_refused_before_memory_is_asked_for(
