@@ -95,9 +95,8 @@ def _tiles(image: Input, prediction: Prediction) -> list[tuple[Pictures.Image, s
         detections=detections_of(prediction),
     )
     found = list(dict.fromkeys(telling(prediction, count)))[:MOST_TILES]
-    inner = evenly(count + 2, MOST_TILES + 2)[1:-1]
-    rest = [index - 1 for index in inner if index - 1 not in found]
-    chosen = {*found, *rest[: MOST_TILES - len(found)]}
+    inner = evenly(count + 2, MOST_TILES - len(found) + 2)[1:-1]
+    chosen = {*found, *(index - 1 for index in inner)}
     labels = prediction.label_map
     painted = []
     for index in display.order(count):

@@ -138,7 +138,7 @@ def _start(work: _Work, sop_class: UID, stored: StoredValues, *, is_same_grid: b
     dataset.InstanceCreationDate = dataset.SeriesDate = dataset.ContentDate = date
     dataset.InstanceCreationTime = dataset.SeriesTime = dataset.ContentTime = time
     add_modality(dataset, template, work.source.unit)
-    dataset.Modality = work.header.modality
+    dataset.Modality = work.header.modality or "OT"
     what = re.sub(r"[^A-Z0-9]+", "_", work.derived.name.upper()).strip("_")[:16] or "COMPUTED"
     dataset.ImageType = image_type(template, sop_class, what)
     dataset.SeriesInstanceUID = UID(provenance.uid(f"derived {work.derived.name} series"))

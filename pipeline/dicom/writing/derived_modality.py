@@ -74,8 +74,9 @@ _NEEDED: Final[dict[UID, dict[str, Any]]] = {
 }
 #: type 2: present, may be empty
 _MAY_BE_EMPTY: Final[dict[UID, tuple[str, ...]]] = {
-    CTImageStorage: ("KVP", "AcquisitionNumber"),
+    CTImageStorage: ("PatientPosition", "KVP", "AcquisitionNumber"),
     MRImageStorage: (
+        "PatientPosition",
         "ScanOptions",
         "MRAcquisitionType",
         "RepetitionTime",

@@ -41,6 +41,15 @@ _SCANNER: Final = (
     "DeviceSerialNumber",
     "SoftwareVersions",
 )
+#: parts of the body there is one of (PS3.16 Annex L)
+_UNPAIRED_PARTS: Final = (
+    "ABDOMEN ABDOMENPELVIS AORTA BLADDER BRAIN CHEST CHESTABDPELVIS CHESTABDOMEN COCCYX COLON "
+    "CSPINE ESOPHAGUS FACE GALLBLADDER HEAD HEADNECK HEART JAW LARYNX LIVER LSPINE MAXILLA "
+    "MEDIASTINUM NECK NECKCHEST NECKCHESTABDOMEN NECKCHESTABDPELV NOSE PANCREAS PELVIS PENIS "
+    "PHARYNX PROSTATE RECTUM SKULL SPINE SPLEEN SSPINE STERNUM STOMACH THYROID TONGUE TRACHEA "
+    "TSPINE UTERUS WHOLEBODY"
+)
+_UNPAIRED: Final = frozenset(_UNPAIRED_PARTS.split())
 _IMPLEMENTATION: Final = UID("2.25.221312163283541034291276826914817331204")
 
 
@@ -79,11 +88,15 @@ def add_equipment(dataset: Dataset, template: Dataset, provenance: Provenance) -
 
 
 def add_body_part(dataset: Dataset, template: Dataset) -> None:
-    """Add which part of the body it is; Laterality may be unknown, not absent (PS3.3 C.7.3.1)."""
+    """Add which part of the body it is, and on which side.
+
+    Of a paired structure, or where the part is not known, the side may be unknown but not absent;
+    of an unpaired one it must be absent (PS3.3 C.7.3.1).
+    """
     for keyword in ("BodyPartExamined", "Laterality"):
         if template.get(keyword):
             dataset.add(template[keyword])
-    if "BodyPartExamined" not in dataset and "Laterality" not in dataset:
+    if "Laterality" not in dataset and dataset.get("BodyPartExamined") not in _UNPAIRED:
         dataset.Laterality = ""
 
 

@@ -24,6 +24,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from pipeline.dicom.writing import concepts
 from pipeline.dicom.writing.image_library import image_library
+from pipeline.dicom.writing.modules import patient_and_study
 from pipeline.dicom.writing.provenance import Provenance
 from pipeline.dicom.writing.source_images import source_datasets
 from pipeline.dicom.writing.sr_groups import Group, GroupWriter, SegReference
@@ -89,6 +90,9 @@ def write_sr(
     )
     _complete(document, images, groups[1:])
     _fix_origin(document, provenance)
+    method = patient_and_study(images[0]).get("DeidentificationMethod")
+    if method:  # highdicom takes over that the identity was removed, not always how
+        document.DeidentificationMethod = method
     buffer = io.BytesIO()
     document.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

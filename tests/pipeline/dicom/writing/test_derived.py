@@ -11,6 +11,7 @@ import SimpleITK as sitk  # noqa: N813, the name everybody knows it by
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from pipeline.dicom.writing.derived import write_derived
 from pipeline.dicom.writing.stored_values import stored_values
@@ -82,14 +83,20 @@ def test_a_finer_volume_is_without_fault(kind: str, tmp_path: Path) -> None:
 
 
 @needs_dciodvfy
-@pytest.mark.parametrize("kind", ["ct", "radiograph"])
-def test_an_unknown_part_of_the_body_is_no_fault(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["ct", "mr", "radiograph"])
+@pytest.mark.parametrize("part", [None, "KNEE", "NECKCHESTABDPELV", "WHOLEBODY", "WHOLE BODY"])
+def test_an_unknown_side_or_position_of_the_body_is_no_fault(
+    kind: str, part: str | None, tmp_path: Path
+) -> None:
+    def change(dataset: Dataset) -> None:
+        dataset.pop("PatientPosition", None)
+        del dataset.BodyPartExamined
+        if part is not None:
+            dataset.BodyPartExamined = part
+
     source = SOURCES[kind](tmp_path)
     assert source.header is not None
-    header = replace(
-        source.header,
-        template=edited(source.header.template, lambda d: delattr(d, "BodyPartExamined")),
-    )
+    header = replace(source.header, template=edited(source.header.template, change))
     source = replace(source, header=header)
     assert errors(write_derived(source, denoised(source), PROVENANCE)[0], tmp_path) == []
 

@@ -383,6 +383,15 @@ def test_the_procedure_of_the_study_is_reported_where_it_is_coded(tmp_path: Path
     assert reported == ["24627-2"]
 
 
+@needs_dciodvfy
+def test_an_identity_that_was_removed_by_no_stated_method_is_no_fault(tmp_path: Path) -> None:
+    volume = ct(tmp_path)
+    assert volume.header is not None
+    template = edited(volume.header.template, lambda d: setattr(d, "PatientIdentityRemoved", "YES"))
+    anonymous = replace(volume, header=replace(volume.header, template=template))
+    assert errors(written(anonymous, ()), tmp_path) == []
+
+
 def test_the_same_findings_give_the_same_bytes_and_other_inputs_other_objects(
     tmp_path: Path,
 ) -> None:
