@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.dicom import scan as scanning
-from pipeline.dicom.headers.process import Answer
+from pipeline.dicom.file_index import FileIndex
+from pipeline.dicom.headers.process import Answer, Refusal
 from pipeline.dicom.headers.readers import HeaderReaders
 from pipeline.dicom.scan import IndexBusy, scan
+from pipeline.dicom.sources.source import Entry
 from pipeline.reasons import Reason
 from tests.pipeline.dicom import made_series as series
 from tests.pipeline.dicom import many_files
@@ -74,6 +76,18 @@ def test_a_patient_is_the_same_to_the_scan_that_goes_on(tmp_path: Path) -> None:
     series.write(tmp_path / "in" / "rest", series.stack(6)[3:])
     (study,) = series.scanned(folder, index=index).studies
     assert [one.verdict for one in study.series] == [Reason.OK]
+
+
+def test_a_trouble_of_the_moment_is_looked_at_again(tmp_path: Path) -> None:
+    entries = [Entry(name=name, size=10, stamp="1") for name in ("unreadable", "truncated")]
+    with closing(FileIndex(tmp_path / "scan.index", "key")) as index:
+        assert index.unread(entries) == entries
+        for entry, reason in zip(
+            entries, (Reason.FILE_UNREADABLE, Reason.FILE_TRUNCATED), strict=True
+        ):
+            index.keep(entry, Refusal(reason=reason, sentence="as it is"))
+    with closing(FileIndex(tmp_path / "scan.index", "key")) as index:
+        assert index.unread(entries) == entries[:1]
 
 
 def test_a_file_that_grew_is_read_again(tmp_path: Path) -> None:

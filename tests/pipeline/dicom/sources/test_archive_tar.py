@@ -163,11 +163,15 @@ def test_a_size_over_eight_gibibytes_is_understood(tmp_path: Path) -> None:
         assert refusals(TarArchive(path)) == {"large": Reason.FILE_TOO_LARGE}
 
 
-@pytest.mark.parametrize("keep", [2560 + 1000, 3584, 1024])
-def test_an_archive_that_is_cut_off_is_refused_as_a_whole(tmp_path: Path, keep: int) -> None:
+@pytest.mark.parametrize(
+    ("keep", "sentence"), [(2560, "inside a member"), (1024, "no end mark"), (4096, "no end mark")]
+)
+def test_an_archive_that_is_cut_off_is_refused_as_a_whole(
+    tmp_path: Path, keep: int, sentence: str
+) -> None:
     path = archives.tarred(tmp_path / "x.tar", [("x", DATA[:512]), ("y", DATA)])
     os.truncate(path, keep)
-    with pytest.raises(SourceRefused) as refused:
+    with pytest.raises(SourceRefused, match=sentence) as refused:
         list(TarArchive(path).entries())
     assert refused.value.reason is Reason.SOURCE_UNREADABLE
 
