@@ -9,8 +9,10 @@ EXPORT ?= build/sample-export
 OUT ?= out/sample
 JOBS ?= 2
 STUDIES ?= 6
+FUZZ_SECONDS ?= 600
+DATA ?= ../shared/data/dicom
 
-.PHONY: help run test lint types contracts tests bench models clean
+.PHONY: help run test lint types contracts tests bench bench-dicom fuzz verdicts models clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -46,6 +48,16 @@ bench: .venv/installed ## speed against a plain MONAI script, and overhead per j
 	@$(PY) -m bench.service_ratio --work build/bench --studies $(STUDIES)
 	@$(PY) -m bench.overhead --work build/bench
 	@$(PY) -m bench.api_start --work build/bench
+
+# Every benchmark runs, also after one that missed its must.
+bench-dicom: .venv/installed ## speed of scanning, reading and writing DICOM; fails where a must is missed
+	@status=0; for one in "header_index --work build/bench" series_read seg_speed; do $(PY) -m bench.$$one || status=1; done; exit $$status
+
+fuzz: .venv/installed ## hurl broken files at the header reader and its gate for FUZZ_SECONDS
+	@$(PY) -m fuzz --seconds $(FUZZ_SECONDS)
+
+verdicts: .venv/installed ## write docs/verdicts.md from the example data in DATA
+	@$(PY) -m bench.verdicts $(DATA) >build/verdicts.md && mv build/verdicts.md docs/verdicts.md
 
 models: .venv/installed ## train the shipped demonstrations again, on phantoms
 	@$(PY) -m models.make
