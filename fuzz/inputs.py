@@ -20,6 +20,7 @@ from pydicom import dcmwrite
 from pydicom.data import get_testdata_files
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -90,13 +91,13 @@ def _made() -> list[bytes]:
     return made
 
 
-def _image(syntax: str, *, is_open: bool) -> Dataset:
+def _image(syntax: UID, *, is_open: bool) -> Dataset:
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.3", "1.2.3.1"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4")
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = UID("1.2.3"), UID("1.2.3.1")
     dataset.SpecificCharacterSet, dataset.SeriesDescription = "ISO_IR 100", "Sch\u00e4del"
     dataset.PatientID, dataset.Modality = "P1", "CT"
     dataset.ImageType = ["ORIGINAL", "PRIMARY"]
