@@ -19,6 +19,9 @@ import sys
 import warnings
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Final
+
+_MOST_FILES: Final = 4096
 
 
 @functools.cache
@@ -64,6 +67,14 @@ def quieten() -> None:
     # pydicom quotes element values in its warnings: they are patient data and end in no log.
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
+
+
+def allow_open_files() -> None:
+    """Let this process keep the files of a long series open between their header and pixels."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _address_space() -> int:

@@ -15,6 +15,7 @@ import gc
 import json
 import math
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import reduction
@@ -26,6 +27,7 @@ import numpy as np
 from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.headers.reading import HeaderReader
 from pipeline.dicom.limits import DecodeLimits, HeaderLimits
+from pipeline.dicom.pixels.ahead import Ahead
 from pipeline.dicom.pixels.described import source_of
 from pipeline.dicom.pixels.memory import Target, shared_array
 from pipeline.dicom.pixels.parallel import WorkerRefused, share
@@ -33,7 +35,7 @@ from pipeline.dicom.pixels.scaling import VALUES, layout_of, scale_of
 from pipeline.dicom.pixels.stored import Frames
 from pipeline.dicom.pixels.voxels import Grey, Share, fill_colour, invert
 from pipeline.dicom.pixels.warm import read_once
-from pipeline.dicom.processes import confine, quieten
+from pipeline.dicom.processes import allow_open_files, confine, quieten
 from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.series import assembly
 from pipeline.dicom.series.frames import Frame
@@ -64,6 +66,8 @@ class Order:
 def serve(connection: Connection, size: int) -> None:
     """Receive an anonymous file of ``size`` bytes and one order; fill it, answer, and end."""
     quieten()
+    allow_open_files()
+    sys.setswitchinterval(1e-4)  # a read of one slice takes less than the usual 5 ms
     gc.disable()  # it would touch, and so copy, every page that is shared with the server
     try:
         target = Target(reduction.recv_handle(connection), size)
@@ -102,10 +106,17 @@ def _refusal(error: Exception) -> dict[str, Any]:
     return {"failed": Reason.RUN_ERROR.value, "sentence": sentence}
 
 
-def _headers(order: Order, reader: Frames) -> tuple[InstanceHeader, ...]:
+def _headers(
+    order: Order, reader: Frames, ahead: Ahead | None = None
+) -> tuple[InstanceHeader, ...]:
     limits = HeaderLimits(pixels=order.limits.pixels, inflated_bytes=order.limits.memory_bytes)
     header_reader = HeaderReader(limits)
-    headers = tuple(header_reader.read(reader.file(name), name) for name in order.names)
+    headers = []
+    for index, name in enumerate(order.names):
+        with reader.opened(name) as file:
+            headers.append(header_reader.read(file, name))
+        if ahead is not None:
+            ahead.offer(index, headers[-1])
     expected = (order.study_instance_uid, order.series_instance_uid)
     if any((h.study_instance_uid, h.series_instance_uid) != expected for h in headers):
         sentence = "a file belongs to another series than it did when the source was scanned"
@@ -113,12 +124,13 @@ def _headers(order: Order, reader: Frames) -> tuple[InstanceHeader, ...]:
     if len({h.sop_instance_uid for h in headers}) != len(headers):
         sentence = "two files of the series share a SOPInstanceUID"
         raise FileRefused(sentence, Reason.FILE_DUPLICATE)
-    return headers
+    return tuple(headers)
 
 
 def _volume(order: Order, target: Target) -> dict[str, Any]:
     reader = Frames(open_source(order.source))
-    part = part_of(_headers(order, reader), order.frame_part)
+    ahead = Ahead(reader, target, len(order.names), order.limits)
+    part = part_of(_headers(order, reader, ahead), order.frame_part)
     _check_slices(part.frames)
     incomplete = part.phase.check(order.policies)
     stack = assembly.stack(part.frames, policies=order.policies)
@@ -129,11 +141,15 @@ def _volume(order: Order, target: Target) -> dict[str, Any]:
     _check_count(max(math.prod(shape), math.prod(stack.shape)), order.limits)
     grid = target.array(stack.shape, layout.dtype)
     out = grid if stack.regridding is None else shared_array(shape, layout.dtype)
-    grey = Grey(reader=reader, slices=slices, scale=scale, layout=layout, out=out)
+    with reader.opened(slices[0].header.path) as file:
+        template, dropped = encode_template(file)
+    ready = ahead.finish(out.shape, out.dtype)
+    if out is not grid or not layout.is_stored:
+        ready = {}
+    grey = Grey(reader=reader, slices=slices, scale=scale, layout=layout, out=out, ready=ready)
     found = grey.fill(_share(order))
     if stack.regridding is not None:
         regrid(out, stack.regridding, grid, slope=layout.slope)
-    template, dropped = encode_template(reader.file(slices[0].header.path))
     way, told = stack.regridding, [*incomplete, *stack.warnings, *_stated(slices)]
     return {
         "dtype": layout.dtype.str,
@@ -175,7 +191,8 @@ def _image(order: Order, target: Target) -> dict[str, Any]:
         if header.photometric == "MONOCHROME1":
             invert(out, header, scale)
             found.append("MONOCHROME1: inverted so that larger is brighter")
-    template, dropped = encode_template(reader.file(header.path))
+    with reader.opened(header.path) as file:
+        template, dropped = encode_template(file)
     return {
         "dtype": dtype.str,
         "shape": shape,

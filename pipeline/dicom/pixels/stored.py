@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
+from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -23,6 +26,7 @@ from pydicom.uid import (
 from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.pixels.codecs import decode_frame
 from pipeline.dicom.pixels.fragments import Spans, frames_of, read_frame
+from pipeline.dicom.sources.folder import RegularFile
 from pipeline.dicom.sources.source import OpenFile, Source
 from pipeline.dicom.sources.stream import stream_of
 from pipeline.errors import StudyRejected
@@ -30,8 +34,8 @@ from pipeline.reasons import Reason
 
 _STRAIGHT: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 _LOSSY: Final = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K)
-#: files kept open between their header and their pixels
-_MOST_OPEN: Final = 256
+#: descriptors left for whatever is not a file of the series
+_OTHER_FILES: Final = 128
 
 
 class Slice(Protocol):
@@ -61,28 +65,41 @@ def is_compressed(header: InstanceHeader) -> bool:
     return bool(UID(header.transfer_syntax_uid).is_encapsulated) and not header.pixels.is_deflated
 
 
+def is_straight(header: InstanceHeader) -> bool:
+    """Say whether stored values lie in the file as they lie in memory."""
+    is_plain = header.transfer_syntax_uid in _STRAIGHT and not header.pixels.is_deflated
+    return is_plain and header.bits_allocated >= 8
+
+
 class Frames:
-    """Reads frames of the instances of one source, each file opened once where few are open."""
+    """Reads frames of the instances of one source; several threads may read different ones."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._open: dict[str, OpenFile] = {}
+        self._most_open = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES
         self._spans: tuple[str, list[Spans]] = ("", [])
         self._dataset: tuple[str, Dataset | None] = ("", None)
 
-    def file(self, name: str) -> OpenFile:
-        """Return an open file. It stays open until this process ends, or for the next one.
+    def opened(self, name: str) -> AbstractContextManager[OpenFile]:
+        """Return a context of an open file. Files on a disk stay open until the process ends.
 
         Raises:
             FileRefused: it cannot be opened.
 
         """
-        if name not in self._open:
-            if len(self._open) >= _MOST_OPEN:
-                _, oldest = self._open.popitem()
-                oldest.__exit__(None, None, None)
-            self._open[name] = self._source.open(name)
-        return self._open[name]
+        kept = self.kept(name)
+        if kept is not None:
+            return contextlib.nullcontext(kept)
+        file = self._source.open(name)
+        if isinstance(file, RegularFile) and len(self._open) < self._most_open:
+            self._open[name] = file
+            return contextlib.nullcontext(file)
+        return file
+
+    def kept(self, name: str) -> OpenFile | None:
+        """Return a file that stays open, or None."""
+        return self._open.get(name)
 
     def read(self, one: Slice, out: NDArray[Any], warnings: set[str]) -> None:
         """Fill ``out`` (rows, columns) with the stored values of a frame of one sample.
@@ -92,7 +109,7 @@ class Frames:
 
         """
         header = one.header
-        if self._is_straight(header):
+        if is_straight(header):
             self._read_straight(one, out)
             return
         decoded, _ = self.decode(one, warnings)
@@ -113,7 +130,8 @@ class Frames:
         """
         header = one.header
         if is_compressed(header):
-            frame = read_frame(self.file(header.path), self._frame_spans(header)[one.number])
+            with self.opened(header.path) as file:
+                frame = read_frame(file, self._frame_spans(file, header)[one.number])
             decoded, photometric, found = decode_frame(frame, header, planar=planar)
             warnings.update(found)
             if header.padding is not None and header.transfer_syntax_uid in _LOSSY:
@@ -125,17 +143,15 @@ class Frames:
         """Return a whole file as pydicom reads it; the last one is kept."""
         if self._dataset[0] != name or self._dataset[1] is None:
             # Forcing is safe here: the header reader has already found the structure sound.
-            self._dataset = (name, dcmread(stream_of(self.file(name)), force=True))
+            with self.opened(name) as file:
+                self._dataset = (name, dcmread(stream_of(file), force=True))
         assert self._dataset[1] is not None  # noqa: S101 - set above
         return self._dataset[1]
 
     def dataset_head(self, name: str) -> Dataset:
         """Return what stands before the pixels of a file."""
-        return dcmread(stream_of(self.file(name)), stop_before_pixels=True, force=True)
-
-    def _is_straight(self, header: InstanceHeader) -> bool:
-        is_plain = header.transfer_syntax_uid in _STRAIGHT and not header.pixels.is_deflated
-        return is_plain and header.bits_allocated >= 8
+        with self.opened(name) as file:
+            return dcmread(stream_of(file), stop_before_pixels=True, force=True)
 
     def _read_straight(self, one: Slice, out: NDArray[Any]) -> None:
         """Read uncompressed little-endian pixels from their place in the file, without a copy."""
@@ -143,15 +159,17 @@ class Frames:
         wide = np.empty(out.shape, "<f8") if header.bits_allocated == 64 else out
         view = wide.data.cast("B")
         place = header.pixels.offset + one.number * len(view)
-        if self.file(header.path).read_into(place, view) < len(view):
+        with self.opened(header.path) as file:
+            count = file.read_into(place, view)
+        if count < len(view):
             sentence = "the file ends inside its pixel data"
             raise StudyRejected(sentence, Reason.FILE_TRUNCATED)
         if wide is not out:
             out[...] = wide
 
-    def _frame_spans(self, header: InstanceHeader) -> list[Spans]:
+    def _frame_spans(self, file: OpenFile, header: InstanceHeader) -> list[Spans]:
         if self._spans[0] != header.path:
-            self._spans = (header.path, frames_of(self.file(header.path), header))
+            self._spans = (header.path, frames_of(file, header))
         return self._spans[1]
 
     def _decode_native(self, one: Slice) -> tuple[NDArray[Any], str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -37,6 +37,8 @@ class Grey:
     scale: Scale
     layout: Layout
     out: NDArray[Any]
+    #: path -> slice of what ``out`` holds already
+    ready: Mapping[str, int] = field(default_factory=dict)
 
     def fill(self, share: Share) -> list[str]:
         """Write every voxel of ``out``; return warnings.
@@ -61,7 +63,8 @@ class Grey:
         one, warnings = self.slices[index], set[str]()
         header, out = one.header, self.out[index]
         stored = out if self.layout.is_stored else np.empty(out.shape, dtype_of(header))
-        self.reader.read(one, stored, warnings)
+        if self.ready.get(header.path) != index:
+            self.reader.read(one, stored, warnings)
         cleaned = clean(stored, header, warnings)
         least = cleaned.least if self.layout.slope > 0 else cleaned.greatest
         if not self.layout.is_stored:

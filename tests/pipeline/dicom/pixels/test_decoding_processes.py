@@ -79,6 +79,7 @@ def test_a_worker_that_dies_while_decoding_costs_its_study_only(
     tmp_path: Path, number: signal.Signals, error: type[Exception]
 ) -> None:
     files = _files(tmp_path, is_compressed=True)
+
     def checkpoint() -> None:
         (decoder,) = _decoders()
         end = time.monotonic() + 2
