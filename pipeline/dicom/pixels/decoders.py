@@ -9,6 +9,8 @@ from typing import Final
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.uid import UID, AllTransferSyntaxes, JPEGExtended12Bit
 
+from pipeline.dicom.pixels.codecs import in_order
+
 NATIVE: Final = "native"
 _EIGHT_BITS: Final = "8 bits only; for 12 bits: pip install 'nightshift[gpl-decoders]' (GPL v3)"
 
@@ -43,7 +45,9 @@ def _decoder(uid: UID) -> Decoder | None:
 
 def _row(uid: UID, decoder: Decoder) -> TransferSyntax:
     found: Sequence[str] = (
-        decoder.available_plugins if uid.is_compressed and uid.is_encapsulated else (NATIVE,)
+        in_order(decoder.available_plugins)
+        if uid.is_compressed and uid.is_encapsulated
+        else (NATIVE,)
     )
     return TransferSyntax(
         uid=str(uid),
