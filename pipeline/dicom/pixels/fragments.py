@@ -40,7 +40,8 @@ def frames_of(file: OpenFile, header: InstanceHeader) -> list[Spans]:
     table, fragments = _fragments(file, header)
     if len(fragments) < header.frames:
         raise _mismatch(f"{len(fragments)} fragments of pixel data for {header.frames} frames")
-    starts = _table_starts(table, fragments)
+    # Of a single frame the table does not matter: it begins at the first fragment.
+    starts = _table_starts(table, fragments) if header.frames > 1 else []
     if starts is None or (starts and len(starts) != header.frames):
         sentence = "the offset table of its compressed pixel data points elsewhere than at frames"
         raise StudyRejected(sentence, Reason.FILE_BAD_HEADER)
