@@ -31,7 +31,7 @@ class Place:
     #: ImagePositionPatient of every slice
     positions: tuple[tuple[float, float, float], ...]
     #: as stated, else the distance of slices in the volume; None for a lone slice without one
-    slice_thickness: float | None
+    slice_thickness: float
     #: distance of neighbours along the normal; None where it is not one number
     slice_spacing: float | None
 
@@ -106,12 +106,17 @@ def _place(
     if len(positions) < len(instances) or not orientation or not pixel_spacing:
         return None
     spacing = source.spacing[0] if isinstance(source, Volume) else None
+    thickness = _thickness(template) or spacing
+    if thickness is None:
+        # A place must state a thickness (PS3.3 C.7.6.16.2.1); one that nobody measured is not
+        # made up: the frame then refers to its image, which has the same pixels.
+        return None
     is_even = isinstance(source, Volume) and source.regridding is None
     return Place(
         orientation=orientation,
         pixel_spacing=pixel_spacing,
         positions=positions,
-        slice_thickness=_thickness(template) or spacing,
+        slice_thickness=thickness,
         slice_spacing=spacing if is_even else None,
     )
 
@@ -145,8 +150,7 @@ def shared_groups(slices: SourceSlices) -> Dataset:
     orientation, measures = Dataset(), Dataset()
     orientation.ImageOrientationPatient = _decimals(place.orientation)
     measures.PixelSpacing = _decimals(place.pixel_spacing)
-    if place.slice_thickness is not None:
-        measures.SliceThickness = decimal_string(place.slice_thickness)
+    measures.SliceThickness = decimal_string(place.slice_thickness)
     if place.slice_spacing is not None:
         measures.SpacingBetweenSlices = decimal_string(place.slice_spacing)
     shared.PlaneOrientationSequence = [orientation]

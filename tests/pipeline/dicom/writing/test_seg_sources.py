@@ -19,6 +19,7 @@ from pipeline.phantoms import (
 )
 from pipeline.phantoms import image as image_phantom
 from pipeline.volume import Image
+from tests.pipeline.dicom import made_series
 from tests.pipeline.dicom.segs import (
     PROVENANCE,
     SMALL,
@@ -31,6 +32,7 @@ from tests.pipeline.dicom.segs import (
     template_bytes,
     with_blob,
 )
+from tests.pipeline.dicom.writing.validator import errors, needs_dciodvfy
 
 
 def spoil(dataset: Any) -> None:
@@ -150,3 +152,19 @@ def test_frames_of_a_multiframe_source_are_matched_by_place_not_by_order(
             for group in seg.PerFrameFunctionalGroupsSequence
         }
         assert frames == {shuffled.index(3) + 1, shuffled.index(4) + 1}
+
+
+@needs_dciodvfy
+def test_a_lone_slice_of_no_stated_thickness_is_referred_to_and_given_none(tmp_path: Path) -> None:
+    made = made_series.stack(1)
+    del made[0].SliceThickness
+    image = made_series.read_image(made_series.write(tmp_path / "source", made))
+    mask = np.zeros(image.pixels.shape[:3], np.uint8)
+    mask[0, 2, 3] = 1
+    written = write_seg(image, mask, [segment(1)], PROVENANCE)
+    assert errors(written, tmp_path) == []
+    seg = hd.seg.Segmentation.from_dataset(read(written))
+    (reference,) = seg.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence
+    (source,) = reference.SourceImageSequence
+    assert source.ReferencedSOPInstanceUID == made[0].SOPInstanceUID
+    assert "PixelMeasuresSequence" not in seg.SharedFunctionalGroupsSequence[0]
