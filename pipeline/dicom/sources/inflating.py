@@ -12,6 +12,8 @@ from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.sources.folder import RegularFile, unreadable
 from pipeline.reasons import Reason
 
+#: what the head of an item or element takes: more, and not from the start, may be pixels
+_TAG: Final = 8
 #: up to here ``read_at`` inflates only as far as it has to, at first so far: headers lie there
 _HEADER: Final = 1 << 17
 #: larger members go to a file without a name instead of memory
@@ -24,7 +26,7 @@ class Inflated:
     """A deflated part of an open file, as a file.
 
     The start of a large member is served while the rest is still deflated, so that a header
-    costs little. Everything else, and every ``read_into``, waits for the whole: only then are
+    costs little: what is read from the first byte on, and single tags. Everything else, and every ``read_into``, waits for the whole: only then are
     its length and checksum known to be what the archive states.
     """
 
@@ -54,7 +56,7 @@ class Inflated:
     def read_at(self, offset: int, length: int) -> bytes:
         """Return bytes, as ``OpenFile.read_at`` says."""
         end = min(offset + length, self.size)
-        is_header = end <= _HEADER < self.size
+        is_header = (offset == 0 or length <= _TAG) and end <= _HEADER < self.size
         self._inflate(max(end, _FIRST) if is_header else self.size)
         self._held.seek(offset)
         return self._held.read(max(0, end - offset))

@@ -189,8 +189,11 @@ def test_pixels_are_never_read_from_a_member_with_a_wrong_checksum(tmp_path: Pat
     source = ZipArchive(archives.changed(path, b"y", checksum=1))
     with source.open("x") as file:
         assert file.read_at(0, 1000) == LARGE[:1000]  # a header: the rest is not there yet
+        assert file.read_at(5000, 8) == LARGE[5000:5008]  # the head of a fragment
         with pytest.raises(FileRefused):
             file.read_into(2000, memoryview(bytearray(10)))
+    with source.open("x") as file, pytest.raises(FileRefused):
+        file.read_at(5000, 500)  # a fragment near the start of a long file
     with source.open("y") as file, pytest.raises(FileRefused) as refused:
         file.read_at(0, 10)
     assert refused.value.reason is Reason.FILE_DAMAGED
