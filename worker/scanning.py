@@ -27,9 +27,10 @@ from records.base import BatchStatus
 from records.database import reading, unit_of_work
 from records.leases import Fenced
 from records.tables import Batch
-from worker import dispatch, metrics, scan_indexes
+from worker import dispatch, scan_indexes
 from worker.flights import Flight, Stop
 from worker.outcomes import outcome_of
+from worker.scan_progress import Progress
 from worker.services import Services
 
 log = structlog.get_logger(__name__)
@@ -39,7 +40,6 @@ T = TypeVar("T")
 #: studies and loose files written in one transaction
 CHUNK: Final = 50
 FILES_CHUNK: Final = 1000
-PROGRESS_SECONDS: Final = 0.5
 
 
 class CannotPlan(PipelineError):
@@ -180,7 +180,7 @@ def _runnable(
 
 def _scanned(source: str, index: Path, flight: Flight, services: Services) -> ScanReport:
     """Scan into the index of the batch, or into none where another process is still at it."""
-    progress = _Progress(flight, services)
+    progress = Progress(flight, services)
     limits = HeaderLimits(pixels=services.settings.max_pixels)
     ask = partial(scan, source, on_progress=progress.note_files, limits=limits)
     try:
@@ -280,35 +280,3 @@ def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk
-
-
-class _Progress:
-    """Tells the row of the batch how far the scan is, at most twice a second."""
-
-    def __init__(self, flight: Flight, services: Services) -> None:
-        self._flight, self._services = flight, services
-        self._next = time.monotonic()
-        self._seen = 0
-
-    def note_files(self, count: int) -> None:
-        """Note the files looked at so far.
-
-        Raises:
-            Interrupted: this process closes.
-            Fenced: the scan is no longer ours, or the batch was canceled.
-
-        """
-        self._flight.checkpoint()
-        metrics.SCANNED_FILES.inc(count - self._seen)
-        self._seen = count
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + PROGRESS_SECONDS
-            self._write({"files_seen": count})
-
-    def finish_files(self, files: int, studies: int) -> None:
-        """Note what the whole scan found."""
-        self._write({"files_seen": files, "files_total": files, "studies": studies})
-
-    def _write(self, progress: Mapping[str, int]) -> None:
-        with unit_of_work(self._services.sessions) as session:
-            batches.note_progress(session, self._flight.lease, progress)

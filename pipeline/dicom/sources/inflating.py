@@ -26,8 +26,9 @@ class Inflated:
     """A deflated part of an open file, as a file.
 
     The start of a large member is served while the rest is still deflated, so that a header
-    costs little: what is read from the first byte on, and single tags. Everything else, and every ``read_into``, waits for the whole: only then are
-    its length and checksum known to be what the archive states.
+    costs little: what is read from the first byte on, and single tags. Everything else, and
+    every ``read_into``, waits for the whole: only then are its length and checksum known to be
+    what the archive states.
     """
 
     def __init__(
