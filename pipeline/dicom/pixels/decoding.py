@@ -15,7 +15,6 @@ import gc
 import json
 import math
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import reduction
@@ -27,7 +26,6 @@ import numpy as np
 from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.headers.reading import HeaderReader
 from pipeline.dicom.limits import DecodeLimits, HeaderLimits
-from pipeline.dicom.pixels.ahead import Ahead
 from pipeline.dicom.pixels.described import source_of
 from pipeline.dicom.pixels.memory import Target, shared_array
 from pipeline.dicom.pixels.parallel import WorkerRefused, share
@@ -67,7 +65,6 @@ def serve(connection: Connection, size: int) -> None:
     """Receive an anonymous file of ``size`` bytes and one order; fill it, answer, and end."""
     quieten()
     allow_open_files()
-    sys.setswitchinterval(1e-4)  # a read of one slice takes less than the usual 5 ms
     gc.disable()  # it would touch, and so copy, every page that is shared with the server
     try:
         target = Target(reduction.recv_handle(connection), size)
@@ -106,17 +103,13 @@ def _refusal(error: Exception) -> dict[str, Any]:
     return {"failed": Reason.RUN_ERROR.value, "sentence": sentence}
 
 
-def _headers(
-    order: Order, reader: Frames, ahead: Ahead | None = None
-) -> tuple[InstanceHeader, ...]:
+def _headers(order: Order, reader: Frames) -> tuple[InstanceHeader, ...]:
     limits = HeaderLimits(pixels=order.limits.pixels, inflated_bytes=order.limits.memory_bytes)
     header_reader = HeaderReader(limits)
     headers = []
-    for index, name in enumerate(order.names):
+    for name in order.names:
         with reader.opened(name) as file:
             headers.append(header_reader.read(file, name))
-        if ahead is not None:
-            ahead.offer(index, headers[-1])
     expected = (order.study_instance_uid, order.series_instance_uid)
     if any((h.study_instance_uid, h.series_instance_uid) != expected for h in headers):
         sentence = "a file belongs to another series than it did when the source was scanned"
@@ -129,8 +122,7 @@ def _headers(
 
 def _volume(order: Order, target: Target) -> dict[str, Any]:
     reader = Frames(open_source(order.source))
-    ahead = Ahead(reader, target, len(order.names), order.limits)
-    part = part_of(_headers(order, reader, ahead), order.frame_part)
+    part = part_of(_headers(order, reader), order.frame_part)
     _check_slices(part.frames)
     incomplete = part.phase.check(order.policies)
     stack = assembly.stack(part.frames, policies=order.policies)
@@ -143,10 +135,7 @@ def _volume(order: Order, target: Target) -> dict[str, Any]:
     out = grid if stack.regridding is None else shared_array(shape, layout.dtype)
     with reader.opened(slices[0].header.path) as file:
         template, dropped = encode_template(file)
-    ready = ahead.finish(out.shape, out.dtype)
-    if out is not grid or not layout.is_stored:
-        ready = {}
-    grey = Grey(reader=reader, slices=slices, scale=scale, layout=layout, out=out, ready=ready)
+    grey = Grey(reader=reader, slices=slices, scale=scale, layout=layout, out=out)
     found = grey.fill(_share(order))
     if stack.regridding is not None:
         regrid(out, stack.regridding, grid, slope=layout.slope)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -37,8 +37,6 @@ class Grey:
     scale: Scale
     layout: Layout
     out: NDArray[Any]
-    #: path -> slice of what ``out`` holds already
-    ready: Mapping[str, int] = field(default_factory=dict)
 
     def fill(self, share: Share) -> list[str]:
         """Write every voxel of ``out``; return warnings.
@@ -63,8 +61,7 @@ class Grey:
         one, warnings = self.slices[index], set[str]()
         header, out = one.header, self.out[index]
         stored = out if self.layout.is_stored else np.empty(out.shape, dtype_of(header))
-        if self.ready.get(header.path) != index:
-            self.reader.read(one, stored, warnings)
+        self.reader.read(one, stored, warnings)
         cleaned = clean(stored, header, warnings)
         least = cleaned.least if self.layout.slope > 0 else cleaned.greatest
         if not self.layout.is_stored:
@@ -190,5 +187,10 @@ def _do(
     if is_compressed(frames[0].header):
         return share(len(frames), work)
     # The kernel copies, and numpy looks, without holding Python's lock.
+    turns = [range(first, len(frames), _THREADS) for first in range(_THREADS)]
+    answers: list[dict[str, Any]] = [{}] * len(frames)
     with ThreadPoolExecutor(_THREADS) as threads:
-        return list(threads.map(work, range(len(frames))))
+        done = threads.map(lambda turn: [work(index) for index in turn], turns)
+        for turn, some in zip(turns, done, strict=True):
+            answers[turn.start :: _THREADS] = some
+    return answers

@@ -8,6 +8,7 @@ of a child that reads three slices. The server that children are forked from rea
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 from dataclasses import dataclass
 from typing import Final, Self
@@ -97,8 +98,13 @@ def read_once() -> None:
         _read()
 
 
+@functools.cache
+def _files() -> dict[str, OpenFile]:
+    return {str(number): _InMemory(_slice(number)) for number in range(1, _SLICES + 1)}
+
+
 def _read() -> None:
-    files: dict[str, OpenFile] = {str(n): _InMemory(_slice(n)) for n in range(1, _SLICES + 1)}
+    files = dict(_files())
     reader, headers = _Made(files), HeaderReader(HeaderLimits())
     part = part_of([headers.read(file, name) for name, file in files.items()], 0)
     check_kind(part.frames[0])

@@ -1,4 +1,4 @@
-"""Pixels that are read before all headers are known still lie where the positions say."""
+"""Large series, whose slices several threads read, lie where their positions say."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_slices_of_another_rescale_are_values_all_the_same(tmp_path: Path) -> No
     assert found == [(10 * n + 1) * (2 if n == 9 else 1) - 1024 for n in range(COUNT)]
 
 
-def test_padding_is_masked_in_what_was_read_ahead(tmp_path: Path) -> None:
+def test_padding_is_masked_in_large_series(tmp_path: Path) -> None:
     slices = [_slice(number) for number in range(COUNT)]
     slices[4].PixelPaddingValue = 41
     assert _levels(_files(tmp_path, slices))[4] == 1
