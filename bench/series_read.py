@@ -23,12 +23,12 @@ the first read of a process pays for new memory and for two processes, and is he
 
 Must (non-zero exit where missed): ours at most twice the floor, 16 in 16 and 12 in 16.
 
-Measured beside the bench on an idle machine, in ms. Shared memory: 52 new, 5 again. A series of
-three slices: 93 before children were forked ahead, 42 after, 6 since they are warm. 120 headers:
-103 by pydicom, 11 by the walker, 6 since what slices share is unpacked once. Not kept: MAP_POPULATE
-(14 for memory that exists, where MADV_POPULATE_READ takes 4), sendfile into memory that is not
-mapped (10, where reading into mapped memory takes 5), pixels in a thread while headers are parsed
-(Python's lock changes hands too often: 6 ms more work for 3 ms less waiting).
+Measured beside the bench on a machine with other work, the least of several, in ms. Shared memory:
+52 new, 5 again. Three slices: 40 when each read waits for a fork, 6 with a warm child that waits.
+Work of a child on 120 headers: 103 by pydicom, 11 by the walker, 6 since what slices share is
+unpacked once. Not kept: MAP_POPULATE (14 for memory that exists, where MADV_POPULATE_READ takes 4),
+sendfile into memory that is not mapped (10, where reading into mapped memory takes 5), pixels in a
+thread while headers are parsed (6 more work, as Python's lock changes hands, and no gain seen).
 """
 
 from __future__ import annotations
