@@ -33,7 +33,7 @@ from pipeline import phantoms
 from pipeline.dicom.writing.provenance import Provenance
 from pipeline.dicom.writing.seg import Encoding, write_seg
 from pipeline.dicom.writing.seg_segments import descriptions
-from pipeline.dicom.writing.source_images import source_datasets
+from pipeline.dicom.writing.source_images import source_dataset
 from pipeline.phantoms.chest import DEFAULT
 from pipeline.results import Code, Segment
 from pipeline.volume import SourceHeader, SourceInstance, Volume
@@ -163,7 +163,7 @@ def main() -> int:
     rounds = parser.parse_args().rounds
     source = volume()
     assert source.header is not None
-    images = source_datasets(source.header)
+    images = [source_dataset(source.header, one) for one in source.header.instances]
     print("medians of", rounds, "interleaved rounds; label map", " x ".join(map(str, SHAPE)))
     print("segments encoding       ours  highdicom   ratio  MB ours  MB theirs")
     missed = []

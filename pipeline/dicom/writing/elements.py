@@ -6,6 +6,9 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.sr.coding import Code as DicomCode
 
 from pipeline.dicom.writing.source_images import decimal_string
@@ -46,6 +49,11 @@ def unsigned(tag: int, vr: str, *values: int) -> bytes:
     return head(tag, vr, len(data)) + data
 
 
+def double(tag: int, value: float) -> bytes:
+    """Return an element of one number of 64 bits (VR FD)."""
+    return head(tag, "FD", 8) + struct.pack("<d", value)
+
+
 def item(*elements: bytes) -> bytes:
     """Return an item of a sequence; the elements come in the order of their tags."""
     return _item(b"".join(elements))
@@ -67,6 +75,14 @@ def code(tag: int, concept: DicomCode) -> bytes:
             text(0x00080104, "LO", concept.meaning),
         ),
     )
+
+
+def of_dataset(dataset: Dataset) -> bytes:
+    """Return the elements of a data set as pydicom writes them, text in UTF-8."""
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR, buffer.is_little_endian = False, True
+    write_dataset(buffer, dataset, parent_encoding="ISO_IR 192")
+    return buffer.getvalue()
 
 
 def encapsulated(frames: Iterable[bytes]) -> bytes:

@@ -5,30 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from highdicom.sr import (
-    CodeContentItem,
-    ContainerContentItem,
-    ContentSequence,
-    ImageContentItem,
-    NumContentItem,
-    UIDRefContentItem,
-)
-from highdicom.sr.enum import RelationshipTypeValues
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 
-from pipeline.dicom.writing import concepts
+from pipeline.dicom.writing import concepts, sr_items
+from pipeline.dicom.writing.source_images import decimal_string
+from pipeline.volume import SourceInstance
 
-_CONTEXT: Final = RelationshipTypeValues.HAS_ACQ_CONTEXT
-_CONTAINS: Final = RelationshipTypeValues.CONTAINS
-_PIXELS: Final = DicomCode("{pixels}", "UCUM", "pixels")
-_COSINE: Final = DicomCode("{-1:1}", "UCUM", "{-1:1}")
+_PIXELS: Final = sr_items.number_unit(DicomCode("{pixels}", "UCUM", "pixels"))
+_COSINE: Final = sr_items.number_unit(DicomCode("{-1:1}", "UCUM", "{-1:1}"))
+_MM: Final = sr_items.number_unit(concepts.unit("mm"))
 #: acquisition modalities by their abbreviation (PS3.16 CID 29)
 _MODALITIES: Final = {code.value: code for code in codes.cid29.concepts.values()}
-_MM: Final = concepts.unit("mm")
+_SOURCE: Final = sr_items.image_name(concepts.SOURCE)
 _POSITION: Final = tuple(
-    DicomCode(value, "DCM", f"Image Position (Patient) {axis}")
+    sr_items.number_name(DicomCode(value, "DCM", f"Image Position (Patient) {axis}"))
     for axis, value in (("X", "110901"), ("Y", "110902"), ("Z", "110903"))
 )
 _ORIENTATION: Final = tuple(
@@ -39,36 +31,30 @@ _ORIENTATION: Final = tuple(
 )
 
 
-def image_library(images: Sequence[Dataset]) -> ContainerContentItem:
-    """Return the library of one series.
+def image_library(first: Dataset, instances: Sequence[SourceInstance]) -> bytes:
+    """Return the library of one series, encoded: an item of a Content Sequence.
 
     What all images share (modality, frame of reference, size, spacing, orientation) is said once
     for the group, the position once per image (TID 1600, 1602): highdicom's own repeats
-    everything, which takes ten times as long and as much room, and needs attributes that real
-    radiographs lack.
+    everything, which takes ten times as much room, and needs attributes that real radiographs
+    lack.
 
     Args:
-        images: one data set per instance of one series, each instance once; see
-            ``source_images.source_datasets``.
+        first: the header of the first image, cleaned; see ``source_images.source_dataset``.
+        instances: of one series, each instance once.
 
     """
-    group = ContainerContentItem(name=codes.DCM.ImageLibraryGroup, relationship_type=_CONTAINS)
-    group.ContentSequence = ContentSequence([*_shared(images[0]), *map(_entry, images)])
-    library = ContainerContentItem(name=codes.DCM.ImageLibrary, relationship_type=_CONTAINS)
-    library.ContentSequence = ContentSequence([group])
-    return library
+    images = [*_shared(first), *map(_entry, instances)]
+    group = sr_items.container(codes.DCM.ImageLibraryGroup, *images)
+    return sr_items.container(codes.DCM.ImageLibrary, group)
 
 
-def _shared(first: Dataset) -> Iterator[CodeContentItem | UIDRefContentItem | NumContentItem]:
+def _shared(first: Dataset) -> Iterator[bytes]:
     modality = _MODALITIES.get(first.Modality)
     if modality is not None:
-        yield CodeContentItem(name=codes.DCM.Modality, value=modality, relationship_type=_CONTEXT)
+        yield sr_items.code(codes.DCM.Modality, modality)
     if "FrameOfReferenceUID" in first:
-        yield UIDRefContentItem(
-            name=codes.DCM.FrameOfReferenceUID,
-            value=first.FrameOfReferenceUID,
-            relationship_type=_CONTEXT,
-        )
+        yield sr_items.uid(codes.DCM.FrameOfReferenceUID, first.FrameOfReferenceUID)
     for name, keyword in (
         (codes.DCM.PixelDataRows, "Rows"),
         (codes.DCM.PixelDataColumns, "Columns"),
@@ -83,23 +69,17 @@ def _shared(first: Dataset) -> Iterator[CodeContentItem | UIDRefContentItem | Nu
         yield _number(name, float(value), _COSINE)
 
 
-def _entry(image: Dataset) -> ImageContentItem:
-    item = ImageContentItem(
-        name=concepts.SOURCE,
-        referenced_sop_class_uid=image.SOPClassUID,
-        referenced_sop_instance_uid=image.SOPInstanceUID,
-        relationship_type=_CONTAINS,
-    )
-    position = image.get("ImagePositionPatient") or ()
-    if position:
-        item.ContentSequence = ContentSequence(
-            [
-                _number(name, float(value), _MM)
-                for name, value in zip(_POSITION, position, strict=True)
-            ]
-        )
-    return item
+def _entry(image: SourceInstance) -> bytes:
+    referenced = sr_items.instance(image.sop_class_uid, image.sop_instance_uid)
+    if image.position is None:
+        return sr_items.image(_SOURCE, referenced)
+    # the source states decimal strings: the number of 64 bits beside one says no more than it
+    position = [float(decimal_string(value)) for value in image.position]
+    place = [
+        sr_items.number(name, value, _MM) for name, value in zip(_POSITION, position, strict=True)
+    ]
+    return sr_items.image(_SOURCE, referenced, *place)
 
 
-def _number(name: DicomCode, value: float, unit: DicomCode) -> NumContentItem:
-    return NumContentItem(name=name, value=value, unit=unit, relationship_type=_CONTEXT)
+def _number(name: DicomCode, value: float, unit: bytes) -> bytes:
+    return sr_items.number(sr_items.number_name(name), value, unit)

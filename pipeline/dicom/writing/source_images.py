@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.valuerep import VR, validate_value
 
-from pipeline.volume import SourceHeader
+from pipeline.volume import SourceHeader, SourceInstance
 
 #: type 2 attributes of the patient and study modules (PS3.3 C.7.1.1, C.7.2.1): present, may be
 #: empty
@@ -29,48 +29,23 @@ _TYPE_2: Final = (
     "StudyTime",
     "ReferringPhysicianName",
 )
-#: what a derived object asks of every source image, beyond its own identity and place
-_PER_IMAGE: Final = (
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-    "Modality",
-    "ImageType",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "Rows",
-    "Columns",
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
-)
 _TEXT: Final = frozenset(
     {VR.AE, VR.AS, VR.CS, VR.DA, VR.DT, VR.IS, VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.TM, VR.UI}
 )
 _SEXES: Final = frozenset({"M", "F", "O", ""})
 
 
-def source_datasets(header: SourceHeader) -> list[Dataset]:
-    """Return one data set without pixels per instance of ``header``, in its order.
+def source_dataset(header: SourceHeader, instance: SourceInstance) -> Dataset:
+    """Return one instance of ``header`` without pixels: the template with its identity and place.
 
-    The first carries the whole cleaned template (patient, study, equipment); the others what
-    differs between slices. Text is Unicode, values that break their VR are left out, missing
-    type 2 attributes are there and empty: one bad optional value must not cost a result.
+    Of the template only what all slices share is true of an instance other than the first.
     """
-    template = source_template(header)
-    first = header.instances[0]
-    datasets = [_identify(template, first.sop_class_uid, first.sop_instance_uid, first.position)]
-    for instance in header.instances[1:]:
-        dataset = Dataset()
-        for keyword in _PER_IMAGE:
-            if keyword in template:
-                dataset.add(template[keyword])
-        _identify(dataset, instance.sop_class_uid, instance.sop_instance_uid, instance.position)
-        datasets.append(dataset)
-    return datasets
+    dataset = source_template(header)
+    dataset.SOPClassUID = instance.sop_class_uid
+    dataset.SOPInstanceUID = instance.sop_instance_uid
+    if instance.position is not None:
+        dataset.ImagePositionPatient = [decimal_string(value) for value in instance.position]
+    return dataset
 
 
 def own_frame_of_reference(series_instance_uid: str) -> str:
@@ -79,19 +54,6 @@ def own_frame_of_reference(series_instance_uid: str) -> str:
     Derived from the series alone, so that all objects derived from it agree.
     """
     return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, series_instance_uid).int}"
-
-
-def _identify(
-    dataset: Dataset,
-    sop_class_uid: str,
-    sop_instance_uid: str,
-    position: tuple[float, float, float] | None,
-) -> Dataset:
-    dataset.SOPClassUID = sop_class_uid
-    dataset.SOPInstanceUID = sop_instance_uid
-    if position is not None:
-        dataset.ImagePositionPatient = [decimal_string(value) for value in position]
-    return dataset
 
 
 def decimal_string(value: float) -> str:
@@ -105,7 +67,11 @@ def decimal_string(value: float) -> str:
 
 
 def source_template(header: SourceHeader) -> Dataset:
-    """Return the cleaned template alone: what ``source_datasets`` puts into its first data set."""
+    """Return the header of the first instance, cleaned: patient, study, equipment, image.
+
+    Text is Unicode, values that break their VR are left out, missing type 2 attributes are there
+    and empty: one bad optional value must not cost a result.
+    """
     raw = pydicom.dcmread(io.BytesIO(header.template), force=True)
     # of hundreds of frames, and nothing in it is true of the whole
     raw.pop(Tag("PerFrameFunctionalGroupsSequence"), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import pydicom
@@ -20,19 +20,22 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
+from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pipeline.dicom.writing import concepts
+from pipeline.dicom.writing import concepts, elements, sr_items
 from pipeline.dicom.writing.image_library import image_library
 from pipeline.dicom.writing.modules import patient_and_study
 from pipeline.dicom.writing.provenance import Provenance
-from pipeline.dicom.writing.source_images import source_datasets
-from pipeline.dicom.writing.sr_groups import Group, GroupWriter, SegReference
+from pipeline.dicom.writing.source_images import source_dataset
+from pipeline.dicom.writing.sr_groups import GroupWriter, SegReference
 from pipeline.results import Finding, Segment
-from pipeline.volume import Input
+from pipeline.volume import Input, SourceHeader, SourceInstance
 
 _SERIES_NUMBER: Final = 9005
 _NAMESPACE: Final = uuid.UUID("0c9b7c62-7d0a-5f0e-9a53-8a3c1f5f2b61")
+_EVIDENCE: Final = Tag("CurrentRequestedProcedureEvidenceSequence")
+_CONTENT: Final = Tag("ContentSequence")
 #: tags by which ``reference_to`` finds what it wants without decoding pixels
 _REFERENCE_TAGS: Final = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SegmentSequence")
 
@@ -62,40 +65,24 @@ def write_sr(
     """
     if source.header is None:
         raise ValueError("a report needs the header of its source")
-    images = _once(source_datasets(source.header))
-    groups = list(GroupWriter(source, provenance, segmentation).groups(findings))
+    instances = _once(source.header.instances)
+    first = source_dataset(source.header, instances[0])
     report = MeasurementReport(
         observation_context=_observer(provenance),
-        procedure_reported=_procedures(images[0]),
-        imaging_measurements=groups[:1],
+        procedure_reported=_procedures(first),
+        imaging_measurements=list(GroupWriter(source, provenance, segmentation).groups(findings)),
         title=codes.cid7021.ImagingMeasurementReport,
         language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(
             CodedConcept("en", "RFC5646", "English")
         ),
     )
-    document = Comprehensive3DSR(
-        evidence=[*images, *_evidence(images[0], segmentation)],
-        content=report[0],
-        series_instance_uid=provenance.uid("report series"),
-        series_number=_SERIES_NUMBER,
-        sop_instance_uid=provenance.uid("report"),
-        instance_number=1,
-        manufacturer="Nightshift",
-        is_complete=True,
-        is_final=False,
-        is_verified=False,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        specific_character_set="ISO_IR 192",
-        **_equipment(provenance),
-    )
-    _complete(document, images, groups[1:])
-    _fix_origin(document, provenance)
-    method = patient_and_study(images[0]).get("DeidentificationMethod")
-    if method:  # highdicom takes over that the identity was removed, not always how
-        document.DeidentificationMethod = method
-    buffer = io.BytesIO()
-    document.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
+    # highdicom copies, walks and converts all that a document is given, so it gets what a report
+    # has little of. Nor does it look for references without evidence then: all are of the source.
+    measurements = report[0].ContentSequence[-1]
+    del report[0].ContentSequence[-1]
+    document = _document(report, first, provenance)
+    repeated = [image_library(first, instances), elements.item(elements.of_dataset(measurements))]
+    return _to_file(document, _evidence(source.header, instances, segmentation), repeated)
 
 
 def reference_to(seg: bytes, segments: Sequence[Segment], provenance: Provenance) -> SegReference:
@@ -114,28 +101,60 @@ def reference_to(seg: bytes, segments: Sequence[Segment], provenance: Provenance
     )
 
 
-def _once(images: Sequence[Dataset]) -> list[Dataset]:
-    """Return every instance once: of a multi-frame one there is a data set for each slice.
-
-    It is the first that carries patient and study.
-    """
-    first: dict[str, Dataset] = {}
-    for image in images:
-        first.setdefault(image.SOPInstanceUID, image)
+def _once(slices: Sequence[SourceInstance]) -> list[SourceInstance]:
+    """Return every instance once: a multi-frame one is behind many slices."""
+    first: dict[str, SourceInstance] = {}
+    for instance in slices:
+        first.setdefault(instance.sop_instance_uid, instance)
     return list(first.values())
 
 
-def _complete(document: Any, images: Sequence[Dataset], groups: Sequence[Group]) -> None:
-    """Add the image library and all groups but the first, which is there.
+def _document(report: MeasurementReport, first: Dataset, provenance: Provenance) -> Dataset:
+    """Return the document without measurements and with the first image as its only evidence."""
+    document = Comprehensive3DSR(
+        evidence=[first],
+        content=report[0],
+        series_instance_uid=provenance.uid("report series"),
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=provenance.uid("report"),
+        instance_number=1,
+        manufacturer="Nightshift",
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        specific_character_set="ISO_IR 192",
+        **_equipment(provenance),
+    )
+    _fix_origin(document, provenance)
+    method = patient_and_study(first).get("DeidentificationMethod")
+    if method:  # highdicom takes over that the identity was removed, not always how
+        document.DeidentificationMethod = method
+    return document
 
-    highdicom copies, walks and converts all that it is given: with 120 images and 100 boxes that
-    takes most of the time. Whatever is added refers to images that are in the evidence.
+
+def _to_file(document: Dataset, evidence: bytes, repeated: Iterable[bytes]) -> bytes:
+    """Return a DICOM file: the document with this evidence, and these items behind its content.
+
+    The elements of a document come in the order of their tags, the content last.
     """
-    measurements = document.ContentSequence[-1]
-    for group in groups:
-        measurements.ContentSequence.extend(group)
-    # before the measurements: the order of TID 1500
-    document.ContentSequence.insert(len(document.ContentSequence) - 1, image_library(images))
+    content = document.ContentSequence
+    behind = Dataset()
+    for tag in [tag for tag in document.keys() if tag >= _EVIDENCE]:  # noqa: SIM118 - tags
+        if tag not in (_EVIDENCE, _CONTENT):
+            behind.add(document[tag])
+        del document[tag]
+    buffer = io.BytesIO()
+    document.save_as(buffer, enforce_file_format=True)
+    items = [elements.item(elements.of_dataset(item)) for item in content]
+    return b"".join(
+        [
+            buffer.getvalue(),
+            evidence,
+            elements.of_dataset(behind),
+            sr_items.content(*items, *repeated),
+        ]
+    )
 
 
 def _observer(provenance: Provenance) -> ObservationContext:
@@ -165,15 +184,22 @@ def _procedures(image: Dataset) -> list[DicomCode | CodedConcept]:
     return found or [concepts.procedure(image.Modality)]
 
 
-def _evidence(first: Dataset, segmentation: SegReference | None) -> list[Dataset]:
-    if segmentation is None:
-        return []
-    written = Dataset()
-    written.StudyInstanceUID = first.StudyInstanceUID
-    written.SeriesInstanceUID = segmentation.series_instance_uid
-    written.SOPClassUID = segmentation.sop_class_uid
-    written.SOPInstanceUID = segmentation.sop_instance_uid
-    return [written]
+def _evidence(
+    header: SourceHeader,
+    instances: Sequence[SourceInstance],
+    segmentation: SegReference | None,
+) -> bytes:
+    """Return all that the report rests on, encoded: the source, and a segmentation of it."""
+    series = {
+        header.series_instance_uid: [
+            sr_items.instance(one.sop_class_uid, one.sop_instance_uid) for one in instances
+        ]
+    }
+    if segmentation is not None:
+        series[segmentation.series_instance_uid] = [
+            sr_items.instance(segmentation.sop_class_uid, segmentation.sop_instance_uid)
+        ]
+    return sr_items.evidence(header.study_instance_uid, series)
 
 
 def _equipment(provenance: Provenance) -> dict[str, Any]:

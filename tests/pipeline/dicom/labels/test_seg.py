@@ -128,10 +128,10 @@ def encoded(dataset: Dataset) -> bytes:
 
 def by_highdicom(source: Volume, array: NDArray[np.generic], affine: NDArray[np.float64]) -> bytes:
     """A segmentation on any grid of the source's frame of reference, written by highdicom."""
-    from pipeline.dicom.writing.source_images import source_datasets
+    from pipeline.dicom.writing.source_images import source_dataset
 
     assert source.header is not None
-    images = source_datasets(source.header)
+    images = [source_dataset(source.header, one) for one in source.header.instances]
     kind = "FRACTIONAL" if array.dtype.kind == "f" else "BINARY"
     description = hd.seg.SegmentDescription(
         segment_number=1,

@@ -365,6 +365,22 @@ def test_the_library_holds_every_image_once_with_its_place(tmp_path: Path) -> No
         assert place == pytest.approx(one.position)
 
 
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_image_that_is_referred_to_is_in_the_evidence(kind: str, tmp_path: Path) -> None:
+    source = SOURCES[kind](tmp_path)
+    dataset = strictly(written(source, everything(source)))
+    (study,) = dataset.CurrentRequestedProcedureEvidenceSequence
+    assert study.StudyInstanceUID == dataset.StudyInstanceUID
+    (series,) = study.ReferencedSeriesSequence
+    listed = [one.ReferencedSOPInstanceUID for one in series.ReferencedSOPSequence]
+    named = {
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for item in items_of(dataset, "IMAGE")
+    }
+    assert len(listed) == len(set(listed))
+    assert named == set(listed)
+
+
 def test_the_procedure_of_the_study_is_reported_where_it_is_coded(tmp_path: Path) -> None:
     def state(dataset: Dataset) -> None:
         code = Dataset()
