@@ -51,7 +51,7 @@ bench: .venv/installed ## speed against a plain MONAI script, and overhead per j
 
 # Every benchmark runs, also after one that missed its must.
 bench-dicom: .venv/installed ## speed of scanning, reading and writing DICOM; fails where a must is missed
-	@status=0; for one in "header_index --work build/bench" series_read seg_speed; do $(PY) -m bench.$$one || status=1; done; exit $$status
+	@status=0; for one in "header_index --work build/bench" series_read seg_speed sr_speed; do $(PY) -m bench.$$one || status=1; done; exit $$status
 
 fuzz: .venv/installed ## hurl broken files at the header reader and its gate for FUZZ_SECONDS
 	@$(PY) -m fuzz --seconds $(FUZZ_SECONDS)
