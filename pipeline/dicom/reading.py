@@ -25,6 +25,12 @@ from pipeline.reasons import Reason
 from pipeline.volume import Image, Input, Regridding, SourceHeader, SourceInstance, Volume
 
 _REFUSE: Final = Policies()
+#: how a decoder ends by its own fault
+_CRASHES: Final = frozenset(
+    {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS}
+)
+#: what multiprocessing says of a child whose server is gone
+_UNKNOWN: Final = 255
 _TICK: Final = 0.1
 #: seconds for a child to end after it has closed its connection
 _LAST_BREATH: Final = 5.0
@@ -116,6 +122,8 @@ def _converse(
         _wait(child.connection, order.limits.seconds, checkpoint)
         answer: dict[str, Any] = json.loads(child.connection.recv_bytes(_LARGEST_ANSWER))
     except (EOFError, OSError):
+        if checkpoint is not None:
+            checkpoint()  # where everything is being stopped, that is the reason
         raise _death(child.process) from None
     except ValueError:
         raise StudyRejected("the decoder answered nonsense", Reason.PIXELS_DECODER_DIED) from None
@@ -137,16 +145,20 @@ def _wait(connection: Connection, seconds: float, checkpoint: Callable[[], None]
 def _death(process: BaseProcess) -> Exception:
     """Name how a child died that answered nothing.
 
-    A decoder that crashes will crash again. SIGKILL comes from outside (the kernel short of
-    memory, an operator), so another attempt may succeed; SIGALRM is our own end of time.
+    A decoder that crashes will crash again. Any other signal comes from outside (the kernel
+    short of memory, an operator, a machine that stops), so another attempt may succeed; SIGALRM
+    is our own end of time.
     """
     process.join(_LAST_BREATH)
-    code = process.exitcode or 0
-    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    sentence = f"the decoder died ({name})"
+    code = process.exitcode
+    if code is None or code == _UNKNOWN:
+        return ComputeFailed("the decoder was lost", Reason.PIXELS_DECODER_DIED)
+    sentence = (
+        f"the decoder died ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+    )
     if code == -signal.SIGALRM:
         return ComputeFailed(sentence, Reason.PIXELS_DECODER_TIMEOUT)
-    if code == -signal.SIGKILL:
+    if code < 0 and -code not in _CRASHES:
         return ComputeFailed(sentence, Reason.PIXELS_DECODER_DIED)
     return StudyRejected(sentence, Reason.PIXELS_DECODER_DIED)
 

@@ -62,8 +62,9 @@ class Children:
         with self._lock:
             self._used.append(used)
             if self._keeper is None or not self._keeper.is_alive():
-                self._keeper = threading.Thread(target=self._keep, name=SPARE_NAME, daemon=True)
-                self._keeper.start()
+                keeper = threading.Thread(target=self._keep, name=SPARE_NAME, daemon=True)
+                keeper.start()
+                self._keeper = keeper  # not before: others join whatever they find here
 
     def settle(self) -> None:
         """Wait until the dead are buried and the next process is there."""

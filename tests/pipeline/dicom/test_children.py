@@ -36,9 +36,10 @@ def _decoders() -> list[BaseProcess]:
 
 
 def _signal_child(number: signal.Signals) -> None:
-    (child,) = (c for c in multiprocessing.active_children() if c.name == NAME)
-    assert child.pid is not None
-    os.kill(child.pid, number)
+    """Signal the process that is reading, as long as there is one."""
+    for child in multiprocessing.active_children():
+        if child.name == NAME and child.pid is not None:
+            os.kill(child.pid, number)
 
 
 def _open_files() -> int:
@@ -57,6 +58,31 @@ def test_a_decoder_that_is_killed_from_outside_may_be_tried_again(files: SeriesF
     with pytest.raises(ComputeFailed) as failed:
         read(files, checkpoint=lambda: _signal_child(signal.SIGKILL))
     assert failed.value.reason is Reason.PIXELS_DECODER_DIED
+
+
+def test_a_stop_that_reaches_decoders_too_is_left_to_their_parent(files: SeriesFiles) -> None:
+    volume = read(files, checkpoint=lambda: _signal_child(signal.SIGTERM))
+    assert isinstance(volume, Volume)
+
+
+def test_a_decoder_that_is_ended_from_outside_may_be_tried_again(files: SeriesFiles) -> None:
+    with pytest.raises(ComputeFailed) as failed:
+        read(files, checkpoint=lambda: _signal_child(signal.SIGUSR1))
+    assert failed.value.reason is Reason.PIXELS_DECODER_DIED
+
+
+def test_what_stops_everything_counts_before_the_death_of_a_decoder(files: SeriesFiles) -> None:
+    asked = 0
+
+    def checkpoint() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise Interrupted("the worker stops")
+        _signal_child(signal.SIGSEGV)
+
+    with pytest.raises(Interrupted):
+        read(files, checkpoint=checkpoint)
 
 
 def test_a_decoder_that_hangs_is_ended(files: SeriesFiles) -> None:
