@@ -62,10 +62,9 @@ def confine(*, memory_bytes: int, seconds: float | None) -> None:
 def quieten() -> None:
     """Keep the process this is called in quiet, whatever comes. ``confine`` does it too."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Ctrl-C and a service manager's stop reach every process; the parent decides what becomes of
-    # a read, and its end ends it.
+    # Ctrl-C reaches the whole process group; the parent decides what becomes of a read. SIGTERM
+    # is how multiprocessing ends its children when the program exits, so it stays deadly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # pydicom quotes element values in its warnings: they are patient data and end in no log.
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")

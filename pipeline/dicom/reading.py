@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dicom.answering import death_of, wait_for
 from pipeline.dicom.limits import DecodeLimits
 from pipeline.dicom.pixels import decoding
 from pipeline.dicom.pixels.children import Child, children
@@ -25,15 +22,6 @@ from pipeline.reasons import Reason
 from pipeline.volume import Image, Input, Regridding, SourceHeader, SourceInstance, Volume
 
 _REFUSE: Final = Policies()
-#: how a decoder ends by its own fault
-_CRASHES: Final = frozenset(
-    {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS}
-)
-#: what multiprocessing says of a child whose server is gone
-_UNKNOWN: Final = 255
-_TICK: Final = 0.1
-#: seconds for a child to end after it has closed its connection
-_LAST_BREATH: Final = 5.0
 _LARGEST_ANSWER: Final = 2**28
 _DTYPES: Final = frozenset({"|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4"})
 
@@ -119,48 +107,13 @@ def _converse(
 ) -> dict[str, Any]:
     try:
         child.connection.send(order)
-        _wait(child.connection, order.limits.seconds, checkpoint)
+        wait_for(child.connection, seconds=order.limits.seconds, checkpoint=checkpoint)
         answer: dict[str, Any] = json.loads(child.connection.recv_bytes(_LARGEST_ANSWER))
     except (EOFError, OSError):
-        if checkpoint is not None:
-            checkpoint()  # where everything is being stopped, that is the reason
-        raise _death(child.process) from None
+        raise death_of(child.process, checkpoint) from None
     except ValueError:
         raise StudyRejected("the decoder answered nonsense", Reason.PIXELS_DECODER_DIED) from None
     return answer
-
-
-def _wait(connection: Connection, seconds: float, checkpoint: Callable[[], None] | None) -> None:
-    deadline = time.monotonic() + seconds
-    is_answered = False
-    while not is_answered:
-        if checkpoint is not None:
-            checkpoint()
-        is_answered = connection.poll(_TICK)
-        if not is_answered and time.monotonic() > deadline:
-            sentence = f"decoding did not end within {seconds:g} seconds"
-            raise ComputeFailed(sentence, Reason.PIXELS_DECODER_TIMEOUT)
-
-
-def _death(process: BaseProcess) -> Exception:
-    """Name how a child died that answered nothing.
-
-    A decoder that crashes will crash again. Any other signal comes from outside (the kernel
-    short of memory, an operator, a machine that stops), so another attempt may succeed; SIGALRM
-    is our own end of time.
-    """
-    process.join(_LAST_BREATH)
-    code = process.exitcode
-    if code is None or code == _UNKNOWN:
-        return ComputeFailed("the decoder was lost", Reason.PIXELS_DECODER_DIED)
-    sentence = (
-        f"the decoder died ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
-    )
-    if code == -signal.SIGALRM:
-        return ComputeFailed(sentence, Reason.PIXELS_DECODER_TIMEOUT)
-    if code < 0 and -code not in _CRASHES:
-        return ComputeFailed(sentence, Reason.PIXELS_DECODER_DIED)
-    return StudyRejected(sentence, Reason.PIXELS_DECODER_DIED)
 
 
 def _raise_refusal(answer: dict[str, Any]) -> None:

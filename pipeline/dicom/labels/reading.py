@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dicom.answering import death_of, wait_for
 from pipeline.dicom.labels import process
 from pipeline.dicom.labels.grid import Grid
 from pipeline.dicom.labels.label_read import Evaluation, LabelBox, LabelRead, Region
@@ -26,9 +24,6 @@ from pipeline.results import Code
 from pipeline.volume import Input
 
 _ALL: Final = Options()
-_TICK: Final = 0.1
-#: seconds for a child to end after it has closed its connection
-_LAST_BREATH: Final = 5.0
 _LARGEST_ANSWER: Final = 2**28
 _NONSENSE: Final = "the reader of labels answered nonsense"
 
@@ -73,41 +68,18 @@ def read_labels(
     theirs.close()
     try:
         with ours:
-            _wait(ours, options.limits.seconds, checkpoint)
+            wait_for(ours, seconds=options.limits.seconds, checkpoint=checkpoint)
             answer = json.loads(ours.recv_bytes(_LARGEST_ANSWER))
             _raise_refusal(answer)
             return _label_read(answer, ours, order)
     except (EOFError, OSError):
-        raise _death(child) from None
+        raise death_of(child, checkpoint) from None
     except (AttributeError, KeyError, TypeError, ValueError):
         # Only a child that a hostile file has taken over answers like this.
         raise StudyRejected(_NONSENSE, Reason.PIXELS_DECODER_DIED) from None
     finally:
         child.kill()
         child.join()
-
-
-def _wait(connection: Connection, seconds: float, checkpoint: Callable[[], None] | None) -> None:
-    deadline = time.monotonic() + seconds
-    while not connection.poll(_TICK):
-        if checkpoint is not None:
-            checkpoint()
-        if time.monotonic() > deadline:
-            sentence = f"reading the label did not end within {seconds:g} seconds"
-            raise ComputeFailed(sentence, Reason.PIXELS_DECODER_TIMEOUT)
-
-
-def _death(child: BaseProcess) -> Exception:
-    """Name how a child died that answered nothing; see ``pipeline.dicom.reading``."""
-    child.join(_LAST_BREATH)
-    code = child.exitcode or 0
-    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    sentence = f"the reader of labels died ({name})"
-    if code == -signal.SIGALRM:
-        return ComputeFailed(sentence, Reason.PIXELS_DECODER_TIMEOUT)
-    if code == -signal.SIGKILL:
-        return ComputeFailed(sentence, Reason.PIXELS_DECODER_DIED)
-    return StudyRejected(sentence, Reason.PIXELS_DECODER_DIED)
 
 
 def _raise_refusal(answer: Mapping[str, Any]) -> None:

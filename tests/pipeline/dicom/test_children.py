@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,11 +17,11 @@ import pytest
 from pipeline.dicom.headers.process import Answer, Refusal
 from pipeline.dicom.headers.readers import HeaderReaders
 from pipeline.dicom.limits import DecodeLimits, HeaderLimits
-from pipeline.dicom.pixels.children import NAME, children
+from pipeline.dicom.pixels.children import NAME, SPARE_NAME, children
 from pipeline.dicom.reading import SeriesFiles, read
 from pipeline.errors import ComputeFailed, Interrupted, StudyRejected
 from pipeline.reasons import Reason
-from pipeline.volume import Volume
+from pipeline.volume import Input, Volume
 from tests.pipeline.dicom import made_series as series
 
 
@@ -35,11 +37,30 @@ def _decoders() -> list[BaseProcess]:
     return [child for child in multiprocessing.active_children() if child.name == NAME]
 
 
-def _signal_child(number: signal.Signals) -> None:
-    """Signal the process that is reading, as long as there is one."""
-    for child in multiprocessing.active_children():
-        if child.name == NAME and child.pid is not None:
-            os.kill(child.pid, number)
+class _Held:
+    """The process that will do the next read, held so that its answer cannot come first."""
+
+    def __init__(self, files: SeriesFiles) -> None:
+        read(files)  # after a read somebody waits for the next, whatever was before
+        children.settle()
+        (spare,) = (c for c in multiprocessing.active_children() if c.name == SPARE_NAME)
+        assert spare.pid is not None
+        self._pid = spare.pid
+        self._is_held = True
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it, the first time this is called, and let it go on."""
+        if self._is_held:
+            self._is_held = False
+            os.kill(self._pid, number)
+            if number is not signal.SIGSTOP:
+                os.kill(self._pid, signal.SIGCONT)
+
+
+def _read_while(files: SeriesFiles, number: signal.Signals) -> Input:
+    held = _Held(files)
+    return read(files, checkpoint=lambda: held.send(number))
 
 
 def _open_files() -> int:
@@ -49,49 +70,41 @@ def _open_files() -> int:
 
 def test_a_decoder_that_crashes_refuses_its_series_only(files: SeriesFiles) -> None:
     with pytest.raises(StudyRejected) as refused:
-        read(files, checkpoint=lambda: _signal_child(signal.SIGSEGV))
+        _read_while(files, signal.SIGSEGV)
     assert refused.value.reason is Reason.PIXELS_DECODER_DIED
     assert read(files).warnings == ()
 
 
 def test_a_decoder_that_is_killed_from_outside_may_be_tried_again(files: SeriesFiles) -> None:
     with pytest.raises(ComputeFailed) as failed:
-        read(files, checkpoint=lambda: _signal_child(signal.SIGKILL))
+        _read_while(files, signal.SIGKILL)
     assert failed.value.reason is Reason.PIXELS_DECODER_DIED
-
-
-def test_a_stop_that_reaches_decoders_too_is_left_to_their_parent(files: SeriesFiles) -> None:
-    volume = read(files, checkpoint=lambda: _signal_child(signal.SIGTERM))
-    assert isinstance(volume, Volume)
 
 
 def test_a_decoder_that_is_ended_from_outside_may_be_tried_again(files: SeriesFiles) -> None:
     with pytest.raises(ComputeFailed) as failed:
-        read(files, checkpoint=lambda: _signal_child(signal.SIGUSR1))
+        _read_while(files, signal.SIGTERM)
     assert failed.value.reason is Reason.PIXELS_DECODER_DIED
 
 
 def test_what_stops_everything_counts_before_the_death_of_a_decoder(files: SeriesFiles) -> None:
-    asked = 0
+    held, asked = _Held(files), 0
 
     def checkpoint() -> None:
         nonlocal asked
         asked += 1
         if asked > 1:
             raise Interrupted("the worker stops")
-        _signal_child(signal.SIGSEGV)
+        held.send(signal.SIGSEGV)
 
     with pytest.raises(Interrupted):
         read(files, checkpoint=checkpoint)
 
 
 def test_a_decoder_that_hangs_is_ended(files: SeriesFiles) -> None:
+    _Held(files)
     with pytest.raises(ComputeFailed) as failed:
-        read(
-            files,
-            limits=DecodeLimits(seconds=0.2),
-            checkpoint=lambda: _signal_child(signal.SIGSTOP),
-        )
+        read(files, limits=DecodeLimits(seconds=0.2))
     assert failed.value.reason is Reason.PIXELS_DECODER_TIMEOUT
     assert not _decoders()
 
@@ -110,7 +123,7 @@ def test_reads_leave_no_open_files_behind(files: SeriesFiles) -> None:
     for _ in range(4):  # the first rounds fill the pool of memory
         read(files)
         with pytest.raises(StudyRejected):
-            read(files, checkpoint=lambda: _signal_child(signal.SIGABRT))
+            _read_while(files, signal.SIGABRT)
         counts.append(_open_files())
     assert counts[-1] == counts[-2]
 
@@ -185,3 +198,12 @@ def test_a_header_reader_that_dies_costs_one_file(tmp_path: Path) -> None:
     assert len(refused) <= 1  # none, where it had answered for all before it died
     assert all(answer.reason is Reason.FILE_BAD_HEADER for answer in refused)
     assert not [child for child in multiprocessing.active_children() if child not in before]
+
+
+def test_a_program_that_has_read_ends(files: SeriesFiles) -> None:
+    script = (
+        "from pipeline.dicom.reading import SeriesFiles, read\n"
+        "if __name__ == '__main__':\n"
+        f"    read({files!r})\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

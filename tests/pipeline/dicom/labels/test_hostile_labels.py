@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 from pipeline.dicom.labels.label_read import LabelRead
 from pipeline.dicom.labels.limits import LabelLimits
 from pipeline.dicom.labels.options import Options
+from pipeline.dicom.pixels.children import NAME, SPARE_NAME
 from pipeline.dicom.writing.seg import Encoding, write_seg
 from pipeline.dicom.writing.sr import write_sr
 from pipeline.errors import ComputeFailed, Interrupted, PipelineError, StudyRejected
@@ -104,9 +108,18 @@ def test_a_file_larger_than_allowed_is_a_refusal(source: Volume, tmp_path: Path)
 
 
 def test_a_read_without_time_fails_and_may_be_tried_again(source: Volume, tmp_path: Path) -> None:
-    options = Options(limits=LabelLimits(seconds=0.0))
+    (tmp_path / "a.dcm").write_bytes(kinds(source)["BINARY"])
+    files = LabelFiles(source=str(tmp_path), names=("a.dcm",))
+
+    def hold() -> None:
+        for child in multiprocessing.active_children():
+            if child.pid is not None and child.name not in (NAME, SPARE_NAME):
+                os.kill(child.pid, signal.SIGSTOP)
+
     with pytest.raises(ComputeFailed) as caught:
-        read_bytes(tmp_path, kinds(source)["BINARY"], source, options)
+        read_labels(
+            files, source, options=Options(limits=LabelLimits(seconds=0.2)), checkpoint=hold
+        )
     assert caught.value.reason is Reason.PIXELS_DECODER_TIMEOUT
 
 
