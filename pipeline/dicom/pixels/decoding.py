@@ -140,6 +140,8 @@ def _volume(order: Order, target: Target) -> dict[str, Any]:
     if stack.regridding is not None:
         regrid(out, stack.regridding, grid, slope=layout.slope)
     way, told = stack.regridding, [*incomplete, *stack.warnings, *_stated(slices)]
+    if not layout.is_stored:
+        told.append("its slices share no one integer format and rescale; kept as float32")
     return {
         "dtype": layout.dtype.str,
         "shape": stack.shape,

@@ -52,8 +52,6 @@ class Grey:
         warnings = {warning for answer in answers for warning in answer["warnings"]}
         if any(answer["padded"] for answer in answers):
             warnings.add(self._mask(answers))
-        if not self.layout.is_stored and len(self.slices) > 1:
-            warnings.add("format or rescale differ between the slices; kept as float32")
         return sorted(warnings)
 
     def _slice(self, index: int) -> dict[str, Any]:
