@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
@@ -146,8 +147,21 @@ class Analysis:
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the analysis as JSON values; ``from_document`` is the way back."""
+        """Return the analysis as JSON values; ``from_document`` is the way back.
+
+        What the first version of the schema did not know stands in it only where it is used: so
+        a document keeps its digest when the schema grows.
+        """
         document: dict[str, Any] = _ANALYSIS.dump_python(self, mode="json", exclude_none=True)
+        usual = dataclasses.asdict(Policies())
+        document["policies"] = {
+            name: value
+            for name, value in document["policies"].items()
+            if name == "missing_slice" or value != usual[name]
+        }
+        for step in document["steps"]:
+            if not step["keep"]:
+                del step["keep"]
         return document
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,7 +154,7 @@ def _report(
             ]
             for name, chosen in order.inputs.items()
         },
-        "policies": analysis.document["policies"],
+        "policies": dataclasses.asdict(analysis.policies),
         "versions": versions(),
         "device": services.models.device,
         "worker": services.owner,

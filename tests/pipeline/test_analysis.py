@@ -78,3 +78,23 @@ def test_mistakes_are_named(old: str, new: str, said: str) -> None:
 def test_what_is_no_analysis_is_refused(text: str) -> None:
     with pytest.raises(AnalysisInvalid):
         parse(text)
+
+
+def test_a_document_keeps_its_digest_when_the_schema_grows() -> None:
+    # as it was before there were policies on tilt, phases, PET, and steps that keep something
+    text = (
+        "name: ct-lungs\nversion: '1'\ntitle: Lungs\n"
+        "inputs: {ct: {kind: volume, where: {modality: CT}}}\n"
+        "steps: [{name: lungs, model: threshold-lung, input: ct}]\n"
+    )
+    document = parse(text).document
+    assert document["policies"] == {"missing_slice": "refuse"}
+    assert document["steps"] == [
+        {"name": "lungs", "model": "threshold-lung", "input": "ct", "needs": []}
+    ]
+    tolerant = parse(text + "policies: {gantry_tilt: resample}\n")
+    assert tolerant.document["policies"] == {
+        "missing_slice": "refuse",
+        "gantry_tilt": "resample",
+    }
+    assert from_document(tolerant.document) == tolerant
