@@ -67,7 +67,7 @@ class Bundle:
     @property
     def weights(self) -> Path | None:
         """The file of the weights, None for a model without."""
-        return self.folder / WEIGHTS if self.spec.network else None
+        return self.folder / WEIGHTS if self.spec.has_weights else None
 
 
 def load(folder: Path) -> Bundle:
@@ -89,10 +89,12 @@ def load(folder: Path) -> Bundle:
     faults += more
     if spec is not None:
         has_weights = WEIGHTS in files
-        if spec.network and not has_weights:
+        if spec.has_weights and not has_weights:
             faults.append(f"{WEIGHTS} is missing")
-        if not spec.network and has_weights:
+        if not spec.has_weights and has_weights:
             faults.append(f"{WEIGHTS} is there, but the metadata names no network")
+        if spec.program is not None and spec.program not in files:
+            faults.append(f"{spec.program} is missing")
     if faults or spec is None:
         raise BundleRefused(faults)
     return Bundle(spec=spec, folder=folder)

@@ -20,6 +20,8 @@ from pipeline.results import Code
 _Text = Annotated[str, Field(min_length=1, max_length=200)]
 _NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _VERSION = r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$"
+#: where a bundle keeps the MONAI configuration that it is run by
+_PROGRAM = r"^configs/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.(json|yaml|yml)$"
 _OPPOSITES = ("RL", "AP", "SI")
 
 
@@ -62,8 +64,9 @@ class _Block(_Closed):
     kind: Kind
     title: _Text
     input: _Input
-    labels: tuple[_Label, ...] = Field(min_length=1)
+    labels: tuple[_Label, ...] = ()
     network: _Network | None = None
+    program: str | None = Field(default=None, pattern=_PROGRAM)
     options: dict[str, Any] = Field(default_factory=dict)
     demonstration: bool = False
 
@@ -91,7 +94,7 @@ def parse(text: str, *, digest: str) -> tuple[ModelSpec | None, list[str]]:
     block = metadata.nightshift
     found = [*_input_faults(block.input), *_label_faults(block), *_network_faults(block)]
     try:
-        chosen = options.parse(block.kind, block.options)
+        chosen = options.parse(block.kind, block.options, is_program=block.program is not None)
     except ValidationError as invalid:
         return None, found + _sentences("nightshift.options", invalid)
     if getattr(chosen, "crop_foreground", False) and block.input.window is None:
@@ -113,6 +116,7 @@ def dump(spec: ModelSpec, monai_keys: Mapping[str, Any]) -> str:
         "input": asdict(spec.input),
         "labels": [asdict(label) for label in spec.labels],
         "network": network,
+        **({} if spec.program is None else {"program": spec.program}),
         "options": dict(spec.options),
         "demonstration": spec.is_demonstration,
     }
@@ -146,6 +150,8 @@ def _input_faults(stated: _Input) -> list[str]:
 
 
 def _label_faults(block: _Block) -> list[str]:
+    if bool(block.labels) == (block.kind is Kind.RESTORATION):
+        return [f"a {block.kind} model has {'no' if block.labels else 'at least one'} label"]
     numbers = [label.number for label in block.labels]
     has_background = block.kind in (Kind.SEGMENTATION, Kind.THRESHOLD)
     first = 1 if has_background else 0
@@ -158,9 +164,12 @@ def _label_faults(block: _Block) -> list[str]:
 
 def _network_faults(block: _Block) -> list[str]:
     if block.kind is Kind.THRESHOLD:
-        return ["a threshold model has no network"] if block.network else []
+        has_one = block.network or block.program
+        return ["a threshold model has neither network nor program"] if has_one else []
+    if block.program is not None:
+        return ["a program states its own network"] if block.network else []
     if block.network is None:
-        return [f"a {block.kind} model needs a network"]
+        return [f"a {block.kind} model needs a network or a program"]
     found = [] if block.input.size else ["a model with a network needs input.size"]
     given = block.network.arguments
     found += networks.faults(block.network.name, given)
@@ -169,7 +178,7 @@ def _network_faults(block: _Block) -> list[str]:
     if (block.network.name == "RetinaNet") != (block.kind is Kind.DETECTION):
         return ["detection models, and only they, use the network RetinaNet"]
     row = networks.TABLE[block.network.name]
-    outputs = len(block.labels) + (1 if block.kind is Kind.SEGMENTATION else 0)
+    outputs = _outputs(block)
     stated = {
         row.spatial_dims: block.input.spatial_dims,
         row.in_channels: block.input.channels,
@@ -180,6 +189,13 @@ def _network_faults(block: _Block) -> list[str]:
         for name, value in stated.items()
         if given[name] != value
     ]
+
+
+def _outputs(block: _Block) -> int:
+    """Return how many channels the network answers with."""
+    if block.kind is Kind.RESTORATION:
+        return block.input.channels
+    return len(block.labels) + (1 if block.kind is Kind.SEGMENTATION else 0)
 
 
 def _spec(metadata: _Metadata, digest: str) -> ModelSpec:
@@ -201,6 +217,7 @@ def _spec(metadata: _Metadata, digest: str) -> ModelSpec:
         ),
         network=block.network.name if block.network else None,
         network_arguments=block.network.arguments if block.network else {},
+        program=block.program,
         options=block.options,
         is_demonstration=block.demonstration,
         digest=digest,

@@ -69,19 +69,45 @@ class ThresholdOptions(_Options):
     closing_mm: float = Field(default=0.0, ge=0.0, le=20.0)
 
 
+class RestorationOptions(_Options):
+    """How a derived image is made."""
+
+    dtype: Dtype = "float32"
+    batch: int | None = Field(default=None, ge=1, le=64)
+    #: the network's answer has this many voxels for one of its input, along each axis
+    scale: int = Field(default=1, ge=1, le=8)
+    #: whether the network answers with what is to be added to its input
+    residual: bool = False
+
+
+class ProgramOptions(_Options):
+    """What the MONAI configuration of a bundle does not say, for every kind."""
+
+    #: key under which the configuration's transforms expect the image and leave the answer
+    image_key: str = Field(default="image", min_length=1, max_length=64)
+    prediction_key: str = Field(default="pred", min_length=1, max_length=64)
+    #: softmax: exactly one label holds; sigmoid: any number of labels may hold; none: the
+    #: configuration itself turns logits into scores
+    activation: Literal["softmax", "sigmoid", "none"] = "none"
+    #: score below which a detection is not reported
+    score_threshold: float = Field(default=0.0, ge=0.0, le=1.0)
+
+
 _BY_KIND: Mapping[Kind, type[_Options]] = {
     Kind.SEGMENTATION: SegmentationOptions,
     Kind.CLASSIFICATION: ClassificationOptions,
     Kind.DETECTION: DetectionOptions,
+    Kind.RESTORATION: RestorationOptions,
     Kind.THRESHOLD: ThresholdOptions,
 }
 
 
-def parse(kind: Kind, options: Mapping[str, Any]) -> _Options:
-    """Check ``options`` against the set of ``kind``.
+def parse(kind: Kind, options: Mapping[str, Any], *, is_program: bool = False) -> _Options:
+    """Check ``options`` against the set of ``kind``, or of bundles that a program runs.
 
     Raises:
         pydantic.ValidationError: lists every fault.
 
     """
-    return _BY_KIND[kind].model_validate(dict(options))
+    model = ProgramOptions if is_program else _BY_KIND[kind]
+    return model.model_validate(dict(options))

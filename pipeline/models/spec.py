@@ -16,6 +16,7 @@ class Kind(enum.StrEnum):
     CLASSIFICATION = "classification"
     SEGMENTATION = "segmentation"
     DETECTION = "detection"
+    RESTORATION = "restoration"
     THRESHOLD = "threshold"
 
 
@@ -67,9 +68,17 @@ class ModelSpec:
     #: network name in our table and its keyword arguments; None for a model without weights
     network: str | None = None
     network_arguments: Mapping[str, Any] = field(default_factory=dict)
+    #: the MONAI configuration in the bundle that states network, preprocessing, inferer and
+    #: postprocessing, e.g. "configs/inference.json"; None where ``network`` and ``input`` say it
+    program: str | None = None
     #: score below which a detection is not reported, thresholds of a mask ... by kind
     options: Mapping[str, Any] = field(default_factory=dict)
     #: True for the shipped demonstrations: said in every output
     is_demonstration: bool = False
     #: sha256 over every file of the bundle, in path order
     digest: str = ""
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the bundle holds weights; a threshold has none."""
+        return self.kind is not Kind.THRESHOLD

@@ -224,3 +224,54 @@ def test_the_shipped_rules_load(name: str) -> None:
     loaded = bundle.load(Path(__file__).parents[3] / "models" / name)
     assert loaded.spec.name == name
     assert loaded.weights is None
+
+
+def _as_program(document: dict[str, Any]) -> None:
+    block = document["nightshift"]
+    del block["network"]
+    block["program"] = "configs/inference.json"
+    block["options"] = {}
+
+
+def test_a_bundle_may_state_its_network_in_a_program(write_unet: Write) -> None:
+    folder = edit(write_unet(), _as_program)
+    (folder / "configs/inference.json").write_text("{}")
+    spec = bundle.load(folder).spec
+    assert (spec.network, spec.program) == (None, "configs/inference.json")
+
+
+def test_a_program_that_is_not_there_is_refused(write_unet: Write) -> None:
+    folder = edit(write_unet(), _as_program)
+    with pytest.raises(BundleRefused, match="configs/inference.json is missing"):
+        bundle.load(folder)
+
+
+@pytest.mark.parametrize("path", ["../inference.json", "/etc/passwd.json", "configs/a/b.json"])
+def test_a_program_lies_among_the_configurations_of_its_bundle(
+    write_unet: Write, path: str
+) -> None:
+    def lead_away(document: dict[str, Any]) -> None:
+        _as_program(document)
+        document["nightshift"]["program"] = path
+
+    with pytest.raises(BundleRefused, match="program"):
+        bundle.load(edit(write_unet(), lead_away))
+
+
+def test_a_network_and_a_program_do_not_go_together(write_unet: Write) -> None:
+    def add(document: dict[str, Any]) -> None:
+        document["nightshift"]["program"] = "configs/inference.json"
+        document["nightshift"]["options"] = {}
+
+    with pytest.raises(BundleRefused, match="a program states its own network"):
+        bundle.load(edit(write_unet(), add))
+
+
+def test_a_restoration_model_answers_with_an_image_and_has_no_labels(write_unet: Write) -> None:
+    def restore(document: dict[str, Any]) -> None:
+        block = document["nightshift"]
+        block["kind"] = "restoration"
+        block["options"] = {"scale": 2}
+
+    with pytest.raises(BundleRefused, match="has no label"):
+        bundle.load(edit(write_unet(), restore))
