@@ -242,7 +242,7 @@ def test_a_bundle_may_state_its_network_in_a_program(write_unet: Write) -> None:
 
 def test_a_program_that_is_not_there_is_refused(write_unet: Write) -> None:
     folder = edit(write_unet(), _as_program)
-    with pytest.raises(BundleRefused, match="configs/inference.json is missing"):
+    with pytest.raises(BundleRefused, match=r"configs/inference\.json is missing"):
         bundle.load(folder)
 
 
