@@ -105,6 +105,6 @@ def _explained(one: Considered) -> dict[str, Any]:
     return {
         **_key(one.series),
         "chosen": one.chosen,
-        "clauses": [dataclasses.asdict(clause) for clause in one.clauses],
+        "clauses": [clause.explained() for clause in one.clauses],
         "because": one.because,
     }

@@ -62,6 +62,8 @@ class Reason(enum.StrEnum):
 
     MODEL_INPUT_MISMATCH = "model.input_mismatch"
     MODEL_UNAVAILABLE = "model.unavailable"
+    MODEL_EMPTY_MASK = "model.empty_mask"
+    MODEL_BUNDLE_REFUSED = "model.bundle_refused"
 
     SOURCE_MISSING = "source.missing"
     SOURCE_EMPTY = "source.empty"

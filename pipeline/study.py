@@ -1,126 +1,27 @@
-"""One study through the steps of one analysis: models in, statements and a run report out."""
+"""One study through the steps of one analysis: models in, statements out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
 
-from pipeline.errors import ComputeFailed, ModelMismatch
+from pipeline import deciding
+from pipeline.analysis import Analysis, Step
+from pipeline.analysis.steps import in_order
+from pipeline.answers import Answer, Place, Skipped, StudyResult
+from pipeline.clause import Clause
+from pipeline.cropping import Part, box_around, mask_of
+from pipeline.errors import ComputeFailed, ModelMismatch, StudyRejected
 from pipeline.models.predictor import Checkpoint, KeepsProbabilities, Predictor
-from pipeline.models.spec import ModelSpec
 from pipeline.reasons import Reason
-from pipeline.results import Prediction
-from pipeline.volume import Input
+from pipeline.results import Finding, Prediction
+from pipeline.volume import Input, Volume
 
 #: returns seconds that only ever grow
 Clock = Callable[[], float]
 
 
-class Step(Protocol):
-    """What is needed of a step of an analysis: ``pipeline.analysis.Step`` has it."""
-
-    @property
-    def name(self) -> str:
-        """The step's name, unique in its analysis."""
-        ...
-
-    @property
-    def input(self) -> str:
-        """The name of the input it runs on."""
-        ...
-
-    @property
-    def needs(self) -> Sequence[str]:
-        """Names of the steps that must have run before."""
-        ...
-
-    @property
-    def keep(self) -> Sequence[str]:
-        """What the model makes on the way and is to hand out: 'probabilities'."""
-        ...
-
-
-class Steps(Protocol):
-    """What is needed of an analysis."""
-
-    @property
-    def steps(self) -> Sequence[Step]:
-        """Every step, in the order of the document."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What one step says of one input."""
-
-    step: str
-    model: ModelSpec
-    input: str
-    #: place among the step's inputs, from 0
-    position: int
-    image: Input = field(repr=False)
-    prediction: Prediction = field(repr=False)
-
-    @property
-    def series_instance_uid(self) -> str | None:
-        """The series the input was read from, where that is known."""
-        return None if self.image.header is None else self.image.header.series_instance_uid
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyResult:
-    """All that an analysis says of a study, in the order the steps ran."""
-
-    answers: tuple[Answer, ...]
-    #: step -> seconds
-    seconds: Mapping[str, float]
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Every warning of inputs and predictions once, in order."""
-        found = [
-            warning
-            for answer in self.answers
-            for warning in (*answer.image.warnings, *answer.prediction.warnings)
-        ]
-        return tuple(dict.fromkeys(found))
-
-    def of(self, step: str) -> tuple[Answer, ...]:
-        """Return the answers of one step."""
-        return tuple(answer for answer in self.answers if answer.step == step)
-
-    def report(self) -> dict[str, Any]:
-        """Return this module's part of the run report: JSON values, no patient data."""
-        steps = []
-        for name in self.seconds:
-            answers = self.of(name)
-            model = answers[0].model
-            steps.append(
-                {
-                    "step": name,
-                    "model": model.name,
-                    "version": model.version,
-                    "digest": model.digest,
-                    "kind": model.kind.value,
-                    "demonstration": model.is_demonstration,
-                    "seconds": round(self.seconds[name], 4),
-                    "inputs": [_input_report(answer) for answer in answers],
-                }
-            )
-        return {"steps": steps, "stages": self.stages(), "warnings": list(self.warnings)}
-
-    def stages(self) -> dict[str, float]:
-        """Return seconds by stage over all steps and inputs: preprocess, wait, model, inverse."""
-        total: dict[str, float] = {}
-        for answer in self.answers:
-            for stage, seconds in answer.prediction.seconds.items():
-                total[stage] = total.get(stage, 0.0) + seconds
-        return {stage: round(seconds, 4) for stage, seconds in total.items()}
-
-
 def analyze(
-    analysis: Steps,
+    analysis: Analysis,
     inputs: Mapping[str, Sequence[Input]],
     predictors: Mapping[str, Predictor],
     *,
@@ -129,8 +30,11 @@ def analyze(
 ) -> StudyResult:
     """Run every step on every one of its inputs, each after the steps it needs.
 
+    A step is skipped on an input where a step that it comes after was, where its condition does
+    not hold, or where the mask that it is cropped to is empty and the analysis says so.
+
     Args:
-        analysis: the steps.
+        analysis: its steps need only others of them, and none itself: that was checked.
         inputs: by the name the steps use; several where an analysis takes each matching series.
         predictors: by step name.
         checkpoint: called before each input of each step and, by predictors, between windows.
@@ -138,13 +42,14 @@ def analyze(
 
     Raises:
         ModelMismatch, OutOfMemory: by a predictor; ModelMismatch where a step is to keep what its
-            model does not have.
+            model does not have, or is cropped to one that has no such mask.
+        StudyRejected: the mask that a step is cropped to is empty, and the analysis refuses that.
         Interrupted, DeadlineExceeded: by ``checkpoint``.
-        ComputeFailed: a step has no input or no predictor, or steps wait for each other. The
-            documents were checked when they were registered, so this is our fault, not the input's.
+        ComputeFailed: a step has no input or no predictor. The documents were checked when they
+            were registered, so this is our fault, not the input's.
 
     """
-    answers: list[Answer] = []
+    run = _Run(checkpoint)
     seconds: dict[str, float] = {}
     for step in in_order(analysis.steps):
         images, predictor = inputs.get(step.input, ()), predictors.get(step.name)
@@ -153,18 +58,111 @@ def analyze(
         began = clock()
         for position, image in enumerate(images):
             checkpoint()
-            answers.append(
-                Answer(
-                    step=step.name,
-                    model=predictor.spec,
-                    input=step.input,
-                    position=position,
-                    image=image,
-                    prediction=_predict(step, predictor, image, checkpoint),
-                )
-            )
+            run.take(step, predictor, image, position)
         seconds[step.name] = clock() - began
-    return StudyResult(answers=tuple(answers), seconds=seconds)
+    return StudyResult(
+        answers=tuple(run.answers),
+        models={step.name: predictors[step.name].spec for step in analysis.steps},
+        seconds=seconds,
+        skipped=tuple(run.skipped),
+    )
+
+
+class _NotRun(Exception):
+    """The step does not run on this input."""
+
+    def __init__(self, because: str, condition: Clause | None = None) -> None:
+        super().__init__(because)
+        self.because, self.condition = because, condition
+
+
+class _Run:
+    """The answers so far, and what later steps ask of them."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.answers: list[Answer] = []
+        self.skipped: list[Skipped] = []
+        self._checkpoint = checkpoint
+
+    def take(self, step: Step, predictor: Predictor, image: Input, position: int) -> None:
+        """Run a step on one input, or say why not."""
+        place = Place(step=step.name, input=step.input, position=position, image=image)
+        try:
+            condition = self._decide(step, position)
+            part, warnings = self._part(step, image, position)
+        except _NotRun as why:
+            self.skipped.append(Skipped(place=place, because=why.because, condition=why.condition))
+            return
+        seen = image if part is None else part.cut()
+        prediction = _predict(step, predictor, seen, self._checkpoint)
+        self.answers.append(
+            Answer(
+                place=place,
+                model=predictor.spec,
+                prediction=prediction if part is None else part.paste(prediction),
+                condition=condition,
+                crop=step.crop,
+                part=part,
+                warnings=warnings,
+            )
+        )
+
+    def _decide(self, step: Step, position: int) -> Clause | None:
+        """Return the condition of a step as it held; None where it has none.
+
+        Raises:
+            _NotRun: it does not hold, or a step that this one comes after was skipped.
+
+        """
+        for name in step.after:
+            if not self._of(name, step.input, position):
+                raise _NotRun(f"step {name} was skipped")
+        if step.when is None:
+            return None
+
+        def found(name: str) -> list[Finding]:
+            every = self._of(name, step.input, position)
+            return [finding for answer in every for finding in answer.prediction.findings]
+
+        condition = deciding.judge(step.when, found)
+        if not condition.holds:
+            raise _NotRun(deciding.failure(condition), condition)
+        return condition
+
+    def _part(self, step: Step, image: Input, position: int) -> tuple[Part | None, tuple[str, ...]]:
+        """Return the part of the input that a step sees, None for the whole, and warnings.
+
+        Raises:
+            _NotRun, StudyRejected: the mask is empty, and the step is skipped or the job refused.
+
+        """
+        crop = step.crop
+        if crop is None:
+            return None, ()
+        if not isinstance(image, Volume):
+            raise ModelMismatch(f"step {step.name} is cropped, and its input is no volume")
+        (answer,) = self._of(crop.to, step.input, position)
+        try:
+            mask = mask_of(answer.prediction, crop.segments)
+        except LookupError as missing:
+            sentence = f"step {step.name} cannot be cropped to {crop.to}: {missing}"
+            raise ModelMismatch(sentence) from None
+        box = box_around(mask, image, margin_mm=crop.margin_mm, minimum_voxels=crop.minimum_voxels)
+        if box is not None:
+            return Part(whole=image, box=box), ()
+        sentence = f"the mask of step {crop.to} is empty"
+        match crop.empty:
+            case "skip":
+                raise _NotRun(sentence)
+            case "reject":
+                raise StudyRejected(sentence, Reason.MODEL_EMPTY_MASK)
+            case "whole":
+                return None, (f"{sentence}: step {step.name} saw the whole input",)
+
+    def _of(self, name: str, input_name: str, position: int) -> list[Answer]:
+        """Return the answers of a step for the same input; all, where it reads another one."""
+        every = [answer for answer in self.answers if answer.step == name]
+        return [one for one in every if one.place.input != input_name or one.position == position]
 
 
 def _predict(step: Step, predictor: Predictor, image: Input, checkpoint: Checkpoint) -> Prediction:
@@ -174,34 +172,3 @@ def _predict(step: Step, predictor: Predictor, image: Input, checkpoint: Checkpo
         sentence = f"model {predictor.spec.name} has no probabilities per voxel to keep"
         raise ModelMismatch(sentence)
     return predictor.predict_with_probabilities(image, checkpoint=checkpoint)
-
-
-def in_order(steps: Sequence[Step]) -> list[Step]:
-    """Return the steps so that each comes after all it needs, else in the order given.
-
-    Raises:
-        ComputeFailed: a step needs itself, in however many steps, or one that does not exist.
-
-    """
-    waiting, ordered = list(steps), list[Step]()
-    done: set[str] = set()
-    while waiting:
-        ready = next((step for step in waiting if done.issuperset(step.needs)), None)
-        if ready is None:
-            names = ", ".join(step.name for step in waiting)
-            raise ComputeFailed(f"these steps wait for each other: {names}", Reason.RUN_ERROR)
-        waiting.remove(ready)
-        ordered.append(ready)
-        done.add(ready.name)
-    return ordered
-
-
-def _input_report(answer: Answer) -> dict[str, Any]:
-    return {
-        "series_instance_uid": answer.series_instance_uid,
-        "options": dict(answer.prediction.options),
-        "seconds": {
-            stage: round(seconds, 4) for stage, seconds in answer.prediction.seconds.items()
-        },
-        "warnings": [*answer.image.warnings, *answer.prediction.warnings],
-    }

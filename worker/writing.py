@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from pipeline import overlay
+from pipeline.answers import Answer, StudyResult
 from pipeline.dicom.writing.objects import ObjectWriter
 from pipeline.dicom.writing.provenance import Provenance
 from pipeline.models.spec import Kind
 from pipeline.results import Classification, Detection, Finding, Measurement, Segment
-from pipeline.study import Answer, StudyResult
 from records.jobs import NewArtifact, NewResult
 from records.orders import JobOrder
 from worker import metrics

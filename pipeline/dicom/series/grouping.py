@@ -190,6 +190,7 @@ def _attributes(
         "manufacturer": first.manufacturer,
         "model_name": first.model_name,
         "field_strength_t": _finite(first.field_strength),
+        "units": first.units,
         "phases": dict(frame.phases) if kind == "volume" else {},
         "phase_count": part.phase.count,
         "scattered_frames_of_reference": has_scattered_frames_of_reference(

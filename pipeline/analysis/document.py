@@ -10,26 +10,49 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 import yaml
 from pydantic import (
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     TypeAdapter,
     ValidationError,
     model_validator,
 )
 from pydantic.dataclasses import dataclass
 
+from pipeline.analysis.clauses import Clauses, Where
+from pipeline.analysis.steps import Name, Step, StepsInvalid, in_order
 from pipeline.policies import Policies
 
 _LARGEST_DOCUMENT: Final = 64 * 1024
 _STRICT: Final = ConfigDict(extra="forbid")
 
-Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-Word: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-Modality: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2,16}$")]
-Preference: TypeAlias = Literal[
-    "most_slices", "thinnest", "largest_matrix", "original", "no_contrast", "latest"
+TieBreaker: TypeAlias = Literal[
+    "most_slices",
+    "fewest_slices",
+    "thinnest",
+    "thickest",
+    "largest_matrix",
+    "finest_pixels",
+    "original",
+    "no_contrast",
+    "contrast",
+    "axial",
+    "highest_field",
+    "latest",
+    "earliest",
 ]
-Keep: TypeAlias = Literal["probabilities"]
+
+
+def _form_of(preference: Any) -> str:
+    return "word" if isinstance(preference, str) else "clauses"
+
+
+#: a word, or clauses: a series that meets them comes before one that does not
+Preference: TypeAlias = Annotated[
+    Annotated[TieBreaker, Tag("word")] | Annotated[Clauses, Tag("clauses")],
+    Discriminator(_form_of),
+]
 Output: TypeAlias = Literal[
     "dicom-seg",
     "dicom-seg-labelmap",
@@ -47,41 +70,6 @@ class AnalysisInvalid(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class Where:
-    """The clauses a series must meet. An absent clause asks nothing.
-
-    ``*_contains`` and ``*_excludes`` compare without regard to case: the first wants one of its
-    words inside the value, the second none of them.
-    """
-
-    modality: tuple[Modality, ...]
-    minimum_slices: int | None = Field(default=None, ge=1)
-    maximum_slices: int | None = Field(default=None, ge=1)
-    maximum_frames: int | None = Field(default=None, ge=1)
-    minimum_rows: int | None = Field(default=None, ge=1)
-    maximum_slice_spacing_mm: float | None = Field(default=None, gt=0)
-    maximum_unread_neighbours: int | None = Field(default=None, ge=0)
-    orientation: tuple[Literal["axial", "sagittal", "coronal", "oblique"], ...] | None = None
-    colour: bool | None = None
-    contrast: bool | None = None
-    image_type_contains: tuple[Word, ...] | None = None
-    image_type_excludes: tuple[Word, ...] | None = None
-    description_contains: tuple[Word, ...] | None = None
-    description_excludes: tuple[Word, ...] | None = None
-    body_part_contains: tuple[Word, ...] | None = None
-    kernel_contains: tuple[Word, ...] | None = None
-    manufacturer_contains: tuple[Word, ...] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_one_word(cls, data: Any) -> Any:
-        """Let ``modality: CT`` stand for ``modality: [CT]``, and so for every list of words."""
-        if not isinstance(data, dict):
-            return data
-        return {key: (value,) if isinstance(value, str) else value for key, value in data.items()}
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class InputRule:
     """Which series an input is read from.
 
@@ -93,19 +81,6 @@ class InputRule:
     where: Where
     prefer: tuple[Preference, ...] = ()
     each: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class Step:
-    """One model applied to one input. The model's active version is bound at planning."""
-
-    name: Name
-    model: Name
-    input: Name
-    #: steps that must have run before
-    needs: tuple[Name, ...] = ()
-    #: what a predictor makes on the way and else throws away
-    keep: tuple[Keep, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -129,6 +104,8 @@ class Analysis:
     outputs: tuple[Output, ...] = ("overlay",)
     policies: Policies = Policies()
     limits: Limits = Limits()
+    #: whether a batch that names no analysis runs it
+    by_default: bool = True
 
     @model_validator(mode="after")
     def _check_references(self) -> Self:
@@ -138,12 +115,26 @@ class Analysis:
         unknown = sorted({step.input for step in self.steps} - set(self.inputs))
         if unknown:
             raise ValueError(f"steps read inputs that are not described: {', '.join(unknown)}")
-        if any(set(step.needs) - set(names[:place]) for place, step in enumerate(self.steps)):
-            raise ValueError("a step needs one that does not stand before it")
+        try:
+            in_order(self.steps)
+        except StepsInvalid as invalid:
+            raise ValueError(str(invalid)) from None
+        for step in self.steps:
+            self._check_crop(step)
         unused = sorted(set(self.inputs) - {step.input for step in self.steps})
         if unused:
             raise ValueError(f"no step reads these inputs: {', '.join(unused)}")
         return self
+
+    def _check_crop(self, step: Step) -> None:
+        if step.crop is None:
+            return
+        (other,) = (one for one in self.steps if one.name == step.crop.to)
+        if other.input != step.input:
+            sentence = f"step {step.name} is cropped to {other.name}, which reads another input"
+            raise ValueError(f"{sentence} ({other.input}, not {step.input})")
+        if self.inputs[step.input].kind != "volume":
+            raise ValueError(f"step {step.name} is cropped, and {step.input} is no volume")
 
     @property
     def document(self) -> dict[str, Any]:
@@ -152,7 +143,9 @@ class Analysis:
         What the first version of the schema did not know stands in it only where it is used: so
         a document keeps its digest when the schema grows.
         """
-        document: dict[str, Any] = _ANALYSIS.dump_python(self, mode="json", exclude_none=True)
+        document: dict[str, Any] = _ANALYSIS.dump_python(
+            self, mode="json", exclude_none=True, by_alias=True
+        )
         usual = dataclasses.asdict(Policies())
         document["policies"] = {
             name: value
@@ -162,6 +155,8 @@ class Analysis:
         for step in document["steps"]:
             if not step["keep"]:
                 del step["keep"]
+        if self.by_default:
+            del document["by_default"]
         return document
 
     @property
@@ -209,3 +204,9 @@ def from_document(document: Any) -> Analysis:
             f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors()
         ]
         raise AnalysisInvalid("\n".join(lines)) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a document, for editors."""
+    schema = _ANALYSIS.json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

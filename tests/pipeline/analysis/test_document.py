@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.analysis import AnalysisInvalid, from_document, parse
 
-SHIPPED = sorted((Path(__file__).parents[2] / "analyses").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[3] / "analyses").glob("*.yaml"))
 
 TEXT = """
 name: little
@@ -51,8 +51,8 @@ def test_every_fault_is_listed() -> None:
     ("old", "new", "said"),
     [
         ("input: ct", "input: mr", "not described"),
-        ("input: ct}", "input: ct, needs: [lungs]}", "does not stand before it"),
-        ("input: ct}", "input: ct, needs: [heart]}", "does not stand before it"),
+        ("input: ct}", "input: ct, needs: [lungs]}", "wait for each other: lungs -> lungs"),
+        ("input: ct}", "input: ct, needs: [heart]}", "needs heart, which is no step"),
         ("minimum_slices", "minimal_slices", "minimal_slices"),
         ("prefer: [thinnest]", "prefer: [prettiest]", "prefer"),
         ("title: A", "titel: A", "titel"),

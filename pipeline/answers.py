@@ -1,0 +1,162 @@
+"""What an analysis says of a study: answers, skipped steps, and their part of the run report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.analysis.steps import Crop
+from pipeline.clause import Clause
+from pipeline.cropping import Part
+from pipeline.models.spec import ModelSpec
+from pipeline.results import Prediction
+from pipeline.volume import Input
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One input of one step."""
+
+    step: str
+    input: str
+    #: place among the step's inputs, from 0
+    position: int
+    image: Input = field(repr=False)
+
+    @property
+    def series_instance_uid(self) -> str | None:
+        """The series the input was read from, where that is known."""
+        return None if self.image.header is None else self.image.header.series_instance_uid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one step says of one input. Also where it saw a part of it, it speaks of the whole."""
+
+    place: Place
+    model: ModelSpec
+    prediction: Prediction = field(repr=False)
+    #: the condition that held
+    condition: Clause | None = None
+    crop: Crop | None = None
+    #: what the model saw of the input; None = the whole
+    part: Part | None = field(default=None, repr=False)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def step(self) -> str:
+        """The step that answers."""
+        return self.place.step
+
+    @property
+    def position(self) -> int:
+        """Place of the input among those of the step, from 0."""
+        return self.place.position
+
+    @property
+    def image(self) -> Input:
+        """The whole input."""
+        return self.place.image
+
+    @property
+    def series_instance_uid(self) -> str | None:
+        """The series the input was read from, where that is known."""
+        return self.place.series_instance_uid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A step that did not run on one input, and why."""
+
+    place: Place
+    because: str
+    #: the condition that did not hold
+    condition: Clause | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """All that an analysis says of a study, in the order the steps ran."""
+
+    answers: tuple[Answer, ...]
+    #: step -> the model it is bound to
+    models: Mapping[str, ModelSpec]
+    #: step -> seconds
+    seconds: Mapping[str, float]
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Every warning of inputs and predictions once, in order."""
+        return tuple(
+            dict.fromkeys(warning for answer in self.answers for warning in _warnings(answer))
+        )
+
+    def of(self, step: str) -> tuple[Answer, ...]:
+        """Return the answers of one step."""
+        return tuple(answer for answer in self.answers if answer.step == step)
+
+    def report(self) -> dict[str, Any]:
+        """Return this module's part of the run report: JSON values, no patient data."""
+        steps = []
+        for name, seconds in self.seconds.items():
+            model, answers = self.models[name], self.of(name)
+            skipped = [one for one in self.skipped if one.place.step == name]
+            steps.append(
+                {
+                    "step": name,
+                    "ran": bool(answers),
+                    "model": model.name,
+                    "version": model.version,
+                    "digest": model.digest,
+                    "kind": model.kind.value,
+                    "demonstration": model.is_demonstration,
+                    "seconds": round(seconds, 4),
+                    "inputs": [_input_report(answer) for answer in answers],
+                    "skipped": [_skip_report(one) for one in skipped],
+                }
+            )
+        return {"steps": steps, "stages": self.stages(), "warnings": list(self.warnings)}
+
+    def stages(self) -> dict[str, float]:
+        """Return seconds by stage over all steps and inputs: preprocess, wait, model, inverse."""
+        total: dict[str, float] = {}
+        for answer in self.answers:
+            for stage, seconds in answer.prediction.seconds.items():
+                total[stage] = total.get(stage, 0.0) + seconds
+        return {stage: round(seconds, 4) for stage, seconds in total.items()}
+
+
+def _warnings(answer: Answer) -> tuple[str, ...]:
+    return (*answer.image.warnings, *answer.warnings, *answer.prediction.warnings)
+
+
+def _input_report(answer: Answer) -> dict[str, Any]:
+    return {
+        "series_instance_uid": answer.series_instance_uid,
+        "when": None if answer.condition is None else answer.condition.explained(),
+        "crop": _crop_report(answer),
+        "options": dict(answer.prediction.options),
+        "seconds": {
+            stage: round(seconds, 4) for stage, seconds in answer.prediction.seconds.items()
+        },
+        "warnings": list(_warnings(answer)),
+    }
+
+
+def _crop_report(answer: Answer) -> dict[str, Any] | None:
+    crop, part = answer.crop, answer.part
+    if crop is None:
+        return None
+    segments = None if crop.segments is None else list(crop.segments)
+    told = {"to": crop.to, "segments": segments, "margin_mm": crop.margin_mm}
+    return told | ({"box": None} if part is None else part.report())
+
+
+def _skip_report(skipped: Skipped) -> dict[str, Any]:
+    return {
+        "series_instance_uid": skipped.place.series_instance_uid,
+        "because": skipped.because,
+        "when": None if skipped.condition is None else skipped.condition.explained(),
+    }
