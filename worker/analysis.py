@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -24,9 +24,7 @@ from worker.flights import Flight
 from worker.services import Services
 from worker.store import DiskFull
 from worker.versions import versions
-
-if TYPE_CHECKING:
-    from pipeline.models.predictor import Predictor
+from worker.warm import Used
 
 log = structlog.get_logger(__name__)
 
@@ -66,14 +64,18 @@ def carry(flight: Flight, services: Services) -> None:
         flight.limit(deadline)
         with stages.measure("read"):
             inputs = _read(order, analysis, flight, services)
-        with stages.measure("predict"):
-            result = _predict(order, analysis, inputs, flight, services)
+        with ExitStack() as held:
+            with stages.measure("model_load"):
+                used = held.enter_context(services.models.use(order.models))
+            with stages.measure("predict"):
+                result = _predict(analysis, inputs, used, flight)
         with stages.measure("write"):
             rows = writing.results(result, order)
             files = writing.artifacts(result, order, analysis.outputs, services.store)
     flight.checkpoint()
     with stages.measure("record"), unit_of_work(services.sessions) as session:
         report = _report(order, analysis, result, stages, services)
+        report["models_loaded"] = sorted(used.loaded)
         jobs.succeed(session, flight.lease, results=rows, artifacts=files, report=report)
     metrics.JOBS.labels(outcome="succeeded", reason="ok").inc()
     log.info("job.succeeded", results=len(rows), artifacts=len(files), seconds=stages.rounded())
@@ -111,17 +113,11 @@ def _read(
 
 
 def _predict(
-    order: JobOrder,
-    analysis: Analysis,
-    inputs: dict[str, list[Input]],
-    flight: Flight,
-    services: Services,
+    analysis: Analysis, inputs: dict[str, list[Input]], used: Used, flight: Flight
 ) -> StudyResult:
     """Run the steps on warm models."""
-    predictors: dict[str, Predictor] = {
-        step: services.models.open(bound) for step, bound in order.models.items()
-    }
-    return analyze(analysis, inputs, predictors, checkpoint=flight.checkpoint, clock=time.monotonic)
+    check, clock = flight.checkpoint, time.monotonic
+    return analyze(analysis, inputs, used.predictors, checkpoint=check, clock=clock)
 
 
 def _report(

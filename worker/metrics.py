@@ -17,6 +17,9 @@ STAGE_SECONDS = Histogram(
 IN_FLIGHT = Gauge("nightshift_in_flight", "Leases this process holds")
 LEASES_LOST = Counter("nightshift_leases_lost", "Leases that others took over or that ran out")
 SCANNED_FILES = Counter("nightshift_scanned_files", "Files looked at while scanning")
+MODEL_LOADS = Counter("nightshift_model_loads", "Models loaded by this process")
+MODEL_EVICTIONS = Counter("nightshift_model_evictions", "Models let go to make room for others")
+MODEL_BYTES = Gauge("nightshift_model_bytes", "Bytes of weights of the models kept loaded")
 STORE_BYTES = Counter("nightshift_store_bytes", "Bytes of artifacts stored")
 
 log = structlog.get_logger(__name__)

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from pipeline.errors import ComputeFailed
 from pipeline.models import bundle
 from pipeline.reasons import Reason
 from records.orders import BoundModel
+from worker import metrics
 from worker.queue.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.models.predictor import Predictor
-    from pipeline.models.predictors import Warm
+    import torch
 
-#: loaded at once; the shipped analyses need six
-CAPACITY: Final = 8
+    from pipeline.models.predictor import Predictor
+    from pipeline.models.warm import Warm
+
+#: what of a device's memory the weights may take where nothing is set. On a CPU there may be four
+#: processes, each with its own; the rest is for images and for what networks make on the way
+GPU_SHARE: Final = 4
+CPU_SHARE: Final = 8
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Used:
+    """The models of one job, by step, while it runs."""
+
+    predictors: Mapping[str, Predictor]
+    #: the steps whose model this job had to load
+    loaded: frozenset[str]
 
 
 class Models:
-    """Opens bound model versions on the device of this process, each once."""
+    """Lends bound model versions on the device of this process, each loaded once."""
 
     def __init__(self, settings: Settings) -> None:
         """Load nothing yet."""
@@ -42,19 +64,34 @@ class Models:
                 self._warm = _warm(self._settings)
             return self._warm
 
-    def open(self, bound: BoundModel) -> Predictor:
-        """Return the predictor of a model version.
+    @contextmanager
+    def use(self, bound: Mapping[str, BoundModel]) -> Iterator[Used]:
+        """Lend the predictor of each step for the block; none of them goes before it ends.
 
         Raises:
-            ComputeFailed: its bundle in the store is missing, or not the bytes registered.
+            ComputeFailed: a bundle in the store is missing, or not the bytes registered.
+            OutOfMemory: no memory to load one.
 
         """
         warm = self.prepare()
+        predictors: dict[str, Predictor] = {}
+        loaded: set[str] = set()
+        with ExitStack() as held:
+            for step, model in bound.items():
+                lent = held.enter_context(warm.use(self._bundle(model)))
+                predictors[step] = lent.predictor
+                if lent.load_seconds is not None:
+                    loaded.add(step)
+                    _note_load(model, lent.load_seconds)
+            metrics.MODEL_BYTES.set(warm.size)
+            yield Used(predictors=predictors, loaded=frozenset(loaded))
+
+    def _bundle(self, bound: BoundModel) -> bundle.Bundle:
         with self._lock:
-            loaded = self._bundles.get(bound.digest)
-            if loaded is None:
-                loaded = self._bundles[bound.digest] = _checked(bound)
-        return warm.get(loaded)
+            checked = self._bundles.get(bound.digest)
+            if checked is None:
+                checked = self._bundles[bound.digest] = _checked(bound)
+            return checked
 
 
 def _checked(bound: BoundModel) -> bundle.Bundle:
@@ -71,13 +108,35 @@ def _checked(bound: BoundModel) -> bundle.Bundle:
     return loaded
 
 
+def _note_load(model: BoundModel, seconds: float) -> None:
+    metrics.MODEL_LOADS.inc()
+    log.info("model.loaded", model=model.name, version=model.version, seconds=round(seconds, 3))
+
+
+def _note_eviction(digest: str) -> None:
+    metrics.MODEL_EVICTIONS.inc()
+    log.info("model.evicted", digest=digest)
+
+
 def _warm(settings: Settings) -> Warm:
     import torch
 
     from pipeline.models.devices import Device
-    from pipeline.models.predictors import Warm
+    from pipeline.models.warm import Warm
 
     name = settings.device
     if name == "auto":
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
-    return Warm(Device(name, threads=settings.threads or None), capacity=CAPACITY)
+    device = Device(name, threads=settings.threads or None)
+    budget = settings.model_memory or _share(device.torch)
+    return Warm(device, budget=budget, on_evict=_note_eviction)
+
+
+def _share(device: torch.device) -> int:
+    """Return the bytes that weights may take where nothing is set."""
+    import torch
+
+    if device.type == "cuda":
+        _, total = torch.cuda.mem_get_info(device)
+        return total // GPU_SHARE
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // CPU_SHARE

@@ -48,6 +48,12 @@ class Settings(BaseSettings):
     jobs_in_flight: int = Field(default=3, ge=1, description="per inference process")
     device: str = Field(default="auto", description="auto, cpu, cuda:0 ...")
     threads: int = Field(default=0, ge=0, description="torch threads per process; 0 = cores share")
+    model_memory: int = Field(
+        default=0,
+        ge=0,
+        description="bytes of weights a process keeps loaded; 0 = a quarter of its GPU's memory, "
+        "an eighth of the machine's without one",
+    )
     decode_timeout: timedelta = timedelta(seconds=120)
     decode_memory_bytes: int = 8 * 2**30
     max_pixels: int = Field(default=2**31, description="pixels of one volume, before decoding")

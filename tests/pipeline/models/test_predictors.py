@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from pipeline.errors import Interrupted, ModelMismatch, OutOfMemory
 from pipeline.models import predictors, sliding
-from pipeline.models.bundle import Bundle, BundleRefused
+from pipeline.models.bundle import Bundle
 from pipeline.models.devices import Device, one_thread
-from pipeline.models.predictors import Warm
 from pipeline.models.segmentation import SegmentationPredictor
 from pipeline.models.spec import InputSpec
 from pipeline.volume import Image
@@ -206,58 +205,6 @@ def test_the_last_batch_is_as_large_as_the_others() -> None:
     stitched = sliding.run(Watch(), torch.rand(1, 24), plan, checkpoint=go_on)
     assert stitched.windows == 3
     assert seen == [2, 2]
-
-
-def test_eight_jobs_that_ask_at_once_cause_one_load(
-    write_unet: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle, device = write_unet(), Device()
-    loads, gate = [], threading.Barrier(8)
-    really_open = predictors.open
-
-    def counted(bundle: Bundle, *, device: Device) -> Any:
-        loads.append(bundle.digest)
-        return really_open(bundle, device=device)
-
-    monkeypatch.setattr(predictors, "open", counted)
-    warm = Warm(device)
-    found: list[Any] = []
-
-    def ask() -> None:
-        gate.wait(30)
-        found.append(warm.get(bundle))
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert len(loads) == 1
-    assert len(found) == 8
-    assert len({id(predictor) for predictor in found}) == 1
-
-
-def test_the_model_not_asked_for_longest_goes_first(write_unet: Write) -> None:
-    bundles = [write_unet(seed) for seed in range(3)]
-    warm = Warm(Device(), capacity=2)
-    first = warm.get(bundles[0])
-    warm.get(bundles[1])
-    assert warm.get(bundles[0]) is first
-    warm.get(bundles[2])
-    assert warm.digests() == (bundles[0].digest, bundles[2].digest)
-
-
-def test_a_load_that_failed_is_tried_again(write_unet: Write) -> None:
-    bundle = write_unet()
-    path = bundle.folder / "models/model.safetensors"
-    content = path.read_bytes()
-    path.write_bytes(content[:-8])
-    warm = Warm(Device())
-    with pytest.raises(BundleRefused):
-        warm.get(bundle)
-    assert warm.digests() == ()
-    path.write_bytes(content)
-    assert warm.get(bundle).spec == bundle.spec
 
 
 def test_jobs_on_one_device_run_one_after_the_other(write_unet: Write) -> None:
