@@ -1,0 +1,1 @@
+"""Bundle configurations as data: read, checked and resolved without running any of their code."""

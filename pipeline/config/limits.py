@@ -1,0 +1,73 @@
+"""How large a configuration may be. The largest of the Model Zoo stay far below each of these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.config.refusal import ConfigRefused
+
+LARGEST_JSON_BYTES = 1_000_000
+#: YAML is parsed in Python, some twenty times slower than JSON
+LARGEST_YAML_BYTES = 200_000
+#: values and containers of a document, macros expanded
+MOST_NODES = 50_000
+#: containers within containers, and references to references
+DEEPEST = 40
+LONGEST_STRING = 20_000
+LONGEST_EXPRESSION = 4_000
+#: syntax within syntax; Python's own parser stops near 90
+DEEPEST_EXPRESSION = 40
+#: items of a string, list, tuple, set or dictionary that an expression makes
+LARGEST_SEQUENCE = 20_000
+#: magnitude of a whole number that an expression makes
+LARGEST_INTEGER = 2**63
+#: elements of a tensor that an operator of an expression makes by broadcasting
+LARGEST_TENSOR = 2**31
+#: nodes evaluated for one expression, or for one call of a lambda
+MOST_STEPS = 100_000
+#: calls of lambdas within calls of lambdas
+DEEPEST_CALL = 8
+
+
+class Budget:
+    """What one evaluation may still spend: one step a node, one a container's item that is read."""
+
+    def __init__(self, steps: int = MOST_STEPS) -> None:
+        self._left = steps
+        self.calls = 0
+
+    def spend(self, steps: int = 1) -> None:
+        """Take steps.
+
+        Raises:
+            ConfigRefused: there are none left.
+
+        """
+        self._left -= steps
+        if self._left < 0:
+            raise ConfigRefused("an expression takes too many steps")
+
+    def weigh(self, value: Any) -> None:
+        """Spend a step for every item inside, so that no shared container is walked for free.
+
+        Ten lists of ten references to the next one are small in memory and endless to compare.
+
+        Raises:
+            ConfigRefused: a number, text or container is too large, or the steps are used up.
+
+        """
+        waiting = [value]
+        while waiting:
+            self.spend()
+            item = waiting.pop()
+            if isinstance(item, int) and abs(item) > LARGEST_INTEGER:
+                raise ConfigRefused(f"an expression makes a whole number beyond {LARGEST_INTEGER}")
+            if not isinstance(item, str | list | tuple | set | frozenset | dict):
+                continue
+            if len(item) > LARGEST_SEQUENCE:
+                raise ConfigRefused(f"an expression makes more than {LARGEST_SEQUENCE} items")
+            if isinstance(item, dict):
+                waiting.extend(item)
+                waiting.extend(item.values())
+            elif not isinstance(item, str):
+                waiting.extend(item)
