@@ -33,6 +33,8 @@ class Classification:
     score: float
     code: Code | None = None
     is_top: bool = False
+    #: the score of each frame or slice, in order, that ``score`` was joined from; empty unless kept
+    by_frame: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

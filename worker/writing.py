@@ -56,7 +56,8 @@ def _columns(finding: Finding) -> Columns:
             return {
                 "kind": "classification",
                 "score": finding.score,
-                "payload": {"is_top": finding.is_top},
+                "payload": {"is_top": finding.is_top}
+                | ({"by_frame": finding.by_frame} if finding.by_frame else {}),
             }
         case Segment():
             return {

@@ -48,6 +48,8 @@ def picture(image: Input, spec: ModelSpec) -> Image:
     """
     if not isinstance(image, Image):
         raise ModelMismatch(f"model {spec.name} needs a single image, not a volume")
+    if spec.input.orientation is not None:
+        raise ModelMismatch(f"model {spec.name} needs a volume, whose planes lie in the patient")
     _modality(image, spec)
     channels = 3 if image.pixels.ndim == 4 else 1
     if channels != spec.input.channels:

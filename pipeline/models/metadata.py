@@ -144,8 +144,8 @@ def _input_faults(stated: _Input) -> list[str]:
     letters = stated.orientation or "RAS"
     if any(sum(letter in pair for letter in letters) != 1 for pair in _OPPOSITES):
         found.append(f"input.orientation {letters!r} needs one letter each of RL, AP and SI")
-    if stated.spatial_dims == 2 and (stated.orientation or stated.spacing):
-        found.append("an image of two axes takes neither input.orientation nor input.spacing")
+    if stated.spatial_dims == 2 and stated.spacing:
+        found.append("an image of two axes takes no input.spacing")
     return found
 
 

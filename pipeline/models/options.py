@@ -36,9 +36,14 @@ class ClassificationOptions(_Options):
     activation: Literal["softmax", "sigmoid"] = "softmax"
     #: how the image meets ``input.size``: stretched, or cut from the middle and padded with zeros
     fit: Literal["resize", "crop"] = "resize"
-    #: how the scores of the frames of one image become one
-    frames: Literal["mean", "max"] = "mean"
-    batch: int = Field(default=8, ge=1, le=256)
+    #: how the scores of the frames of one image, or of the slices of a volume, become one; top:
+    #: the mean of the ``top`` highest
+    frames: Literal["mean", "max", "top"] = "mean"
+    top: int = Field(default=3, ge=1, le=10_000)
+    #: whether the scores of every frame or slice are kept beside it
+    keep_frames: bool = False
+    #: inputs in one forward pass, of all jobs together; None = by their size, at most 32
+    batch: int | None = Field(default=None, ge=1, le=256)
 
 
 class DetectionOptions(_Options):

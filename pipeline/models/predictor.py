@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from pipeline.models.spec import ModelSpec
@@ -40,6 +40,21 @@ class KeepsProbabilities(Protocol):
         Raises:
             OutOfMemory: the maps do not fit into the memory they may take.
             ModelMismatch, Interrupted, DeadlineExceeded: as ``Predictor.predict``.
+
+        """
+        ...
+
+
+@runtime_checkable
+class TakesMany(Protocol):
+    """A predictor that answers for several small inputs faster together than one by one."""
+
+    def predict_many(self, images: Sequence[Input], *, checkpoint: Checkpoint) -> list[Prediction]:
+        """Answer for each input as ``predict`` does, in their order.
+
+        Raises:
+            ModelMismatch, OutOfMemory, Interrupted, DeadlineExceeded: as ``Predictor.predict``, for
+                any of the inputs.
 
         """
         ...

@@ -41,7 +41,8 @@ class InputSpec:
     channels: int = 1
     #: patient directions that the network's axes point to, by MONAI's letters, e.g. "SPL" for
     #: (slices, rows, columns) of an axial series however it was acquired, "RAS" for most public
-    #: bundles; None = (slices, rows, columns) as they come
+    #: bundles; None = (slices, rows, columns) as they come. A network of two axes runs over the
+    #: planes of the first letter, and with this it takes volumes alone
     orientation: str | None = None
     #: mm along the network's axes; None = as it comes
     spacing: tuple[float, ...] | None = None

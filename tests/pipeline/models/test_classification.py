@@ -15,7 +15,7 @@ from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.devices import Device
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
 from pipeline.results import Classification
-from pipeline.volume import Image
+from pipeline.volume import Image, Volume
 from tests.pipeline.models import tiny
 from tests.pipeline.models.tiny import go_on
 
@@ -75,6 +75,83 @@ def test_frames_are_joined_as_the_model_asks(how: str, score: float) -> None:
     assert classify(frames(0, 100), spec(options))["bright"].score == pytest.approx(score)
 
 
+def test_the_highest_scores_alone_are_joined_where_the_model_asks() -> None:
+    options = {"frames": "top", "top": 2, "activation": "sigmoid"}
+    score = (sigmoid(4) + sigmoid(2)) / 2
+    assert classify(frames(0, 100, 50), spec(options))["bright"].score == pytest.approx(score)
+    assert classify(frames(100), spec(options))["bright"].score == pytest.approx(sigmoid(4))
+
+
+def test_the_scores_of_frames_are_kept_where_the_model_asks() -> None:
+    options = {"keep_frames": True, "activation": "sigmoid"}
+    found = classify(frames(0, 100), spec(options))
+    assert found["bright"].by_frame == pytest.approx((0.5, sigmoid(4)))
+    assert found["dark"].by_frame == (0.5, 0.5)
+    assert classify(frames(0, 100), spec())["bright"].by_frame == ()
+
+
+def ramp() -> Volume:
+    """Slice ``s`` of twelve holds the value ``s`` everywhere, and the affine of an axial CT."""
+    stored = np.broadcast_to(np.arange(12, dtype=np.int16)[:, None, None], (12, 20, 18))
+    return tiny.volume(stored=np.ascontiguousarray(stored))
+
+
+def test_a_network_of_two_axes_answers_for_every_slice_of_a_volume() -> None:
+    options = {"keep_frames": True, "activation": "sigmoid", "frames": "max", "batch": 5}
+    found = classify(ramp(), spec(options))["bright"]
+    assert found.by_frame == pytest.approx([sigmoid(4 * s / 100) for s in range(12)])
+    assert found.score == pytest.approx(sigmoid(0.44))
+
+
+@pytest.mark.parametrize(
+    ("orientation", "means"),
+    [
+        ("SPL", [s / 100 for s in range(12)]),
+        ("IPL", [s / 100 for s in reversed(range(12))]),
+        ("LPS", [0.055] * 18),
+    ],
+)
+def test_the_planes_of_a_volume_are_those_the_model_asks_for(
+    orientation: str, means: list[float]
+) -> None:
+    model = spec(orientation=orientation, size=(20, 18) if orientation != "LPS" else (20, 12))
+    planes = classification.network_input(ramp(), model)
+    assert planes.mean((1, 2, 3)).tolist() == pytest.approx(means)
+    with pytest.raises(ModelMismatch, match="needs a volume"):
+        classify(frames(1), model)
+
+
+def test_several_inputs_together_get_the_answers_they_get_alone() -> None:
+    images = [frames(*range(n + 1)) for n in range(5)]
+    predictor = ClassificationPredictor(spec({"batch": 3}), Mean(), Device())
+    together = predictor.predict_many(images, checkpoint=go_on)
+    for image, found in zip(images, together, strict=True):
+        alone = predictor.predict(image, checkpoint=go_on)
+        for one, other in zip(found.findings, alone.findings, strict=True):
+            assert isinstance(one, Classification)
+            assert isinstance(other, Classification)
+            assert one.score == pytest.approx(other.score, abs=1e-6)
+        assert found.options["frames"] == len(image.pixels)
+    assert together[0].options["together"] == 1 + 2 + 3
+
+
+def test_a_smaller_batch_is_tried_when_memory_runs_out() -> None:
+    class Hungry(Mean):
+        def forward(self, image: Tensor) -> Tensor:
+            if len(image) > 2:
+                raise MemoryError
+            return super().forward(image)
+
+    found = ClassificationPredictor(spec({"batch": 8}), Hungry(), Device()).predict(
+        frames(*[100] * 9), checkpoint=go_on
+    )
+    assert found.options["batch"] == 2
+    assert found.warnings == (
+        "memory ran out with 8 windows at a time on the cpu",
+        "memory ran out with 4 windows at a time on the cpu",
+    )
+
+
 def test_frames_beyond_one_batch_are_all_seen() -> None:
     options = {"frames": "max", "activation": "sigmoid", "batch": 2}
     found = classify(frames(0, 0, 0, 0, 100), spec(options))
@@ -94,7 +171,7 @@ def test_colour_is_three_channels_between_0_and_255() -> None:
         (Image(pixels=np.zeros((1, 9, 9, 3), np.uint8)), "needs 1 channels, the image has 3"),
         (Image(pixels=np.zeros((1, 9, 9), np.float32), header=tiny.header("XA")), "not for XA"),
         (Image(pixels=np.full((1, 9, 9), np.inf, np.float32)), "finite"),
-        (tiny.volume(), "single image"),
+        (tiny.volume(unit=""), "Hounsfield"),
     ],
 )
 def test_what_does_not_fit_is_refused(image: Any, says: str) -> None:

@@ -1,0 +1,218 @@
+"""Small inputs of several jobs in one forward pass, with a bound on how long one waits for others.
+
+A small network spends most of a pass on starting its layers, so thirty inputs together take little
+longer than one. Whoever comes first leads: it waits for the device, takes along what has come for
+the same network meanwhile, and hands out the answers. Only while other inputs are being prepared
+does it wait longer for them, and never beyond ``PATIENCE``; a lone job does not wait at all.
+
+Kernels are chosen by shape, so the company an input had may change its answer in the last digits of
+a float32 (1e-6 of a score), as another number of threads does.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import DeadlineExceeded, Interrupted
+from pipeline.models import sliding
+from pipeline.models.devices import Device
+from pipeline.models.predictor import Checkpoint
+
+#: seconds that a pass waits, at most, for inputs in preparation
+PATIENCE: Final = 0.005
+_SECONDS_BETWEEN_CHECKPOINTS: Final = 0.1
+#: values of all inputs of a pass: what is larger gains nothing by company
+_VALUES_TOGETHER: Final = 2**22
+_MOST_TOGETHER: Final = 32
+
+
+def together(size: Sequence[int]) -> int:
+    """Return how many inputs of ``size`` share a pass where a model does not say."""
+    values = 1
+    for extent in size:
+        values *= extent
+    return max(1, min(_MOST_TOGETHER, _VALUES_TOGETHER // values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the network says of the inputs of one job."""
+
+    #: float32 on the CPU, (inputs, outputs)
+    outputs: Tensor
+    #: the plan that was possible in the end
+    plan: sliding.Plan
+    #: what had to be stepped down, in sentences
+    warnings: tuple[str, ...]
+    #: inputs of all jobs in the pass
+    together: int
+    #: seconds until the pass began, and of the pass
+    waited: float
+    computed: float
+
+
+@dataclass(eq=False)
+class _Request:
+    inputs: Tensor
+    #: it failed in company, so that it is not known whose fault that was
+    is_alone: bool = False
+    answer: Answer | None = None
+    asked: float = field(default_factory=time.perf_counter)
+
+    def may_join(self, other: _Request) -> bool:
+        """Say whether both can go into one tensor."""
+        fits = self.inputs.shape[1:] == other.inputs.shape[1:]
+        return fits and not self.is_alone and not other.is_alone
+
+
+class Batcher:
+    """One network on one device, shared by the threads of all jobs."""
+
+    def __init__(
+        self, network: nn.Module, plan: sliding.Plan, device: Device, *, patience: float = PATIENCE
+    ) -> None:
+        """Run up to ``plan.batch`` inputs at a time; wait up to ``patience`` seconds for others."""
+        self._network = network
+        self._plan = plan
+        self._device = device
+        self._patience = patience
+        self._changed = threading.Condition()
+        self._waiting: list[_Request] = []
+        self._coming = 0
+        self._is_led = False
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """Say that inputs are in preparation for the block: a pass may wait for them."""
+        with self._changed:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._coming -= 1
+                self._changed.notify_all()
+
+    def ask(self, inputs: Tensor, *, checkpoint: Checkpoint) -> Answer:
+        """Run inputs (n, channels, *spatial) through the network, with others where there are any.
+
+        Raises:
+            OutOfMemory: memory ran out for these inputs alone, after every step down.
+            Interrupted, DeadlineExceeded: by ``checkpoint``; the other jobs are not touched.
+
+        """
+        request = _Request(inputs)
+        with self._changed:
+            self._waiting.append(request)
+            self._changed.notify_all()
+        try:
+            while request.answer is None:
+                if self._takes_lead(request):
+                    self._lead(request, checkpoint)
+                elif request.answer is None:
+                    checkpoint()
+        finally:
+            with self._changed:
+                if request in self._waiting:
+                    self._waiting.remove(request)
+        return request.answer
+
+    def _takes_lead(self, request: _Request) -> bool:
+        """Wait a while for an answer; say whether there is none and nobody leads."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: request.answer is not None or (not self._is_led and self._has(request)),
+                timeout=_SECONDS_BETWEEN_CHECKPOINTS,
+            )
+            if request.answer is not None or self._is_led or not self._has(request):
+                return False
+            self._is_led = True
+            return True
+
+    def _has(self, request: _Request) -> bool:
+        return request in self._waiting
+
+    def _lead(self, request: _Request, checkpoint: Checkpoint) -> None:
+        try:
+            with self._device.hold(checkpoint):
+                self._run(self._gather(request), checkpoint)
+        finally:
+            with self._changed:
+                self._is_led = False
+                self._changed.notify_all()
+
+    def _gather(self, first: _Request) -> list[_Request]:
+        """Take the requests of the next pass, ``first`` before all others."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: first.is_alone or not self._coming or self._is_full(first),
+                timeout=self._patience,
+            )
+            group = [first]
+            for other in self._waiting:
+                count = sum(len(one.inputs) for one in group) + len(other.inputs)
+                if other is not first and first.may_join(other) and count <= self._plan.batch:
+                    group.append(other)
+            for one in group:
+                self._waiting.remove(one)
+        return group
+
+    def _is_full(self, first: _Request) -> bool:
+        fitting = sum(len(one.inputs) for one in self._waiting if first.may_join(one))
+        return fitting >= self._plan.batch
+
+    def _run(self, group: list[_Request], checkpoint: Checkpoint) -> None:
+        """Answer a group. What goes wrong in company is looked at again, each request alone."""
+        first, others = group[0], group[1:]
+        try:
+            self._pass(group, checkpoint)
+        except (Interrupted, DeadlineExceeded):
+            self._put_back(others)
+            raise
+        except Exception:
+            if not others:
+                raise
+            for one in group:
+                one.is_alone = True
+            self._put_back(others)
+            self._pass([first], checkpoint)
+
+    def _put_back(self, requests: Sequence[_Request]) -> None:
+        with self._changed:
+            self._waiting[:0] = requests
+
+    def _pass(self, group: Sequence[_Request], checkpoint: Checkpoint) -> None:
+        began = time.perf_counter()
+        inputs = torch.cat([one.inputs for one in group])
+        plan = replace(self._plan, batch=min(self._plan.batch, len(inputs)))
+        outputs, used, warnings = sliding.step_down(
+            plan, lambda tried: self._forward(inputs, tried, checkpoint)
+        )
+        computed = time.perf_counter() - began
+        parts = torch.split(outputs, [len(one.inputs) for one in group])
+        with self._changed:
+            for one, part in zip(group, parts, strict=True):
+                one.answer = Answer(
+                    outputs=part,
+                    plan=used,
+                    warnings=warnings,
+                    together=len(inputs),
+                    waited=began - one.asked,
+                    computed=computed,
+                )
+
+    def _forward(self, inputs: Tensor, plan: sliding.Plan, checkpoint: Checkpoint) -> Tensor:
+        network = sliding.on(self._network, plan, self._plan)
+        found = []
+        for group in torch.split(inputs, plan.batch):
+            checkpoint()
+            found.append(network(group.to(plan.device, plan.dtype)).float().cpu())
+        return torch.cat(found)

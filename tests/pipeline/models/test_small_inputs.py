@@ -1,0 +1,195 @@
+"""Small inputs of several jobs share a pass and nothing else: no faults, no stops, no time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import Interrupted
+from pipeline.models import sliding
+from pipeline.models.devices import Device
+from pipeline.models.small_inputs import Answer, Batcher, together
+from tests.pipeline.models.tiny import go_on
+
+
+class Sum(nn.Module):
+    """Answers with the sum of each input; remembers how many came at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.seen.append(len(inputs))
+        if inputs.isnan().any():
+            raise ValueError("a broken input")
+        return inputs.flatten(1).sum(1, keepdim=True)
+
+
+def batcher(network: nn.Module, *, batch: int = 8, patience: float = 5.0) -> Batcher:
+    device = Device()
+    plan = sliding.Plan(size=(2, 2), overlap=0.0, batch=batch, device=device.torch)
+    return Batcher(network, plan, device, patience=patience)
+
+
+def at_once(*asks: Callable[[], object]) -> list[object]:
+    """Run each in a thread of its own; return what each said or raised."""
+    said: list[object] = [None] * len(asks)
+
+    def run(number: int) -> None:
+        try:
+            said[number] = asks[number]()
+        except Exception as error:  # noqa: BLE001, it is what the test looks at
+            said[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(asks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    return said
+
+
+def company(shared: Batcher, inputs: list[Tensor]) -> list[object]:
+    """Ask for all inputs from threads that are prepared at the same time."""
+    ready = threading.Barrier(len(inputs))
+
+    def ask(mine: Tensor) -> Answer:
+        with shared.coming():
+            ready.wait(30)
+        return shared.ask(mine, checkpoint=go_on)
+
+    return at_once(*(lambda mine=mine: ask(mine) for mine in inputs))
+
+
+def filled(value: float, count: int = 1, size: int = 2) -> Tensor:
+    return torch.full((count, 1, size, size), value)
+
+
+def outputs(said: object) -> list[float]:
+    assert isinstance(said, Answer), said
+    return said.outputs.flatten().tolist()
+
+
+def test_jobs_that_come_together_share_a_pass_and_get_their_own_answers() -> None:
+    network = Sum()
+    said = company(batcher(network), [filled(n, count=2) for n in range(4)])
+    assert [outputs(one) for one in said] == [[4.0 * n] * 2 for n in range(4)]
+    assert network.seen == [8]
+    assert {one.together for one in said if isinstance(one, Answer)} == {8}
+
+
+def test_a_pass_holds_no_more_than_a_batch() -> None:
+    network = Sum()
+    said = company(batcher(network, batch=3), [filled(n) for n in range(7)])
+    assert [outputs(one) for one in said] == [[4.0 * n] for n in range(7)]
+    assert max(network.seen) <= 3
+    assert sum(network.seen) == 7
+
+
+def test_inputs_of_other_shapes_do_not_meet() -> None:
+    network = Sum()
+    said = company(batcher(network, patience=0.01), [filled(1), filled(1, size=3), filled(2)])
+    assert [outputs(one) for one in said] == [[4.0], [9.0], [8.0]]
+
+
+def test_a_lone_job_does_not_wait() -> None:
+    began = time.perf_counter()
+    answer = batcher(Sum()).ask(filled(1), checkpoint=go_on)
+    assert time.perf_counter() - began < 1.0
+    assert answer.together == 1
+
+
+def test_nobody_is_waited_for_beyond_the_bound() -> None:
+    shared = batcher(Sum(), patience=0.05)
+    with shared.coming():
+        answer = shared.ask(filled(1), checkpoint=go_on)
+    assert 0.04 < answer.waited < 1.0
+
+
+def test_a_broken_input_is_the_fault_of_its_job_alone() -> None:
+    network = Sum()
+    said = company(batcher(network), [filled(1), filled(float("nan")), filled(2)])
+    assert outputs(said[0]) == [4.0]
+    assert isinstance(said[1], ValueError)
+    assert outputs(said[2]) == [8.0]
+    assert max(network.seen) == 3  # they had met
+
+
+def test_a_job_that_is_stopped_while_it_waits_harms_nobody() -> None:
+    started, go = threading.Event(), threading.Event()
+
+    class Slow(Sum):
+        def forward(self, inputs: Tensor) -> Tensor:
+            started.set()
+            assert go.wait(30)
+            return super().forward(inputs)
+
+    shared = batcher(Slow(), patience=0.0)
+
+    def second() -> Answer:
+        assert started.wait(30)
+
+        def stop() -> None:
+            go.set()
+            raise Interrupted("canceled")
+
+        return shared.ask(filled(2), checkpoint=stop)
+
+    said = at_once(lambda: shared.ask(filled(1), checkpoint=go_on), second)
+    assert outputs(said[0]) == [4.0]
+    assert isinstance(said[1], Interrupted)
+    assert outputs(shared.ask(filled(3), checkpoint=go_on)) == [12.0]
+
+
+def test_a_leader_that_is_stopped_leaves_the_others_to_the_next() -> None:
+    network = Sum()
+    shared = batcher(network)
+    ready = threading.Barrier(2)
+
+    def ask(value: float, *, is_stopped: bool) -> Answer:
+        with shared.coming():
+            ready.wait(30)
+
+        def checkpoint() -> None:
+            if is_stopped:
+                raise Interrupted("canceled")
+
+        return shared.ask(filled(value), checkpoint=checkpoint)
+
+    for _ in range(20):  # whichever of the two leads
+        said = at_once(
+            lambda: ask(1, is_stopped=True),
+            lambda: ask(2, is_stopped=False),
+        )
+        assert isinstance(said[0], Interrupted | Answer)
+        assert outputs(said[1]) == [8.0]
+
+
+def test_a_pass_that_runs_out_of_memory_steps_down_and_says_so() -> None:
+    class Hungry(Sum):
+        def forward(self, inputs: Tensor) -> Tensor:
+            if len(inputs) > 2:
+                raise MemoryError
+            return super().forward(inputs)
+
+    said = company(batcher(Hungry()), [filled(n) for n in range(4)])
+    assert [outputs(one) for one in said] == [[4.0 * n] for n in range(4)]
+    for one in said:
+        assert isinstance(one, Answer)
+        assert one.plan.batch == 2
+        assert one.warnings == ("memory ran out with 4 windows at a time on the cpu",)
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [((1, 64, 64), 32), ((3, 512, 512), 5), ((1, 96, 96, 96), 4), ((3000,) * 2, 1)],
+)
+def test_the_larger_the_inputs_the_fewer_share_a_pass(size: tuple[int, ...], count: int) -> None:
+    assert together(size) == count
