@@ -76,7 +76,7 @@ def _bracketed(condition: Condition) -> str:
 
 def _told(clause: Clause) -> str:
     if clause.parts:
-        return f"{clause.clause} of its {len(clause.parts)} holds"
+        return " and ".join(_told(part) for part in clause.parts if part.holds) or "it holds"
     return f"{clause.clause} is {said(clause.actual)}"
 
 

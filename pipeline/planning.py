@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.analysis import Analysis, InputRule
+from pipeline.analysis import Analysis, InputRule, Step
+from pipeline.analysis.steps import Crop, in_order
+from pipeline.deciding import describe
 from pipeline.dicom.series.grouping import IndexedSeries, IndexedStudy
 from pipeline.reasons import Reason
 from pipeline.selection import Considered, Selection, select
@@ -31,7 +33,7 @@ class PlannedAnalysis:
             }
             for name, selection in self.selections.items()
         }
-        return {"inputs": inputs}
+        return {"inputs": inputs, "steps": [_step(step) for step in in_order(self.analysis.steps)]}
 
 
 def plan_study(study: IndexedStudy, analyses: Sequence[Analysis]) -> list[PlannedAnalysis]:
@@ -108,3 +110,25 @@ def _explained(one: Considered) -> dict[str, Any]:
         "clauses": [clause.explained() for clause in one.clauses],
         "because": one.because,
     }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    """Return one step in words: what it comes after, what it sees, when it runs."""
+    return {
+        "step": step.name,
+        "model": step.model,
+        "input": step.input,
+        "after": list(step.after),
+        "crop": None if step.crop is None else _cropped(step.crop),
+        "when": None if step.when is None else describe(step.when),
+    }
+
+
+def _cropped(crop: Crop) -> str:
+    what = "the mask" if crop.segments is None else ", ".join(crop.segments)
+    empty = {
+        "skip": "skipped where that is empty",
+        "reject": "the job is rejected where that is empty",
+        "whole": "the whole input where that is empty",
+    }[crop.empty]
+    return f"to {what} of step {crop.to} and {crop.margin_mm:g} mm around it, {empty}"

@@ -22,9 +22,12 @@ ROLES = {
 }
 VERBS = {
     "plan": "worker.verbs:plan",
-    "check-analysis": "worker.verbs:check_analysis",
+    "check-analysis": "worker.checking:check_analysis",
+    "analysis-schema": "worker.checking:analysis_schema",
     "register": "worker.verbs:register",
     "register-analysis": "worker.verbs:register_analysis",
+    "check-model": "worker.registering:check_model",
+    "register-model": "worker.registering:register_model",
     "decoders": "worker.decoders:say",
     "deidentify": "worker.deidentifying:deidentify",
     "reidentify": "worker.deidentifying:reidentify",
@@ -49,13 +52,31 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--analysis", action="append", default=[], metavar="NAME")
     check = words.add_parser("check-analysis", help="check an analysis document")
     check.add_argument("path", type=Path)
+    words.add_parser("analysis-schema", help="print the JSON schema of analysis documents")
     words.add_parser("register", help="register the shipped models and analyses")
     own = words.add_parser("register-analysis", help="register an analysis document")
     own.add_argument("path", type=Path)
     own.add_argument("--by", required=True, help="who registers it, for the audit")
     words.add_parser("decoders", help="print which transfer syntaxes can be read, as JSON")
+    _add_models(words)
     _add_deidentification(words)
     return parser
+
+
+def _add_models(words: Any) -> None:
+    """Add the two verbs that take a bundle in, for a look and for good."""
+    check = words.add_parser("check-model", help="say what is wrong with a bundle, as JSON")
+    register = words.add_parser("register-model", help="register a bundle as a candidate")
+    for verb in (check, register):
+        verb.add_argument("path", type=Path)
+        verb.add_argument("--name")
+        verb.add_argument("--title")
+        verb.add_argument("--kind")
+        verb.add_argument("--modality", action="append", default=[])
+        verb.add_argument("--label", action="append", default=[])
+        verb.add_argument("--activation")
+    register.add_argument("--promote", metavar="WHY", help="make it the active version, and why")
+    register.add_argument("--by", required=True, help="who registers it, for the audit")
 
 
 def _add_deidentification(words: Any) -> None:

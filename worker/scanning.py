@@ -121,7 +121,7 @@ def settle(error: Exception, flight: Flight, services: Services) -> None:
 
 
 def _request(session: Session, batch: Batch, services: Services) -> Request:
-    """Resolve the names a batch asks for; no names stand for every analysis.
+    """Resolve the names a batch asks for; no names stand for every analysis run by default.
 
     Raises:
         CannotPlan: an analysis or the active version of a model is missing.
@@ -132,9 +132,11 @@ def _request(session: Session, batch: Batch, services: Services) -> Request:
     except analyses.AnalysisMissing as missing:
         raise CannotPlan(str(missing), Reason.SELECTION_NO_ANALYSIS) from missing
     rows = rows or list(analyses.newest(session))
-    if not rows:
-        raise CannotPlan("no analysis is registered", Reason.SELECTION_NO_ANALYSIS)
     parsed = [from_document(row.document) for row in rows]
+    if not batch.analyses:
+        parsed = [one for one in parsed if one.by_default]
+    if not parsed:
+        raise CannotPlan("no analysis is registered", Reason.SELECTION_NO_ANALYSIS)
     model_ids = _bind(session, parsed)
     runnable = _runnable(parsed, model_ids, all_asked=not batch.analyses)
     return Request(
@@ -182,7 +184,7 @@ def _scanned(source: str, index: Path, flight: Flight, services: Services) -> Sc
     """Scan into the index of the batch, or into none where another process is still at it."""
     progress = Progress(flight, services)
     limits = HeaderLimits(pixels=services.settings.max_pixels)
-    ask = partial(scan, source, on_progress=progress.note_files, limits=limits)
+    ask = partial(scan, source, on_progress=progress.note_files, limits=limits, now=time.time_ns())
     try:
         report = ask(index=index)
     except IndexBusy:
@@ -200,7 +202,7 @@ def _record_studies(
     planned: list[batches.PlannedStudy] = []
     for study in report.studies():
         flight.checkpoint()
-        planned.append(_planned(study, request))
+        planned.append(_planned(study, report, request))
         files = sum(len(series.files) for one in planned for series in one.series)
         if len(planned) == CHUNK or files >= FILES_CHUNK:
             _write(planned, flight, services)
@@ -222,15 +224,17 @@ def _record_loose_files(report: ScanReport, flight: Flight, services: Services) 
             batches.record_studies(session, flight.lease, [], chunk)
 
 
-def _planned(study: IndexedStudy, request: Request) -> batches.PlannedStudy:
+def _planned(study: IndexedStudy, report: ScanReport, request: Request) -> batches.PlannedStudy:
     return batches.PlannedStudy(
         study_instance_uid=study.study_instance_uid,
-        series=[_series(series) for series in study.series],
+        series=[_series(series, report) for series in study.series],
         jobs=[_job(planned, request) for planned in plan_study(study, request.analyses)],
     )
 
 
-def _series(series: IndexedSeries) -> batches.PlannedSeries:
+def _series(series: IndexedSeries, report: ScanReport) -> batches.PlannedSeries:
+    # a file belongs to one row: the first of the parts that a multi-frame instance makes
+    has_files = not series.frame_part
     return batches.PlannedSeries(
         series_instance_uid=series.series_instance_uid,
         part=series.part,
@@ -240,8 +244,8 @@ def _series(series: IndexedSeries) -> batches.PlannedSeries:
         detail=series.detail,
         attributes=series.attributes,
         instances=len(series.instances),
-        # a file belongs to one row: the first of the parts that a multi-frame instance makes
-        files=[] if series.frame_part else [_accepted(one) for one in series.instances],
+        files=[_accepted(one) for one in series.instances] if has_files else [],
+        headers=report.headers_of(series) if has_files else None,
     )
 
 

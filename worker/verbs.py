@@ -33,11 +33,12 @@ def plan(words: argparse.Namespace) -> int:
     try:
         documents = {name: _document(name) for name in words.analysis if name.endswith(DOCUMENTS)}
     except (AnalysisInvalid, UnicodeDecodeError, OSError) as invalid:
-        return _complain(str(invalid), USAGE)
-    wanted = words.analysis or sorted(name for name in known if "@" not in name)
+        return complain(str(invalid), USAGE)
+    usual = sorted(name for name, one in known.items() if "@" not in name and one.by_default)
+    wanted = words.analysis or usual
     known |= documents
     if unknown := [name for name in wanted if name not in known]:
-        return _complain(f"there is no analysis {', '.join(unknown)}", USAGE)
+        return complain(f"there is no analysis {', '.join(unknown)}", USAGE)
     try:
         limits = HeaderLimits(pixels=settings.max_pixels)
         with scan(words.source, on_progress=_ignore, limits=limits) as report:
@@ -47,20 +48,8 @@ def plan(words: argparse.Namespace) -> int:
                 "studies": [_study(study, chosen) for study in report.studies()],
             }
     except SourceRefused as refused:
-        return _complain(refused.sentence, NOTHING_TO_ANALYSE)
+        return complain(refused.sentence, NOTHING_TO_ANALYSE)
     _say(said)
-    return WELL
-
-
-def check_analysis(words: argparse.Namespace) -> int:
-    """Check a document and print what is wrong with it, one fault per line."""
-    try:
-        analysis = parse(words.path.read_text(encoding="utf-8"))
-    except (AnalysisInvalid, UnicodeDecodeError) as invalid:
-        return _complain(str(invalid), FAILED)
-    except OSError as unreadable:
-        return _complain(unreadable.strerror or "the file cannot be read", FAILED)
-    sys.stdout.write(f"{analysis.name} {analysis.version} is sound, digest {analysis.digest}\n")
     return WELL
 
 
@@ -75,9 +64,9 @@ def register_analysis(words: argparse.Namespace) -> int:
     try:
         analysis = catalogue.keep_analysis(sessions, words.path, by=words.by)
     except (AnalysisInvalid, analyses.VersionTaken, UnicodeDecodeError) as refused:
-        return _complain(str(refused), FAILED)
+        return complain(str(refused), FAILED)
     except OSError as unreadable:
-        return _complain(unreadable.strerror or "the file cannot be read", FAILED)
+        return complain(unreadable.strerror or "the file cannot be read", FAILED)
     sys.stdout.write(f"{analysis.name}@{analysis.version}\n")
     return WELL
 
@@ -151,7 +140,8 @@ def _ignore(count: int) -> None:
     """Take no notice of progress: a plan is quick."""
 
 
-def _complain(sentence: str, status: int) -> int:
+def complain(sentence: str, status: int) -> int:
+    """Print what is wrong to stderr and return the exit status."""
     sys.stderr.write(sentence + "\n")
     return status
 

@@ -79,6 +79,16 @@ def check(
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON schema of an analysis document, for editors."""
+    answer = ask(load_settings(), ["analysis-schema"])
+    if answer.status:
+        message = f"The schema could not be made: {answer.last_complaint}"
+        raise Problem(message)
+    printing.say(answer.said.rstrip())
+
+
+@app.command()
 def register(
     path: Annotated[Path, typer.Argument(help="A YAML document.", exists=True, dir_okay=False)],
 ) -> None:

@@ -35,12 +35,14 @@ def explain(job: JobName, *, as_json: AsJson = False) -> None:
 
 
 def say_plan(plan: Mapping[str, Any]) -> None:
-    """Print for every input of an analysis which series were chosen, clause by clause."""
+    """Print which series were chosen for every input, clause by clause, and the steps."""
     for name, choice in plan.get("inputs", {}).items():
         chosen = len(choice.get("chosen", []))
         printing.say(f"  input {name}: {printing.plural(chosen, 'series', 'series')} chosen")
         for series in choice.get("considered", []):
             _say_series(series)
+    for step in plan.get("steps", []):
+        _say_planned(step)
 
 
 def _say_series(series: Mapping[str, Any]) -> None:
@@ -51,23 +53,74 @@ def _say_series(series: Mapping[str, Any]) -> None:
     mark = "+" if is_chosen else "-"
     printing.say(f"    {mark} series {series['series_instance_uid']}{part}: {because}")
     for clause in series.get("clauses", []):
-        holds = "holds" if clause.get("holds") else "FAILS"
-        expected, actual = (
-            printing.show(clause.get("expected")),
-            printing.show(clause.get("actual")),
-        )
-        printing.say(f"        {holds}  {clause['clause']}: asked {expected}, is {actual}")
+        _say_clause(clause, indent=8)
+
+
+def _say_clause(clause: Mapping[str, Any], *, indent: int) -> None:
+    """Print one clause, and below it those that it is made of."""
+    holds = "holds" if clause.get("holds") else "FAILS"
+    expected, actual = printing.show(clause.get("expected")), printing.show(clause.get("actual"))
+    printing.say(f"{'':{indent}}{holds}  {clause['clause']}: asked {expected}, is {actual}")
+    for part in clause.get("parts", []):
+        _say_clause(part, indent=indent + 4)
+
+
+def _say_planned(step: Mapping[str, Any]) -> None:
+    """Print a step as the analysis has it."""
+    after = f", after {printing.show(step['after'])}" if step.get("after") else ""
+    printing.say(f"  step {step['step']}: {step['model']} on {step['input']}{after}")
+    if step.get("crop"):
+        printing.say(f"        cropped {step['crop']}")
+    if step.get("when"):
+        printing.say(f"        when {step['when']}")
+
+
+def _say_step(step: Mapping[str, Any]) -> None:
+    """Print what became of a step, on each of its inputs."""
+    name = f"step {step['step']}: {step['model']} {step['version']}"
+    how = f"ran, {printing.span(step['seconds'])}" if step.get("ran", True) else "skipped"
+    printing.say(f"  {name}: {how}")
+    for one in step.get("skipped", []):
+        printing.say(f"    - series {one['series_instance_uid']}: skipped, {one['because']}")
+        if one.get("when"):
+            _say_clause(one["when"], indent=8)
+    for one in step.get("inputs", []):
+        printing.say(f"    + series {one['series_instance_uid']}")
+        if one.get("when"):
+            _say_clause(one["when"], indent=8)
+        if one.get("crop"):
+            _say_crop(one["crop"])
+
+
+def _say_crop(crop: Mapping[str, Any]) -> None:
+    """Print the part of an input that a model saw, in voxels and in the patient."""
+    what = printing.show(crop["segments"]) if crop.get("segments") else "the mask"
+    if crop.get("box") is None:
+        printing.say(f"        cropped to {what} of step {crop['to']}: empty, so it saw the whole")
+        return
+    first, last = crop["box"][:3], crop["box"][3:]
+    axes = zip(("slices", "rows", "columns"), first, last, strict=True)
+    voxels = ", ".join(f"{axis} {a} to {b - 1}" for axis, a, b in axes)
+    size = " x ".join(printing.show(length) for length in crop["size_mm"])
+    margin = printing.show(crop["margin_mm"])
+    printing.say(f"        cropped to {what} of step {crop['to']} and {margin} mm around it:")
+    printing.say(f"          {voxels}")
+    printing.say(f"          {size} mm from ({printing.show(crop['first_mm'])}) mm")
 
 
 def _say(told: Explanation) -> None:
     """Print the whole explanation."""
     say_head(told.job)
-    printing.say("\nWhy these series")
+    printing.say("\nWhy these series, and which steps")
     say_plan(told.plan)
     if told.models:
         printing.say("\nModels, as bound when the job was planned")
     for bound in told.models:
         printing.say(f"  step {bound.step}: {bound.name} {bound.version}, digest {bound.digest}")
+    if told.steps:
+        printing.say("\nStep by step")
+    for step in told.steps:
+        _say_step(step)
     printing.say("\nWhat happened")
     for event in told.events:
         _say_event(event)

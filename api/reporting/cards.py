@@ -66,6 +66,8 @@ class Card:
     #: stage, seconds, share of the longest
     times: list[tuple[str, float, float]]
     warnings: list[str]
+    #: steps that did not run on an input, and why
+    skipped: list[tuple[str, str]]
     device: str
 
     @property
@@ -112,6 +114,7 @@ def card_of(job: JobRow, album: Album) -> Card:
         series=_series(job),
         times=_times(report),
         warnings=[str(warning) for warning in report.get("warnings") or ()],
+        skipped=_skipped(report),
         device=str(report.get("device") or ""),
     )
 
@@ -216,3 +219,13 @@ def _times(report: dict[str, Any]) -> list[tuple[str, float, float]]:
     known = [(stage, float(found[stage])) for stage in _STAGES if stage in found]
     longest = max((seconds for _, seconds in known), default=0.0) or 1.0
     return [(stage, seconds, seconds / longest) for stage, seconds in known]
+
+
+def _skipped(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return every step that was skipped with its reason, each pair once."""
+    found = (
+        (str(step["step"]), str(one["because"]))
+        for step in report.get("steps") or ()
+        for one in step.get("skipped") or ()
+    )
+    return list(dict.fromkeys(found))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlia
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -24,9 +25,19 @@ from pydantic import (
 from pipeline.analysis.patterns import compiled
 
 Word: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-Words: TypeAlias = tuple[Word, ...]
 Modality: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2,16}$")]
 Plane: TypeAlias = Literal["axial", "sagittal", "coronal", "oblique"]
+
+
+def listed(value: Any) -> Any:
+    """Let one value stand for a list of one."""
+    return (value,) if isinstance(value, str | int) else value
+
+
+def several(one: Any) -> Any:
+    """Return the type of a list of ``one``, for which a single value may stand."""
+    many = tuple[one, ...]
+    return Annotated[many, BeforeValidator(listed, json_schema_input_type=one | many)]
 
 
 def _is_pattern(text: str) -> str:
@@ -49,7 +60,6 @@ class ClauseName:
     expects: Any
     says: str
     is_about_numbers: bool = False
-    takes_many: bool = False
 
 
 def _is_one_of(expected: Any, actual: Any) -> bool:
@@ -133,34 +143,25 @@ _FLAGS: Final = {"colour": "is_colour", "contrast": "contrast", "geometry": "has
 
 _Test: TypeAlias = Callable[[Any, Any], bool]
 _TEXT_TESTS: Final[Mapping[str, tuple[Any, _Test, str]]] = {
-    "": (Words, _is_text_of, "is one of these"),
-    "_contains": (Words, _contains, "contains one of these"),
-    "_contains_all": (Words, _contains_all, "contains all of these"),
-    "_excludes": (Words, _excludes, "contains none of these"),
+    "": (several(Word), _is_text_of, "is one of these"),
+    "_contains": (several(Word), _contains, "contains one of these"),
+    "_contains_all": (several(Word), _contains_all, "contains all of these"),
+    "_excludes": (several(Word), _excludes, "contains none of these"),
     "_matches": (Expression, _matches, "matches this pattern"),
 }
 
 
 def _vocabulary() -> Iterator[ClauseName]:
-    said = "is one of these"
+    listed_one = "is one of these"
     for word, one in (("modality", Modality), ("orientation", Plane)):
-        yield ClauseName(word, word, _is_one_of, _several(one), said, takes_many=True)
+        yield ClauseName(word, word, _is_one_of, several(one), listed_one)
     for word, attribute in _TEXTS.items():
         for ending, (expects, test, said) in _TEXT_TESTS.items():
-            takes_many = test is not _matches
-            yield ClauseName(
-                f"{word}{ending}", attribute, test, expects, said, takes_many=takes_many
-            )
+            yield ClauseName(f"{word}{ending}", attribute, test, expects, said)
     for word, (attribute, least) in _COUNTS.items():
         number: Any = int if least is None else Annotated[int, Field(ge=least)]
         yield ClauseName(
-            word,
-            attribute,
-            _is_one_of,
-            _several(number),
-            said,
-            is_about_numbers=True,
-            takes_many=True,
+            word, attribute, _is_one_of, several(number), listed_one, is_about_numbers=True
         )
         yield from _bounds(word, attribute, number)
     for word, attribute in _MEASURES.items():
@@ -177,11 +178,6 @@ def _bounds(word: str, attribute: str, number: Any) -> Iterator[ClauseName]:
         yield ClauseName(name, attribute, test, number, said, is_about_numbers=True)
 
 
-def _several(one: Any) -> Any:
-    """Return the type of a list of ``one``, which is known only when the program runs."""
-    return tuple[one, ...]
-
-
 #: every clause by its name
 VOCABULARY: Final[Mapping[str, ClauseName]] = {one.name: one for one in _vocabulary()}
 
@@ -190,14 +186,6 @@ class _Clauses(BaseModel):
     """Clauses that a series must meet, all of them. An absent clause asks nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_one_value(cls, data: Any) -> Any:
-        """Let ``modality: CT`` stand for ``modality: [CT]``, and so for every list."""
-        if not isinstance(data, dict):
-            return data
-        return {key: (value,) if _is_lone(key, value) else value for key, value in data.items()}
 
     @model_validator(mode="after")
     def _ask_something(self) -> Self:
@@ -211,11 +199,6 @@ class _Clauses(BaseModel):
             expected = getattr(self, name)
             if expected is not None:
                 yield clause, expected
-
-
-def _is_lone(key: Any, value: Any) -> bool:
-    takes_many = key in VOCABULARY and VOCABULARY[key].takes_many
-    return takes_many and isinstance(value, str | int)
 
 
 if TYPE_CHECKING:
@@ -236,6 +219,9 @@ else:
 class Where(Clauses):
     """The clauses of an input: a series must meet them, one alternative, and no exception."""
 
-    modality: tuple[Modality, ...]
+    modality: Annotated[
+        tuple[Modality, ...],
+        BeforeValidator(listed, json_schema_input_type=Modality | tuple[Modality, ...]),
+    ]
     any_of: Annotated[tuple[Clauses, ...] | None, Field(min_length=1)] = None
     none_of: Annotated[tuple[Clauses, ...] | None, Field(min_length=1)] = None

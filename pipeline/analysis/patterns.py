@@ -159,7 +159,7 @@ class _Parser:
             case "[":
                 return [_One(self._class())]
             case ".":
-                return [_One(_is_any)]
+                return [_One(lambda _: True)]
             case "^" | "$":
                 return [_At(character)]
             case "\\":
@@ -285,10 +285,6 @@ def _escape(character: str) -> Fits:
 
 def _is_word(character: str) -> bool:
     return character.isalnum() or character == "_"
-
-
-def _is_any(_: str) -> bool:
-    return True
 
 
 def _is(wanted: str) -> Fits:

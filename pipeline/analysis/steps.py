@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
-from pipeline.analysis.clauses import Word
+from pipeline.analysis.clauses import Word, listed
 
 _STRICT: Final = ConfigDict(extra="forbid")
 
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Keep: TypeAlias = Literal["probabilities"]
-Words: TypeAlias = Annotated[tuple[Word, ...], Field(min_length=1)]
+Words: TypeAlias = Annotated[
+    tuple[Word, ...],
+    Field(min_length=1),
+    BeforeValidator(listed, json_schema_input_type=Word | tuple[Word, ...]),
+]
 Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 #: what a comparison can be about, in the order of the fields
 QUANTITIES: Final = ("top", "score", "volume_ml", "count", "value")
@@ -32,11 +44,6 @@ class Crop:
     minimum_voxels: int = Field(default=16, ge=1, le=4096)
     #: what an empty mask means: the step is skipped, the job rejected, the whole input used
     empty: Literal["skip", "reject", "whole"] = "skip"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_one_segment(cls, data: Any) -> Any:
-        return _several(data, "segments")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -63,11 +70,6 @@ class Comparison:
     maximum: Number | None = None
     above: Number | None = None
     below: Number | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_one_label(cls, data: Any) -> Any:
-        return _several(data, "top")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -212,10 +214,3 @@ def _circle(waiting: Sequence[Step]) -> list[str]:
 
 def _names(steps: Sequence[Step]) -> set[str]:
     return {step.name for step in steps}
-
-
-def _several(data: Any, key: str) -> Any:
-    """Let one word stand for a list of one."""
-    if isinstance(data, dict) and isinstance(data.get(key), str):
-        return {**data, key: (data[key],)}
-    return data

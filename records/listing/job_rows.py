@@ -100,8 +100,10 @@ class Explanation:
     """Why these series, and step by step what happened."""
 
     job: JobSummary
-    #: per input the series chosen and considered, clause by clause
+    #: per input the series chosen and considered, clause by clause; the steps as planned
     plan: dict[str, Any]
+    #: what became of each step, in their order; empty until the job succeeds
+    steps: list[dict[str, Any]]
     models: list[BoundModel]
     attempts: list[AttemptRow]
     events: list[EventRow]
@@ -155,6 +157,7 @@ def explain(session: Session, job_id: uuid.UUID) -> Explanation | None:
     return Explanation(
         job=_summaries([row])[0],
         plan=row.Job.plan,
+        steps=(row.Job.report or {}).get("steps", []),
         models=_models(session, job_id),
         attempts=_attempts(session, job_id),
         events=_events(session, job_id),

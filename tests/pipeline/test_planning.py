@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.analysis import Analysis, parse
+from pipeline.analysis import Analysis, from_document, parse
 from pipeline.dicom.series.grouping import IndexedSeries, IndexedStudy
-from pipeline.planning import plan_study
+from pipeline.planning import PlannedAnalysis, plan_study
 from pipeline.reasons import Reason
 from tests.data import shared
 from tests.pipeline.dicom import made_series as series
@@ -150,7 +150,6 @@ def test_an_analysis_may_refuse_a_series_with_unread_files_beside_it(
 ) -> None:
     text = (ANALYSES / "ct-lungs.yaml").read_text()
     strict = parse(text.replace("    where:\n", "    where:\n      maximum_unread_neighbours: 0\n"))
-    assert strict.inputs["ct"].where.maximum_unread_neighbours == 0
     for count, chosen in ((0, True), (1, False)):
         beside = _like(template, "1.1", unread_neighbours=count)
         (planned,) = plan_study(_study(beside), [strict])
@@ -187,6 +186,175 @@ def test_a_study_that_nothing_fits_gets_one_rejected_job(template: IndexedSeries
 def test_a_plan_is_json_and_holds_nothing_of_the_patient(template: IndexedSeries) -> None:
     (planned,) = plan_study(_study(template), _shipped())
     assert "Canary" not in json.dumps(planned.plan)
+
+
+def _asking(where: dict[str, Any], prefer: list[Any] | None = None) -> Analysis:
+    document = yaml.safe_load((ANALYSES / "ct-lungs.yaml").read_text())
+    document["inputs"]["ct"] = {
+        "kind": "volume",
+        "where": {"modality": "CT", **where},
+        "prefer": prefer or [],
+    }
+    return from_document(document)
+
+
+def _considered(planned: PlannedAnalysis) -> list[dict[str, Any]]:
+    considered: list[dict[str, Any]] = planned.plan["inputs"]["ct"]["considered"]
+    return considered
+
+
+@pytest.mark.parametrize(
+    ("clause", "holding", "failing"),
+    [
+        ({"description": "chest ax"}, {"series_description": "Chest Ax"}, {}),
+        ({"protocol_matches": r"^thorax\b.*\d"}, {"protocol": "Thorax 2"}, {"protocol": "x"}),
+        ({"kernel_excludes": ["B70"]}, {"kernel": "B30f"}, {"kernel": "B70f"}),
+        ({"model": "Force"}, {"model_name": "FORCE"}, {"model_name": "Force 2"}),
+        ({"units": "BQML"}, {"units": "BQML"}, {"units": "CNTS"}),
+        (
+            {"image_type": "AXIAL"},
+            {"image_type": ["ORIGINAL", "PRIMARY", "AXIAL"]},
+            {"image_type": ["ORIGINAL", "AXIAL_2"]},
+        ),
+        (
+            {"image_type_contains_all": ["ORIGINAL", "PRIMARY"]},
+            {"image_type": ["ORIGINAL", "PRIMARY"]},
+            {"image_type": ["DERIVED", "PRIMARY"]},
+        ),
+        ({"series_number": [2, 3]}, {"series_number": 3}, {"series_number": None}),
+        ({"minimum_columns": 512}, {"columns": 512}, {"columns": 511}),
+        ({"maximum_pixel_spacing_mm": 1}, {"pixel_spacing_mm": [0.7, 0.7]}, {}),
+        (
+            {"minimum_thickness_mm": 1, "maximum_thickness_mm": 2},
+            {"slice_thickness_mm": 1.5},
+            {"slice_thickness_mm": 2.5},
+        ),
+        ({"minimum_field_strength_t": 2.5}, {"field_strength_t": 3.0}, {}),
+        ({"maximum_echo_time_ms": 30}, {"phases": {"EchoTime": "20.5"}}, {"phases": {}}),
+        (
+            {"minimum_b_value": 500},
+            {"phases": {"DiffusionBValue": "1000"}},
+            {"phases": {"DiffusionBValue": "nan"}},
+        ),
+        ({"geometry": True}, {"has_geometry": True}, {"has_geometry": False}),
+        (
+            {"any_of": [{"minimum_slices": 99}, {"kernel_contains": "B", "rows": 6}]},
+            {"kernel": "B30", "rows": 6},
+            {"kernel": "B30", "rows": 7},
+        ),
+        (
+            {"none_of": [{"rows": 7, "kernel_contains": "B"}]},
+            {"rows": 7, "kernel": ""},
+            {"rows": 7, "kernel": "B"},
+        ),
+    ],
+    ids=lambda value: next(iter(value), ""),
+)
+def test_a_clause_holds_where_the_series_is_so(
+    template: IndexedSeries,
+    clause: dict[str, Any],
+    holding: dict[str, Any],
+    failing: dict[str, Any],
+) -> None:
+    good, bad = _like(template, "1.1", **holding), _like(template, "1.2", **failing)
+    (planned,) = plan_study(_study(good, bad), [_asking(clause)])
+    first, second = _considered(planned)
+    assert (first["chosen"], second["chosen"]) == (True, False), (first, second)
+    assert second["because"].startswith("not chosen: ")
+    assert "preferred" not in second["because"]
+
+
+def test_alternatives_and_exceptions_are_explained_to_the_last_clause(
+    template: IndexedSeries,
+) -> None:
+    where = {
+        "any_of": [{"minimum_slices": 99}, {"kernel_contains": "B"}],
+        "none_of": [{"rows": 7}],
+    }
+    soft, other = _like(template, "1.1", kernel="B30"), _like(template, "1.2", rows=7)
+    (planned,) = plan_study(_study(soft, other), [_asking(where)])
+    first, second = _considered(planned)
+    any_of, none_of = first["clauses"][-2:]
+    assert (any_of["clause"], any_of["actual"], any_of["holds"]) == (
+        "any_of",
+        ["alternative 2"],
+        True,
+    )
+    assert [part["holds"] for part in any_of["parts"]] == [False, True]
+    assert any_of["parts"][0]["parts"] == [
+        {"clause": "minimum_slices", "expected": 99, "actual": 16, "holds": False}
+    ]
+    assert none_of["holds"]
+    assert second["because"] == (
+        "not chosen: none of 2 alternatives holds (alternative 1: minimum_slices is 16, wanted 99; "
+        "alternative 2: kernel_contains is not stated, wanted B); it is an exception (exception 1)"
+    )
+    json.dumps(planned.plan)
+
+
+def test_a_broken_series_that_an_alternative_would_take_is_the_fault(
+    template: IndexedSeries,
+) -> None:
+    broken = _like(
+        template, "1.1", verdict=Reason.SERIES_MISSING_SLICE, detail="gap", spacing_mm=None
+    )
+    where = {"any_of": [{"maximum_slice_spacing_mm": 3}, {"minimum_slices": 99}]}
+    (planned,) = plan_study(_study(broken), [_asking(where)])
+    assert planned.rejected == (Reason.SERIES_MISSING_SLICE, "gap")
+
+
+@pytest.mark.parametrize(
+    ("preference", "better", "worse"),
+    [
+        ({"kernel_matches": "^B[23]"}, {"kernel": "B30f"}, {"kernel": "B70f"}),
+        ("contrast", {"contrast": True}, {"contrast": False}),
+        ("fewest_slices", {"slices": 8}, {"slices": 9}),
+        ("thickest", {"spacing_mm": [5, 1, 1]}, {"spacing_mm": None}),
+        ("finest_pixels", {"pixel_spacing_mm": [0.5, 0.5]}, {"pixel_spacing_mm": None}),
+        ("axial", {"orientation": "axial"}, {"orientation": "coronal"}),
+        ("highest_field", {"field_strength_t": 3.0}, {"field_strength_t": None}),
+        ("earliest", {"series_number": 2}, {"series_number": 3}),
+        ("latest", {"series_number": 3}, {"series_number": 2}),
+    ],
+    ids=str,
+)
+def test_a_tie_breaker_decides_and_is_named(
+    template: IndexedSeries, preference: Any, better: dict[str, Any], worse: dict[str, Any]
+) -> None:
+    # the UID of the better one comes last: it cannot win by that
+    study = _study(_like(template, "1.1", **worse), _like(template, "1.2", **better))
+    (planned,) = plan_study(study, [_asking({}, ["original", preference])])
+    first, second = _considered(planned)
+    assert (first["chosen"], second["chosen"]) == (False, True)
+    named = preference if isinstance(preference, str) else "kernel_matches: ^B[23]"
+    assert f"another series is preferred ({named})" in first["because"]
+
+
+def test_a_plan_has_the_steps_in_their_order_with_crops_and_conditions_in_words(
+    template: IndexedSeries,
+) -> None:
+    document = yaml.safe_load((ANALYSES / "ct-lungs.yaml").read_text())
+    document["steps"] = [
+        {
+            "name": "fine",
+            "model": "m",
+            "input": "ct",
+            "crop": {"to": "lungs", "segments": "lung"},
+            "when": {"step": "lungs", "volume_ml": "lung", "minimum": 100},
+        },
+        {"name": "lungs", "model": "threshold-lung", "input": "ct"},
+    ]
+    (planned,) = plan_study(_study(template), [from_document(document)])
+    lungs, fine = planned.plan["steps"]
+    assert (lungs["step"], lungs["crop"], lungs["when"]) == ("lungs", None, None)
+    assert fine == {
+        "step": "fine",
+        "model": "m",
+        "input": "ct",
+        "after": ["lungs"],
+        "crop": "to lung of step lungs and 10 mm around it, skipped where that is empty",
+        "when": "volume in mL of lung in step lungs is at least 100",
+    }
 
 
 def test_a_real_brain_study_gets_its_best_series() -> None:

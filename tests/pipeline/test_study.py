@@ -12,10 +12,12 @@ import pytest
 from pipeline import study
 from pipeline.analysis import Analysis, from_document
 from pipeline.answers import StudyResult
-from pipeline.errors import ComputeFailed, Interrupted, ModelMismatch
+from pipeline.errors import ComputeFailed, Interrupted, ModelMismatch, StudyRejected
+from pipeline.models import measures
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.reasons import Reason
 from pipeline.results import Measurement, Prediction, ValueMap
-from pipeline.volume import Image, Input
+from pipeline.volume import Image, Input, Volume
 
 
 def step(name: str, **others: Any) -> dict[str, Any]:
@@ -149,3 +151,135 @@ def test_probabilities_are_kept_where_a_step_asks(keep: tuple[str, ...], count: 
 def test_a_model_that_has_no_probabilities_is_not_asked_for_them_in_silence() -> None:
     with pytest.raises(ModelMismatch, match="no probabilities"):
         run(step("a", keep=("probabilities",)))
+
+
+class Level(Mean):
+    """A predictor that measures the mean of a volume."""
+
+    def predict(self, image: Input, *, checkpoint: Callable[[], None]) -> Prediction:
+        checkpoint()
+        assert isinstance(image, Volume)
+        mean = float(image.values().mean())
+        return Prediction(findings=(Measurement(label="mean", value=mean, unit="1"),))
+
+
+class Threshold:
+    """A predictor of one segment, what is above a level, that remembers what it saw."""
+
+    def __init__(self, level: float) -> None:
+        self.spec = ModelSpec(
+            name="threshold",
+            version="1",
+            kind=Kind.THRESHOLD,
+            title="threshold",
+            input=InputSpec(modalities=("CT",), spatial_dims=3),
+            labels=(Label(number=1, name="bright"),),
+        )
+        self._level = level
+        self.seen: list[Volume] = []
+
+    def predict(self, image: Input, *, checkpoint: Callable[[], None]) -> Prediction:
+        checkpoint()
+        assert isinstance(image, Volume)
+        self.seen.append(image)
+        label_map = (image.values() > self._level).astype(np.uint8)
+        found = measures.segments(label_map, image, self.spec.labels)
+        return Prediction(findings=found, label_map=label_map)
+
+
+def spot(value: int) -> Volume:
+    """A volume of 1 mm voxels with one spot of a value in it."""
+    stored = np.zeros((20, 20, 20), np.int16)
+    stored[4:8, 9:12, 10:15] = value
+    return Volume(stored=stored, affine=np.eye(4))
+
+
+CROPPED = {"crop": {"to": "mask", "margin_mm": 2, "minimum_voxels": 4}}
+BRIGHT = {"when": {"step": "mask", "volume_ml": "bright", "above": 0.05}}
+
+
+def chain(
+    *steps: dict[str, Any], images: list[Volume], levels: dict[str, float] | None = None
+) -> tuple[StudyResult, dict[str, Threshold]]:
+    made = {one["name"]: Threshold((levels or {}).get(one["name"], 10)) for one in steps}
+    result = study.analyze(
+        analysis(*steps, kind="volume"),
+        {"image": images},
+        made,
+        checkpoint=go_on,
+        clock=lambda: 0.0,
+    )
+    return result, made
+
+
+def test_a_cropped_step_sees_the_box_and_answers_on_the_whole() -> None:
+    result, models = chain(step("fine", **CROPPED), step("mask"), images=[spot(50)])
+    (seen,) = models["fine"].seen
+    assert seen.stored.shape == (8, 7, 9)
+    (mask,), (fine,) = result.of("mask"), result.of("fine")
+    np.testing.assert_array_equal(fine.prediction.label_map, mask.prediction.label_map)
+    assert fine.prediction.findings == mask.prediction.findings
+    assert fine.image is mask.image
+    (told,) = result.report()["steps"][1]["inputs"]
+    assert told["crop"] == {
+        "to": "mask",
+        "segments": None,
+        "margin_mm": 2.0,
+        "box": [2, 7, 8, 10, 14, 17],
+        "first_mm": [2.0, 7.0, 8.0],
+        "size_mm": [8.0, 7.0, 9.0],
+    }
+
+
+def test_an_empty_mask_skips_the_step_and_what_comes_after_it() -> None:
+    result, models = chain(
+        step("mask"), step("fine", **CROPPED), step("last", needs=["fine"]), images=[spot(5)]
+    )
+    assert models["fine"].seen == models["last"].seen == []
+    assert [(one.place.step, one.because) for one in result.skipped] == [
+        ("fine", "the mask of step mask is empty"),
+        ("last", "step fine was skipped"),
+    ]
+    assert [(one["step"], one["ran"]) for one in result.report()["steps"]] == [
+        ("mask", True),
+        ("fine", False),
+        ("last", False),
+    ]
+
+
+def test_an_empty_mask_can_mean_the_whole_input() -> None:
+    crop = {"crop": {"to": "mask", "empty": "whole"}}
+    result, models = chain(step("mask"), step("fine", **crop), images=[spot(5)])
+    assert models["fine"].seen == [result.answers[0].image]
+    assert result.warnings == ("the mask of step mask is empty: step fine saw the whole input",)
+    assert result.report()["steps"][1]["inputs"][0]["crop"]["box"] is None
+
+
+def test_an_empty_mask_can_reject_the_job() -> None:
+    crop = {"crop": {"to": "mask", "empty": "reject"}}
+    with pytest.raises(StudyRejected) as rejected:
+        chain(step("mask"), step("fine", **crop), images=[spot(5)])
+    assert rejected.value.reason is Reason.MODEL_EMPTY_MASK
+
+
+def test_a_condition_is_asked_of_each_input_for_itself() -> None:
+    result, _ = chain(step("mask"), step("fine", **BRIGHT), images=[spot(50), spot(5), spot(60)])
+    assert [one.position for one in result.of("fine")] == [0, 2]
+    (skipped,) = result.skipped
+    assert skipped.place.position == 1
+    assert skipped.because == ("volume in mL of bright in step mask is 0.0, wanted above 0.05")
+    told = result.report()["steps"][1]
+    assert told["ran"]
+    assert [one["when"]["actual"] for one in told["inputs"]] == [0.06, 0.06]
+    assert told["skipped"][0]["when"]["holds"] is False
+
+
+def test_a_crop_to_what_makes_no_mask_is_refused() -> None:
+    with pytest.raises(ModelMismatch, match="cannot be cropped to mask: it makes no mask"):
+        study.analyze(
+            analysis(step("mask"), step("fine", **CROPPED), kind="volume"),
+            {"image": [spot(50)]},
+            {"mask": Level("level"), "fine": Threshold(10)},
+            checkpoint=go_on,
+            clock=lambda: 0.0,
+        )

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.analysis import AnalysisInvalid, from_document, parse
+from pipeline.analysis import AnalysisInvalid, from_document, json_schema, parse
+from pipeline.analysis.steps import in_order
 
 SHIPPED = sorted((Path(__file__).parents[3] / "analyses").glob("*.yaml"))
 
@@ -98,3 +99,123 @@ def test_a_document_keeps_its_digest_when_the_schema_grows() -> None:
         "gantry_tilt": "resample",
     }
     assert from_document(tolerant.document) == tolerant
+
+
+#: everything that the first schema knew
+FULL = """
+name: full
+version: "1"
+title: All that the first schema had
+description: x
+inputs:
+  ct:
+    kind: volume
+    where:
+      modality: [CT, PT]
+      minimum_slices: 3
+      maximum_slices: 900
+      maximum_frames: 2
+      minimum_rows: 8
+      maximum_slice_spacing_mm: 5
+      maximum_unread_neighbours: 0
+      orientation: axial
+      colour: false
+      contrast: true
+      image_type_contains: A
+      image_type_excludes: [B, C]
+      description_contains: d
+      description_excludes: e
+      body_part_contains: f
+      kernel_contains: g
+      manufacturer_contains: h
+    prefer: [most_slices, thinnest, largest_matrix, original, no_contrast, latest]
+    each: true
+steps:
+  - {name: a, model: m, input: ct, keep: [probabilities]}
+  - {name: b, model: m, input: ct, needs: [a]}
+outputs: [dicom-seg, overlay]
+policies: {gantry_tilt: resample}
+limits: {deadline_s: 3, maximum_voxels: 9}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "digest"),
+    [
+        (TEXT, "22761daf274d71479fb67931e95c382a27780b46aafdc055cd37785a7a0478a6"),
+        (FULL, "1054e87863174819529c328f52728199b26129d527624738da11bf3506683d78"),
+    ],
+)
+def test_documents_of_the_first_schema_keep_their_digests(text: str, digest: str) -> None:
+    assert parse(text).digest == digest
+
+
+STEPS = """
+name: chain
+version: "1"
+title: Steps that ask each other
+inputs:
+  ct: {kind: volume, where: {modality: CT}}
+steps:
+  - name: nodules
+    model: demo-ct-nodule-segmentation
+    input: ct
+    crop: {to: lungs, segments: lung}
+    when: {any: [{step: lungs, volume_ml: lung, above: 3}, {not: {step: kind, top: [head]}}]}
+  - {name: lungs, model: threshold-lung, input: ct}
+  - {name: kind, model: classifier, input: ct, needs: [lungs]}
+"""
+
+
+def test_a_crop_and_a_condition_put_steps_in_order() -> None:
+    analysis = parse(STEPS)
+    assert analysis.steps[0].after == ("lungs", "kind")
+    assert [step.name for step in in_order(analysis.steps)] == ["lungs", "kind", "nodules"]
+
+
+def test_crops_and_conditions_survive_the_database() -> None:
+    analysis = parse(STEPS)
+    again = from_document(json.loads(json.dumps(analysis.document)))
+    assert again == analysis
+    assert again.digest == analysis.digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("to: lungs", "to: heart", "nodules needs heart, which is no step"),
+        ("needs: [lungs]", "needs: [nodules]", "wait for each other: nodules -> kind -> nodules"),
+        ("to: lungs", "to: nodules", "nodules -> nodules"),
+        ("kind: volume", "kind: image", "nodules is cropped, and ct is no volume"),
+        ("segments: lung", "segments: []", "steps.0.crop.segments"),
+        ("segments: lung", "margin_mm: -1", "steps.0.crop.margin_mm"),
+        ("segments: lung", "empty: ignore", "steps.0.crop.empty"),
+        ("volume_ml: lung, above: 3", "volume_ml: lung", "volume_ml wants a minimum"),
+        ("volume_ml: lung", "volume: lung", "steps.0.when.*volume"),
+        ("volume_ml: lung", "score: a, volume_ml: lung", "exactly one of top, score"),
+        ("above: 3", "above: 3, minimum_score: 0.5", "minimum_score goes with count"),
+        ("top: [head]", "top: [head], minimum: 3", "top takes no minimum"),
+        ("[{step: lungs, volume_ml: lung, above: 3}, ", "[], all: [", "steps.0.when"),
+    ],
+)
+def test_mistakes_in_steps_are_named(old: str, new: str, said: str) -> None:
+    with pytest.raises(AnalysisInvalid, match=said):
+        parse(STEPS.replace(old, new))
+
+
+def test_a_crop_stays_on_its_input() -> None:
+    other = STEPS.replace("ct: {k", "pt: {kind: volume, where: {modality: PT}}\n  ct: {k")
+    with pytest.raises(AnalysisInvalid, match=r"reads another input \(pt, not ct\)"):
+        parse(other.replace("threshold-lung, input: ct", "threshold-lung, input: pt"))
+
+
+def test_the_schema_for_editors_knows_clauses_crops_and_conditions() -> None:
+    schema = json_schema()
+    kinds = schema["$defs"]
+    assert kinds["Where"]["properties"]["modality"]["anyOf"][0]["type"] == "string"
+    assert "modality" in kinds["Where"]["required"]
+    assert "kernel_matches" in kinds["Clauses"]["properties"]
+    assert kinds["Crop"]["additionalProperties"] is False
+    assert {"step", "score", "above"} <= set(kinds["Comparison"]["properties"])
+    assert {"all"} == set(kinds["All"]["properties"])
+    assert {"not"} == set(kinds["Not"]["properties"])

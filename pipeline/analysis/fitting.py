@@ -1,0 +1,89 @@
+"""Do the steps of an analysis fit the models they name? Asked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from pipeline.analysis.document import Analysis
+from pipeline.analysis.steps import Comparison, Step, comparisons_of
+from pipeline.models.spec import Kind, ModelSpec
+
+_MASKS: Final = frozenset({Kind.SEGMENTATION, Kind.THRESHOLD})
+#: what a comparison is about -> the kinds whose findings have it. Any kind may measure.
+_STATED_BY: Final = {
+    "top": frozenset({Kind.CLASSIFICATION}),
+    "score": frozenset({Kind.CLASSIFICATION}),
+    "volume_ml": _MASKS,
+    "count": frozenset({Kind.DETECTION}),
+    "value": frozenset(Kind),
+}
+
+#: returns the model that a step names, None where it is not at hand
+_ModelOf = Callable[[str], ModelSpec | None]
+
+
+def faults(analysis: Analysis, models: Mapping[str, ModelSpec]) -> list[str]:
+    """Return what the models of an analysis cannot give, each a sentence.
+
+    Args:
+        analysis: a valid analysis.
+        models: by name, as many as are at hand. Of others nothing is said.
+
+    """
+    bound = {step.name: models.get(step.model) for step in analysis.steps}
+    found: list[str] = []
+    for step in analysis.steps:
+        found += _input_faults(analysis, step, bound[step.name])
+        found += _crop_faults(step, bound.get)
+        for comparison in () if step.when is None else comparisons_of(step.when):
+            found += _condition_faults(step, comparison, bound[comparison.step])
+    return found
+
+
+def _input_faults(analysis: Analysis, step: Step, model: ModelSpec | None) -> Iterator[str]:
+    if model is None:
+        return
+    rule = analysis.inputs[step.input]
+    if not set(rule.where.modality) & set(model.input.modalities):
+        known, asked = ", ".join(model.input.modalities), ", ".join(rule.where.modality)
+        yield f"step {step.name}: model {model.name} is for {known}, input {step.input} is {asked}"
+    if "probabilities" in step.keep and model.kind is not Kind.SEGMENTATION:
+        yield f"step {step.name}: model {model.name} has no probabilities per voxel to keep"
+
+
+def _crop_faults(step: Step, model_of: _ModelOf) -> Iterator[str]:
+    model = None if step.crop is None else model_of(step.crop.to)
+    if step.crop is None or model is None:
+        return
+    if model.kind not in _MASKS:
+        yield (
+            f"step {step.name} is cropped to {step.crop.to}, "
+            f"whose model {model.name} ({model.kind}) makes no mask"
+        )
+    elif step.crop.segments is not None:
+        yield from _unknown_labels(step, step.crop.to, step.crop.segments, model)
+
+
+def _condition_faults(step: Step, comparison: Comparison, model: ModelSpec | None) -> Iterator[str]:
+    if model is None:
+        return
+    if model.kind not in _STATED_BY[comparison.quantity]:
+        yield (
+            f"step {step.name} asks for the {comparison.quantity} of step {comparison.step}, "
+            f"whose model {model.name} ({model.kind}) states none"
+        )
+    elif comparison.quantity != "value":
+        yield from _unknown_labels(step, comparison.step, comparison.labels, model)
+
+
+def _unknown_labels(
+    step: Step, other: str, labels: Sequence[str], model: ModelSpec
+) -> Iterable[str]:
+    known = [label.name for label in model.labels]
+    for label in labels:
+        if label not in known:
+            yield (
+                f"step {step.name} asks step {other} for {label}, "
+                f"but model {model.name} knows {', '.join(known) or 'no label'}"
+            )
