@@ -13,6 +13,7 @@ import analyses as shipped_analyses
 import models as shipped_models
 from pipeline.analysis import Analysis, parse
 from pipeline.models import bundle
+from pipeline.models.bundle import Bundle
 from records import analyses, models
 from records.base import Stage
 from records.database import unit_of_work
@@ -38,17 +39,7 @@ def register_bundle(services: Services, folder: Path) -> None:
     already are logged and left alone: names and versions are never reused.
     """
     loaded = bundle.load(folder)
-    kept = services.store.put_bundle(folder, loaded.digest)
-    metadata = json.loads((kept / bundle.METADATA).read_text(encoding="utf-8"))
-    new = models.NewModelVersion(
-        name=loaded.spec.name,
-        version=loaded.spec.version,
-        digest=loaded.digest,
-        kind=str(loaded.spec.kind),
-        path=str(kept),
-        bundle_metadata=metadata,
-        metrics=metadata.get("eval_metrics", {}),
-    )
+    new = described(loaded, services.store.put_bundle(folder, loaded.digest))
     try:
         with unit_of_work(services.sessions) as session:
             row = models.register(session, new, by=REGISTRAR)
@@ -57,6 +48,20 @@ def register_bundle(services: Services, folder: Path) -> None:
                 models.promote(session, new.name, new.version, by=REGISTRAR, why=why)
     except models.VersionTaken:
         log.warning("model.version_taken", model=new.name, version=new.version)
+
+
+def described(loaded: Bundle, kept: Path) -> models.NewModelVersion:
+    """Return what a bundle that is kept in the store states about itself."""
+    metadata = json.loads((kept / bundle.METADATA).read_text(encoding="utf-8"))
+    return models.NewModelVersion(
+        name=loaded.spec.name,
+        version=loaded.spec.version,
+        digest=loaded.digest,
+        kind=str(loaded.spec.kind),
+        path=str(kept),
+        bundle_metadata=metadata,
+        metrics=metadata.get("eval_metrics", {}),
+    )
 
 
 def register_analysis(services: Services, path: Path) -> None:

@@ -12,6 +12,8 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -101,21 +103,44 @@ class Store:
             return target
         files = [path for path in folder.rglob("*") if path.is_file()]
         self.require_room(sum(path.stat().st_size for path in files))
-        temporary = self._temporary / uuid.uuid4().hex
+        with self.scratch() as scratch:
+            copy = scratch / "bundle"
+            try:
+                shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            except OSError as error:
+                raise _explained(error) from error
+            return self.adopt_bundle(copy, digest)
+
+    def adopt_bundle(self, folder: Path, digest: str) -> Path:
+        """Move a bundle that was made in ``scratch`` under its digest and return where it is.
+
+        Raises:
+            DiskFull: no room.
+
+        """
+        target = self.bundle_path(digest)
+        if target.exists():
+            return target
         try:
-            shutil.copytree(folder, temporary, ignore=shutil.ignore_patterns("__pycache__"))
-            for path in temporary.rglob("*"):
+            for path in (*folder.rglob("*"), folder):
                 _flush(path)
-            temporary.rename(target)
+            folder.rename(target)
             _flush_folder(target.parent)
         except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
             if target.exists():  # another process was first; its bytes are the same
                 return target
-            if error.errno in NO_ROOM:
-                raise DiskFull("the disk of the store is full") from error
-            raise
+            raise _explained(error) from error
         return target
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Lend an empty folder on the disk of the store. What is left in it is removed."""
+        folder = self._temporary / uuid.uuid4().hex
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self, *, older_than: timedelta) -> int:
         """Remove what killed writers left under temporary names. Returns how many."""
@@ -133,6 +158,11 @@ class Store:
                 path.unlink(missing_ok=True)
             count += 1
         return count
+
+
+def _explained(error: OSError) -> Exception:
+    """Return an error as what it means here: the disk is full, or something else."""
+    return DiskFull("the disk of the store is full") if error.errno in NO_ROOM else error
 
 
 def _flush(path: Path) -> None:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import printing
-from api.cli.children import register_shipped
-from api.cli.context import Records, open_records, operator
+from api.cli import printing, registering
+from api.cli.context import open_records, operator
 from api.cli.epochs import headline
 from api.cli.outcome import Problem, sentence_of
 from api.cli.printing import AsJson, Column
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from records.tables import ModelVersion
 
 app = typer.Typer(no_args_is_help=True, help="Registered models and their versions.")
+app.command()(registering.register)
+app.command()(registering.check)
 
 Name = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
 Version = Annotated[str, typer.Argument(help="Version, as `models list` shows it.")]
@@ -48,7 +49,7 @@ def list_versions(
     from records.database import reading
 
     with open_records() as records:
-        _ensure_shipped(records)
+        registering.ensure_shipped(records)
         with reading(records.sessions) as session:
             rows = [row_of(version) for version in models.versions(session, name)]
     printing.listing(rows, COLUMNS, as_json=as_json, empty="No model is registered.")
@@ -66,7 +67,7 @@ def show(
     from records.database import reading
 
     with open_records() as records:
-        _ensure_shipped(records)
+        registering.ensure_shipped(records)
         with reading(records.sessions) as session, _refusals():
             found = models.get(session, name, version) if version else models.active(session, name)
             if found is None:
@@ -120,23 +121,12 @@ def row_of(version: ModelVersion) -> dict[str, Any]:
     }
 
 
-def _ensure_shipped(records: Records) -> None:
-    """Register what ships with Nightshift in a home in which no worker has run yet."""
-    from records import models
-    from records.database import reading
-
-    with reading(records.sessions) as session:
-        is_fresh = not models.versions(session)
-    if is_fresh:
-        register_shipped(records.settings)
-
-
 def _step(change: Callable[[Session], ModelVersion]) -> None:
     """Make one change of stage in one transaction, and say what is active now."""
     from records.database import unit_of_work
 
     with open_records() as records:
-        _ensure_shipped(records)
+        registering.ensure_shipped(records)
         with unit_of_work(records.sessions) as session, _refusals():
             changed = change(session)
             said = f"{changed.name} {changed.version} is now {changed.stage.value}."
