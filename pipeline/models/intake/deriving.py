@@ -64,24 +64,27 @@ class Stated:
     #: what turns the network's answer into scores: "softmax", "sigmoid" or "none"
     activation: str | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is stated."""
-        return self == Stated()
-
 
 def amend(block: Mapping[str, Any], stated: Stated) -> dict[str, Any]:
-    """Return a block with what a person states in the place of what it says."""
+    """Return a block with what a person states in the place of what it says.
+
+    What the block says wrongly stays for ``bundle.load`` to find.
+    """
     amended = dict(block)
     given = {"name": stated.name, "title": stated.title, "kind": stated.kind and str(stated.kind)}
     amended |= {key: value for key, value in given.items() if value is not None}
     if stated.modalities:
-        amended["input"] = {**block.get("input", {}), "modalities": list(stated.modalities)}
+        amended["input"] = {**_mapping(block, "input"), "modalities": list(stated.modalities)}
     if stated.labels:
-        amended["labels"] = _numbered(stated.labels, Kind(amended["kind"]))
+        amended["labels"] = _numbered(stated.labels, amended.get("kind"))
     if stated.activation is not None:
-        amended["options"] = {**block.get("options", {}), "activation": stated.activation}
+        amended["options"] = {**_mapping(block, "options"), "activation": stated.activation}
     return amended
+
+
+def _mapping(block: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = block.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def derive(
@@ -219,7 +222,8 @@ def _labels(kind: Kind, answer: Port, stated: Stated) -> tuple[list[dict[str, An
     return _numbered(names, kind), []
 
 
-def _numbered(names: Sequence[str], kind: Kind) -> list[dict[str, Any]]:
+def _numbered(names: Sequence[str], kind: object) -> list[dict[str, Any]]:
+    # 0 is the background of a label map
     first = 1 if kind in (Kind.SEGMENTATION, Kind.THRESHOLD) else 0
     return [{"number": number, "name": name} for number, name in enumerate(names, first)]
 

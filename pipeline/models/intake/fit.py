@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -70,7 +71,10 @@ def _built(spec: ModelSpec, document: Document | None) -> nn.Module:
     # the last of the ids is the network itself, the first may be one that moves it to a device
     name = layout.read(document).network[-1]
     given = {resolving.DEVICE: torch.device("cpu")}
-    built = resolving.resolver(document, given=given, load=Handing({})).get(name)
+    # classes of torchvision warn of defaults that are filled with the bundle's weights anyway
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        built = resolving.resolver(document, given=given, load=Handing({})).get(name)
     if not isinstance(built, nn.Module):
         raise ConfigRefused(f"{name} is no network")
     return built

@@ -15,7 +15,7 @@ from pipeline.models.intake.monai import Port
 
 _LONGEST: Final = 16
 _WEIGHTS_FILE: Final = re.compile(
-    r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.(?:safetensors|pt|pth|ckpt|bin|ts)"
+    r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.(?:safetensors|pth?|ckpt|bin|ts)\b"
 )
 _NETWORKS: Final = ("network_def", "network", "net", "model")
 _SPATIAL: Final = ("spatial_dims", "dimensions")
