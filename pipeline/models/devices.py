@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -18,7 +18,8 @@ class Device:
 
     Reading, resampling and writing of other jobs go on while one job holds the device. The lock is
     held for all windows of one input: to let two studies alternate would keep two sums in memory
-    and give both their answer later.
+    and give both their answer later. Only what would leave a batch part-empty is shared
+    (``pipeline.models.batching``).
     """
 
     def __init__(self, name: str = "cpu", *, threads: int | None = None) -> None:
@@ -27,14 +28,22 @@ class Device:
         self._lock = threading.Lock()
 
     @contextmanager
-    def hold(self, checkpoint: Checkpoint) -> Iterator[None]:
-        """Wait for the device, calling ``checkpoint`` while waiting, and keep it."""
-        while not self._lock.acquire(timeout=_SECONDS_BETWEEN_CHECKPOINTS):
+    def hold(
+        self, checkpoint: Checkpoint, *, unless: Callable[[], bool] = lambda: False
+    ) -> Iterator[None]:
+        """Wait for the device, calling ``checkpoint`` while waiting, and keep it.
+
+        As soon as ``unless`` holds there is nothing to wait for: the block runs without the device.
+        """
+        while not (held := self._lock.acquire(timeout=_SECONDS_BETWEEN_CHECKPOINTS)):
+            if unless():
+                break
             checkpoint()
         try:
             yield
         finally:
-            self._lock.release()
+            if held:
+                self._lock.release()
 
     def enter_thread(self) -> None:
         """Give the calling thread its number of cores.

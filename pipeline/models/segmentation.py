@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.errors import OutOfMemory
 from pipeline.models import checks, labels, measures, preprocess, sliding
+from pipeline.models.batching import Queue
 from pipeline.models.devices import Device
 from pipeline.models.options import DetectionOptions, SegmentationOptions
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.preprocess import Prepared
 from pipeline.models.spec import ModelSpec
+from pipeline.models.stitching import Box, Sweep
 from pipeline.results import Code, Prediction, ValueMap
 from pipeline.volume import Input
 
+#: of the sums of windows, for each voxel of the volume: twice what an int16 volume takes
+_ROOM_PER_VOXEL: Final = 4
 #: of all probability maps of one prediction
 _MOST_MAP_BYTES: Final = 8 * 2**30
 _PROBABILITY: Final = Code(scheme="DCM", value="122157", meaning="Probability")
@@ -36,6 +41,7 @@ class SegmentationPredictor:
         self._device = device
         self._plan = plan_windows(spec, self._options, device)
         self._network = network.to(device.torch, self._plan.dtype)
+        self._queue = Queue(device)
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with a label map on the volume's grid. See ``Predictor.predict``."""
@@ -100,23 +106,42 @@ class SegmentationPredictor:
         clock: Laps,
         kept: NDArray[np.float32] | None,
     ) -> tuple[NDArray[np.uint8], dict[str, object], tuple[str, ...]]:
-        with self._device.hold(checkpoint):
-            clock.lap("wait")
-            image = prepared.image.to(self._device.torch)[None]
-            stitched = sliding.run(self._network, image, self._plan, checkpoint=checkpoint)
-        clock.lap("model")
-        warnings = list(stitched.warnings)
-        logits, grid = stitched.logits, prepared.grid
-        try:
-            label_map = labels.to_source(logits, grid, checkpoint=checkpoint, probabilities=kept)
-        except (RuntimeError, MemoryError) as error:
-            if not sliding.is_out_of_memory(error) or logits.device.type == "cpu":
-                raise
-            warnings.append("memory ran out on the device while labels were made")
-            logits = logits.cpu()
-            label_map = labels.to_source(logits, grid, checkpoint=checkpoint, probabilities=kept)
-        clock.lap("inverse")
-        return label_map, used_options(stitched.plan, stitched.windows), tuple(warnings)
+        grid, warnings = prepared.grid, list[str]()
+        canvas = labels.Canvas(grid, checkpoint=checkpoint, probabilities=kept)
+        filling = Laps()
+
+        def fill(box: Box, logits: Tensor) -> None:
+            filling.restart()
+            try:
+                canvas.fill(box, logits)
+            except (RuntimeError, MemoryError) as error:
+                if not sliding.is_out_of_memory(error) or logits.device.type == "cpu":
+                    raise
+                warnings.append("memory ran out on the device while labels were made")
+                canvas.fill(box, logits.cpu())
+            filling.lap("inverse")
+
+        passed = sliding.pass_over(
+            self._network,
+            prepared.image[None],
+            self._plan,
+            sweep=Sweep(
+                axes=tuple(grid.network_axis(axis) for axis in range(3)),
+                room=_ROOM_PER_VOXEL * math.prod(grid.source_shape),
+                finish=fill,
+            ),
+            checkpoint=checkpoint,
+            queue=self._queue,
+        )
+        clock.book({**passed.seconds, **filling.seconds})
+        return (
+            canvas.labels,
+            used_options(passed.plan, passed.windows),
+            (
+                *passed.warnings,
+                *dict.fromkeys(warnings),
+            ),
+        )
 
 
 class Laps:
@@ -129,8 +154,18 @@ class Laps:
     def lap(self, stage: str) -> None:
         """Book the time since the last lap on ``stage``."""
         now = time.perf_counter()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self.book({stage: now - self._last})
         self._last = now
+
+    def book(self, seconds: Mapping[str, float]) -> None:
+        """Add what was measured elsewhere; the next lap begins now."""
+        for stage, more in seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + more
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin the next lap now: what came before belongs to no stage."""
+        self._last = time.perf_counter()
 
 
 def plan_windows(

@@ -2,23 +2,30 @@
 
 The result is that of MONAI's ``SlidingWindowInferer(mode="gaussian", padding "constant")``. Batches
 keep one shape from the first to the last, since kernels are chosen by shape and a batch of one
-takes a path that is half as fast on CPUs. The sum is made in place.
+takes a path that is half as fast on CPUs. Sums are made in place, and in blocks where the whole
+would take too much memory (``pipeline.models.stitching``).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
-from monai.data.utils import compute_importance_map, dense_patch_slices
+from monai.data.utils import dense_patch_slices
 from torch import Tensor, nn
 
 from pipeline.errors import OutOfMemory
+from pipeline.models import batching, stitching
+from pipeline.models.batching import Passage, Queue, Shape
 from pipeline.models.predictor import Checkpoint
+from pipeline.models.stitching import Finish, Sweep
 
 Window = tuple[slice, ...]
 T = TypeVar("T")
@@ -34,21 +41,30 @@ class Plan:
     batch: int
     device: torch.device
     dtype: torch.dtype = torch.float32
+    layout: torch.memory_format = torch.contiguous_format
     #: where the sum is kept; None = on the device
     stitch_on: torch.device | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stitched:
-    """The network's answer for a whole image."""
+class Passed:
+    """How an image went through a network."""
 
-    #: float32, (outputs, *image shape)
-    logits: Tensor
     windows: int
     #: the plan that was possible in the end
     plan: Plan
     #: what had to be stepped down, in sentences
     warnings: tuple[str, ...] = ()
+    #: ``wait`` for the device, ``model`` calls for this image's windows, ``stitch`` for the rest
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stitched(Passed):
+    """The network's answer for a whole image."""
+
+    #: float32, (outputs, *image shape)
+    logits: Tensor
 
 
 def lay(shape: Sequence[int], size: Sequence[int], overlap: float) -> list[Window]:
@@ -64,19 +80,82 @@ def lay(shape: Sequence[int], size: Sequence[int], overlap: float) -> list[Windo
 
 
 def run(network: nn.Module, image: Tensor, plan: Plan, *, checkpoint: Checkpoint) -> Stitched:
-    """Run a network over an image of shape (channels, *spatial), stepping down where it must.
+    """Run a network over an image of shape (channels, *spatial) and keep the whole answer.
 
     Raises:
-        OutOfMemory: memory ran out after every step down.
-        Interrupted, DeadlineExceeded: by ``checkpoint``, called between batches.
+        OutOfMemory, Interrupted, DeadlineExceeded: as ``pass_over``.
 
     """
+    found: list[Tensor] = []
+    sweep = Sweep(
+        axes=tuple(range(len(plan.size))),
+        room=sys.maxsize,
+        finish=lambda _, logits: found.append(logits),
+    )
+    passed = pass_over(network, image, plan, sweep=sweep, checkpoint=checkpoint)
+    return Stitched(logits=found[-1], **vars(passed))
 
-    def attempt(tried: Plan) -> tuple[Tensor, int]:
-        return _stitch(on(network, tried, plan), image, tried, checkpoint)
 
-    (logits, windows), possible, warnings = step_down(plan, attempt)
-    return Stitched(logits=logits, windows=windows, plan=possible, warnings=warnings)
+def pass_over(
+    network: nn.Module,
+    image: Tensor,
+    plan: Plan,
+    *,
+    sweep: Sweep,
+    checkpoint: Checkpoint,
+    queue: Queue | None = None,
+) -> Passed:
+    """Run a network over an image and hand over its logits block by block, each when it is done.
+
+    Where memory runs out it is begun again on a more modest plan, so a block may come twice; the
+    last is what counts.
+
+    Args:
+        network: answers (batch, channels, *size) with (batch, outputs, *size).
+        image: (channels, *spatial), on any device.
+        plan: how windows are run.
+        sweep: what becomes of the logits. Blocks that are left after the last window come when the
+            device has been given back.
+        checkpoint: called between batches and while waiting.
+        queue: where to wait for the device and whose windows share our batches; None = at once.
+
+    Raises:
+        ValueError: an image without voxels.
+        OutOfMemory: memory ran out after every step down.
+        Interrupted, DeadlineExceeded: by ``checkpoint``.
+
+    """
+    padded, inside = pad(image, plan.size)
+    if not padded.numel():
+        raise ValueError("an image without voxels has no windows")
+    windows = stitching.in_order(lay(padded.shape[1:], plan.size, plan.overlap), sweep.axes)
+    sweep = replace(sweep, finish=_without(inside, sweep.finish))
+    planned = Passage(padded, windows, _shape(plan, len(windows)), sweep=sweep)
+
+    def attempt(tried: Plan) -> tuple[Passage, float]:
+        if tried is plan:
+            return planned, batching.drive(network, planned, queue, checkpoint)
+        planned.forget()
+        alone = Passage(padded, windows, _shape(tried, len(windows)), sweep=sweep)
+        return alone, batching.drive(on(network, tried, plan), alone, None, checkpoint)
+
+    asked = time.perf_counter()
+    with queue.turn(planned, checkpoint) if queue is not None else nullcontext():
+        waited, before = time.perf_counter() - asked, planned.call_seconds()
+        (passage, outside), possible, warnings = step_down(plan, attempt)
+    with torch.inference_mode():
+        passage.hand_over()
+    return Passed(
+        windows=len(windows),
+        plan=possible,
+        warnings=warnings,
+        seconds={
+            # others may have run windows of ours meanwhile
+            "wait": max(0.0, waited - before),
+            "model": passage.call_seconds(),
+            "stitch": outside,
+        },
+    )
 
 
 def step_down(plan: Plan, attempt: Callable[[Plan], T]) -> tuple[T, Plan, tuple[str, ...]]:
@@ -154,36 +233,40 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(sign in text for sign in signs)
 
 
-def _stitch(
-    network: nn.Module, image: Tensor, plan: Plan, checkpoint: Checkpoint
-) -> tuple[Tensor, int]:
-    keep = plan.stitch_on or plan.device
-    padded, inside = pad(image, plan.size)
-    windows = lay(padded.shape[1:], plan.size, plan.overlap)
-    weight = compute_importance_map(plan.size, mode="gaussian", sigma_scale=0.125).to(keep)
-    total: Tensor | None = None
-    weights = torch.zeros(padded.shape[1:], device=keep)
-    for group, pixels in batches(padded, windows, plan):
-        checkpoint()
-        answers = network(pixels)
-        if total is None:
-            total = torch.zeros((answers.shape[1], *padded.shape[1:]), device=keep)
-        for window, answer in zip(group, answers, strict=False):  # the last batch repeats
-            total[(slice(None), *window)].addcmul_(answer.to(keep, torch.float32), weight)
-            weights[window].add_(weight)
-    if total is None:
-        raise ValueError("an image without voxels has no windows")
-    return total.div_(weights)[(slice(None), *inside)], len(windows)
+def _shape(plan: Plan, windows: int) -> Shape:
+    """Return the shape of batches: on a CPU a repeated window costs as much as another."""
+    is_cpu = plan.device.type == "cpu"
+    return Shape(
+        size=plan.size,
+        batch=min(plan.batch, windows) if is_cpu else plan.batch,
+        device=plan.device,
+        dtype=plan.dtype,
+        layout=plan.layout,
+        sums_on=plan.stitch_on or plan.device,
+    )
+
+
+def _without(inside: Window, finish: Finish) -> Finish:
+    """Return ``finish`` for boxes of the padded image: it gets what lies in the image itself."""
+
+    def kept(box: Window, logits: Tensor) -> None:
+        places, parts = [], []
+        for part, within in zip(box, inside, strict=True):
+            low, high = max(part.start, within.start), min(part.stop, within.stop)
+            places.append(slice(low - within.start, high - within.start))
+            parts.append(slice(low - part.start, high - part.start))
+        finish(tuple(places), logits[(slice(None), *parts)])
+
+    return kept
 
 
 def _downwards(plan: Plan) -> Iterator[Plan]:
     """Yield the plan and ever more modest ones."""
+    yield plan
     batch = plan.batch
-    while True:
-        yield replace(plan, batch=batch)
-        if batch == 1:
-            break
+    while batch > 1:
         batch //= 2
+        yield replace(plan, batch=batch)
     cpu = torch.device("cpu")
     if plan.device.type != "cpu":
         yield replace(plan, batch=1, stitch_on=cpu)

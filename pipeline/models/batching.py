@@ -1,0 +1,228 @@
+"""Windows of several images in one batch, so that no batch is part-empty while another image waits.
+
+Who holds the device runs the windows of its own image. Where they do not fill the last batch, it
+takes windows of those that wait for the same network, the longest waiting first. At most as many
+images as a batch has windows are summed at once. The batches of an image have one shape (alone, it
+repeats its last window), and networks answer for each window by itself: so an image's logits are
+the same bits whoever shared its batches.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.models import stitching
+from pipeline.models.devices import Device
+from pipeline.models.predictor import Checkpoint
+from pipeline.models.stitching import Box, Sweep
+
+Network = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What all batches of a network have in common."""
+
+    #: voxels of a window along each axis
+    size: tuple[int, ...]
+    batch: int
+    device: torch.device
+    dtype: torch.dtype
+    layout: torch.memory_format
+    #: where sums are kept
+    sums_on: torch.device
+
+
+class Passage:
+    """The way of one image through a network, window by window."""
+
+    def __init__(
+        self, image: Tensor, windows: Sequence[Box], shape: Shape, *, sweep: Sweep
+    ) -> None:
+        """Take an image (channels, *spatial) and its windows, in the order they are run."""
+        self.image = image
+        self.windows = windows
+        self.shape = shape
+        self._sweep = sweep
+        self._weight = stitching.gaussian(shape.size, shape.sums_on)
+        self._blocks: stitching.Blocks | None = None
+        self._done = 0
+        self._calls: list[tuple[_Stopwatch, float]] = []
+
+    @property
+    def left(self) -> int:
+        """How many windows are still to run."""
+        return len(self.windows) - self._done
+
+    def next_windows(self, most: int) -> Sequence[Box]:
+        """Return the windows to run next, without taking them for done."""
+        return self.windows[self._done : self._done + most]
+
+    def add(self, windows: Sequence[Box], answers: Tensor) -> None:
+        """Sum the answers (windows, outputs, *size) of the next windows."""
+        if self._blocks is None:
+            self._blocks = stitching.blocks_within(
+                self.image.shape[1:], self.windows, self._sweep, answers.shape[1]
+            )
+        for window, answer in zip(windows, answers, strict=True):
+            self._blocks.add(window, answer, self._weight)
+
+    def count(self, windows: int, call: _Stopwatch, share: float) -> None:
+        """Take windows for done, which cost a share of a call of the network."""
+        self._calls.append((call, share))
+        self._done += windows
+
+    def forget(self) -> None:
+        """Drop all that was summed: the next window is the first again."""
+        self._blocks, self._done, self._calls = None, 0, []
+
+    def hand_over(self) -> None:
+        """Give finished blocks to whom they are for."""
+        if self._blocks is not None:
+            for box, logits in self._blocks.finished():
+                self._sweep.finish(box, logits)
+
+    def call_seconds(self) -> float:
+        """Return how long the network has computed for this image."""
+        return sum(call.seconds() * share for call, share in self._calls)
+
+
+class Queue:
+    """The passages that wait for one network on one device, the longest waiting first."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._lock = threading.Lock()
+        self._waiting: list[Passage] = []
+
+    @contextmanager
+    def turn(self, passage: Passage, checkpoint: Checkpoint) -> Iterator[None]:
+        """Wait until the device is ours, or others have run all windows of ``passage``."""
+        with self._lock:
+            self._waiting.append(passage)
+        try:
+            with self._device.hold(checkpoint, unless=lambda: not passage.left):
+                yield
+        finally:
+            with self._lock:
+                self._waiting.remove(passage)
+
+    def others(self, passage: Passage) -> list[Passage]:
+        """Return who else waits with windows that fit the batches of ``passage``."""
+        with self._lock:
+            return [
+                other
+                for other in self._waiting
+                if other is not passage
+                and other.left
+                and other.shape == passage.shape
+                and len(other.image) == len(passage.image)
+            ]
+
+
+def drive(network: Network, passage: Passage, queue: Queue | None, checkpoint: Checkpoint) -> float:
+    """Run all windows of a passage, and of others where they fill its batches.
+
+    Returns:
+        Seconds spent outside of the network: cutting windows out and adding answers. Those of the
+        sweep's ``finish`` are not among them.
+
+    """
+    if not passage.left:
+        return 0.0
+    shape = passage.shape
+    channels = passage.image.shape[0]
+    pixels = torch.zeros(
+        (shape.batch, channels, *shape.size), dtype=shape.dtype, device=shape.device
+    ).contiguous(memory_format=shape.layout)
+    calls, spent = [], 0.0
+    while passage.left:
+        checkpoint()
+        began = time.perf_counter()
+        call = _Stopwatch(shape.device)
+        _run_batch(network, _fill(passage, queue), pixels, call)
+        calls.append(call)
+        spent += time.perf_counter() - began
+        # the last blocks are handed over by the caller, who need not hold the device for that
+        if passage.left:
+            passage.hand_over()
+    return max(0.0, spent - sum(call.seconds() for call in calls))
+
+
+def _fill(passage: Passage, queue: Queue | None) -> list[tuple[Passage, Sequence[Box]]]:
+    """Return the passages of the next batch and their windows, the holder's first."""
+    parts = [(passage, passage.next_windows(passage.shape.batch))]
+    free = passage.shape.batch - len(parts[0][1])
+    for other in queue.others(passage) if queue is not None and free else ():
+        windows = other.next_windows(free)
+        parts.append((other, windows))
+        free -= len(windows)
+        if not free:
+            break
+    return parts
+
+
+def _run_batch(
+    network: Network,
+    parts: list[tuple[Passage, Sequence[Box]]],
+    pixels: Tensor,
+    call: _Stopwatch,
+) -> None:
+    """Run one batch and sum its answers."""
+    slot = 0
+    for passage, windows in parts:
+        for window in windows:
+            pixels[slot].copy_(passage.image[(slice(None), *window)])
+            slot += 1
+    if slot < len(pixels):
+        pixels[slot:] = pixels[slot - 1]
+    with call:
+        answers = network(pixels)
+    first = 0
+    try:
+        for passage, windows in parts:
+            passage.add(windows, answers[first : first + len(windows)])
+            first += len(windows)
+    except BaseException:
+        # nobody can say what was added: each starts anew when its turn comes
+        for passage, _ in parts:
+            passage.forget()
+        raise
+    for passage, windows in parts:
+        passage.count(len(windows), call, len(windows) / slot)
+
+
+class _Stopwatch:
+    """Seconds of one block on a device, whose work may still go on when the block ends."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._is_cuda = device.type == "cuda"
+        self._seconds: float | None = None
+
+    def __enter__(self) -> None:
+        if self._is_cuda:
+            event: Any = torch.cuda.Event
+            self._events = [event(enable_timing=True) for _ in range(2)]
+            self._events[0].record()
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_cuda:
+            self._events[1].record()
+        else:
+            self._seconds = time.perf_counter() - self._began
+
+    def seconds(self) -> float:
+        """Return the seconds, waiting for the device where it is not done."""
+        if self._seconds is None:
+            self._events[1].synchronize()
+            self._seconds = float(self._events[0].elapsed_time(self._events[1])) / 1000
+        return self._seconds

@@ -1,0 +1,153 @@
+"""Sums in blocks: the same logits however the grid is cut, and less memory where it is."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.models import labels, preprocess, sliding, stitching
+from pipeline.models.devices import Device
+from pipeline.models.segmentation import SegmentationPredictor
+from pipeline.models.spec import InputSpec, Label
+from pipeline.models.stitching import Blocks, Box, Sweep
+from tests.pipeline.models import tiny
+from tests.pipeline.models.tiny import go_on
+
+CPU = torch.device("cpu")
+SHAPE = (31, 20, 26)
+PLAN = sliding.Plan(size=(12, 10, 12), overlap=0.4, batch=2, device=CPU)
+
+
+class Mixed(nn.Module):
+    """A convolution with so many outputs."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.first = nn.Conv3d(1, 4, 3, padding=1)
+        self.second = nn.Conv3d(4, outputs, 1, bias=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        answer: Tensor = self.second(self.first(image - 0.4).relu() - 0.1)
+        return answer
+
+
+def passed(room: int, axes: tuple[int, ...], outputs: int = 3) -> list[tuple[Box, Tensor]]:
+    """Return the blocks of one noisy image."""
+    found: list[tuple[Box, Tensor]] = []
+    torch.manual_seed(1)
+    image = torch.rand(1, *SHAPE)
+    sweep = Sweep(axes=axes, room=room, finish=lambda box, logits: found.append((box, logits)))
+    sliding.pass_over(Mixed(outputs).eval(), image, PLAN, sweep=sweep, checkpoint=go_on)
+    return found
+
+
+@pytest.mark.parametrize("axes", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("room", [0, 120_000])
+def test_blocks_hold_the_logits_of_the_whole(room: int, axes: tuple[int, ...]) -> None:
+    ((box, whole),) = passed(sys.maxsize, axes)
+    assert box == tuple(slice(0, extent) for extent in SHAPE)
+    blocks = passed(room, axes)
+    assert len(blocks) > 2
+    seen = torch.zeros(SHAPE, dtype=torch.bool)
+    for part, logits in blocks:
+        assert torch.equal(logits, whole[(slice(None), *part)])
+        seen[part] = True
+    assert seen.all()
+
+
+def test_an_axis_is_cut_only_where_the_sum_does_not_fit() -> None:
+    windows = stitching.in_order(sliding.lay(SHAPE, PLAN.size, PLAN.overlap), (0, 1, 2))
+    cuts = [Blocks(SHAPE, windows, range(count)).most_voxels(windows) for count in range(4)]
+    assert cuts[0] == np.prod(SHAPE)
+    assert cuts == sorted(cuts, reverse=True)
+    assert cuts[3] < cuts[0] / 2
+    for voxels in cuts:
+        sweep = Sweep(axes=(0, 1, 2), room=4 * (5 + 1) * voxels, finish=lambda *_: None)
+        blocks = stitching.blocks_within(SHAPE, windows, sweep, outputs=5)
+        assert blocks.most_voxels(windows) == voxels
+
+
+def test_what_is_said_of_memory_is_what_is_held() -> None:
+    windows = stitching.in_order(sliding.lay(SHAPE, PLAN.size, PLAN.overlap), (2, 0, 1))
+    blocks = Blocks(SHAPE, windows, (2, 0))
+    expected = blocks.most_voxels(windows)
+    weight = stitching.gaussian(PLAN.size, CPU)
+    most = 0
+    for window in windows:
+        blocks.add(window, torch.ones(2, *PLAN.size), weight)
+        most = max(most, sum(weights.numel() for _, weights in blocks._sums.values()))
+        for _, logits in blocks.finished():
+            torch.testing.assert_close(logits, torch.ones_like(logits))
+    assert most == expected
+    assert not blocks._sums
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "SPL", "AIR"])
+@pytest.mark.parametrize("classes", [2, 20])
+@pytest.mark.parametrize("room", [0, 6])
+def test_labels_made_block_by_block_are_those_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, room: int, classes: int, orientation: str
+) -> None:
+    image = tiny.volume((22, 26, 31))
+    spec = tiny.unet_spec(
+        input=InputSpec(
+            modalities=("CT",),
+            spatial_dims=3,
+            orientation=orientation,
+            spacing=(1.7, 1.4, 1.9),
+            window=(-1000.0, 400.0),
+            size=(16, 16, 16),
+        ),
+        labels=tuple(Label(number=number, name=f"thing {number}") for number in range(1, classes)),
+    )
+    predictor = SegmentationPredictor(spec, Mixed(classes).eval(), Device())
+    maps, boxes = [], []
+    fill = labels.Canvas.fill
+
+    def watched(canvas: labels.Canvas, box: Box, logits: Tensor) -> None:
+        boxes.append(box)
+        fill(canvas, box, logits)
+
+    monkeypatch.setattr(labels.Canvas, "fill", watched)
+    for bytes_per_voxel in (1000, room):
+        monkeypatch.setattr("pipeline.models.segmentation._ROOM_PER_VOXEL", bytes_per_voxel)
+        found = predictor.predict_with_probabilities(image, checkpoint=go_on)
+        plain = predictor.predict(image, checkpoint=go_on)
+        np.testing.assert_array_equal(found.label_map, plain.label_map)
+        maps.append(found)
+    assert len(boxes) > 4
+    assert len(np.unique(maps[0].label_map)) > 1
+    np.testing.assert_array_equal(maps[0].label_map, maps[1].label_map)
+    for one, two in zip(maps[0].maps, maps[1].maps, strict=True):
+        np.testing.assert_allclose(one.values, two.values, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 25, 105])
+def test_logits_of_divided_cells_alone_give_the_labels_of_all(
+    monkeypatch: pytest.MonkeyPatch, classes: int
+) -> None:
+    grid = preprocess.Grid(
+        source_shape=(23, 41, 38),
+        axes=(2, 1, 0),
+        flips=(True, False, True),
+        steps=(1.5 / 0.8, 1.5 / 0.9, 1.5 / 2.5),
+        full=(20, 25, 38),
+        start=(2, 3, 0),
+        shape=(17, 20, 38),
+    )
+    generator = torch.Generator().manual_seed(classes)
+    coarse = torch.randn(1, classes, 4, 4, 5, generator=generator)
+    logits = torch.nn.functional.interpolate(coarse, grid.shape, mode="trilinear")[0]
+    found = []
+    for many in (classes + 1, classes):
+        monkeypatch.setattr(labels, "MANY_CLASSES", many)
+        found.append(labels.to_source(logits, grid, checkpoint=go_on))
+    assert len(np.unique(found[0])) > min(classes, 20) / 2
+    # of two classes that are equal but for rounding either may win
+    assert (found[0] != found[1]).sum() <= 1
