@@ -16,6 +16,7 @@ from typing import Final
 from pipeline.dicom import file_index_storage as storage
 from pipeline.dicom.headers.process import Answer, Refusal
 from pipeline.dicom.sources.source import Entry
+from pipeline.dicom.sources.walking import changed_at
 from pipeline.errors import PipelineError
 from pipeline.reasons import Reason
 
@@ -37,6 +38,8 @@ _KEEP: Final = (
 )
 #: rows written, and names looked up, at a time
 _CHUNK: Final = 500
+#: ns between two times that a file system tells apart, at most: FAT counts in steps of 2 s
+LONGEST_TICK: Final = 2 * 10**9
 #: a trouble of the moment: such a file is read again when the scan goes on
 _PASSING: Final = Reason.FILE_UNREADABLE.value
 _COPY, _CONFLICT = 1, 2
@@ -63,19 +66,20 @@ class FileIndex:
     A file is *accepted* where it holds an image and no other file says that it holds the same.
     """
 
-    def __init__(self, path: Path | None, key: str) -> None:
+    def __init__(self, path: Path | None, key: str, now: int = 0) -> None:
         """Open an index, or begin one.
 
         Args:
             path: where it is kept, readable by its owner only; None = nowhere, gone at the end.
             key: what the rows depend on besides the files. Rows made under another are dropped.
+            now: in ns since the epoch, noted where the index is begun; 0 = not known.
 
         Raises:
             IndexBusy: another process has it open.
 
         """
         try:
-            self._database = storage.opened(path, key)
+            self._database = storage.opened(path, key, now)
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise IndexBusy("another process scans into this index", Reason.RUN_ERROR) from None
@@ -86,6 +90,7 @@ class FileIndex:
         self._is_new = self._database.execute("SELECT 1 FROM files LIMIT 1").fetchone() is None
         #: keys the digests of patients: the same whenever the scan goes on
         self.salt: bytes = self._fact("salt")
+        self._begun = int.from_bytes(self._fact("begun"), "big")
 
     def unread(self, entries: Sequence[Entry]) -> list[Entry]:
         """Note entries of the source; return those that must be opened for a verdict."""
@@ -205,6 +210,23 @@ class FileIndex:
             " ORDER BY name"
         )
         return iter(self._database.execute(query, (study,)))
+
+    def settled(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the stamps of those files that were at rest when the index was begun.
+
+        A file that changed just then may have changed again, after it was read, within one tick
+        of the clock that its stamp is of.
+        """
+        stamps: dict[str, str] = {}
+        for start in range(0, len(names), _CHUNK):
+            known = self._known(names[start : start + _CHUNK])
+            stamps.update((name, stamp) for name, (_, stamp, _, _) in known.items())
+        times = {name: changed_at(stamp) for name, stamp in stamps.items()}
+        return {
+            name: stamps[name]
+            for name, time in times.items()
+            if time is not None and time < self._begun - LONGEST_TICK
+        }
 
     def spoil(self, name: str, refusal: Refusal) -> None:
         """Refuse a file that was accepted."""

@@ -27,8 +27,8 @@ def remove(path: Path) -> None:
         name.unlink(missing_ok=True)
 
 
-def opened(path: Path | None, key: str) -> sqlite3.Connection:
-    """Open an index that fits the key; one that does not, or is damaged, is begun anew.
+def opened(path: Path | None, key: str, now: int) -> sqlite3.Connection:
+    """Open an index that fits the key; one that does not, or is damaged, is begun anew, ``now``.
 
     Raises:
         sqlite3.OperationalError: another process has it open ("locked"), or the disk is full.
@@ -38,7 +38,7 @@ def opened(path: Path | None, key: str) -> sqlite3.Connection:
         # "" is SQLite's own temporary file, which has no name and ends with its process.
         database = sqlite3.connect("")
         _tune(database, "OFF")
-        return _begun(database, key)
+        return _begun(database, key, now)
     for _ in range(2):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite gives the files beside it the mode of the first.
@@ -48,7 +48,7 @@ def opened(path: Path | None, key: str) -> sqlite3.Connection:
             _tune(database, "WAL")
             stated = fact(database, "key")
             if stated is None:
-                return _begun(database, key)
+                return _begun(database, key, now)
             if stated == key.encode():
                 return database
         except sqlite3.OperationalError:
@@ -77,9 +77,14 @@ def fact(database: sqlite3.Connection, name: str) -> bytes | None:
     return None if row is None else row[0]
 
 
-def _begun(database: sqlite3.Connection, key: str) -> sqlite3.Connection:
+def _begun(database: sqlite3.Connection, key: str, now: int) -> sqlite3.Connection:
     database.executescript(f"BEGIN; {_SCHEMA}")
-    facts = [("key", key.encode()), ("salt", secrets.token_bytes(16)), ("round", b"\0")]
+    facts = [
+        ("key", key.encode()),
+        ("salt", secrets.token_bytes(16)),
+        ("round", b"\0"),
+        ("begun", now.to_bytes(8, "big")),
+    ]
     database.executemany("INSERT INTO facts VALUES (?, ?)", facts)
     database.commit()
     return database

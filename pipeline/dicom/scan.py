@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from pipeline.dicom.file_index import FileIndex, IndexBusy
-from pipeline.dicom.headers import packing
+from pipeline.dicom.headers import kept, packing
 from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.headers.process import Answer, Refusal
 from pipeline.dicom.headers.readers import HeaderReaders
@@ -50,7 +50,7 @@ _SUSPECT: Final = (
 #: entries compared with the index at a time
 _CHUNK: Final = 500
 #: Raised by one, an index made before the change is not taken up again.
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +115,14 @@ class ScanReport:
                 counted = tuple(self._with_neighbours(one) for one in study.series)
                 yield dataclasses.replace(study, series=counted)
 
+    def headers_of(self, series: IndexedSeries) -> bytes | None:
+        """Return the headers of a series for ``SeriesFiles.headers``; None where all are parsed.
+
+        Of files on a disk, where this scan knows the time and they had not just changed.
+        """
+        stamps = self._files.settled([header.path for header in series.instances])
+        return kept.keep(series.instances, stamps) if stamps else None
+
     def count_studies(self) -> int:
         """Return how many studies there are."""
         return sum(1 for _ in self._files.studies())
@@ -159,6 +167,7 @@ def scan(
     index: Path | None = None,
     processes: int | None = None,
     limits: HeaderLimits | None = None,
+    now: int = 0,
 ) -> ScanReport:
     """Scan a source. Links are not followed; only headers are read.
 
@@ -170,6 +179,7 @@ def scan(
             what is new or changed; None = nowhere.
         processes: how many header readers run at once; None = one per core, 8 at most.
         limits: what one header may state or cost.
+        now: in ns since the epoch; 0 = not known, and no headers are kept for reads.
 
     Raises:
         SourceRefused: the source does not exist or cannot be opened.
@@ -178,7 +188,7 @@ def scan(
     """
     address, limits = str(address), limits or HeaderLimits()
     entries = open_source(address).entries()
-    files = FileIndex(index, _key(address, limits))
+    files = FileIndex(index, _key(address, limits), now)
     try:
         filling = _Filling(files, entries, on_progress)
         count = processes or min(8, _cores())

@@ -151,10 +151,20 @@ def shape_of(stated: Stated, limits: HeaderLimits, *, is_float: bool) -> Shape:
         sentence = f"{checked['samples']} samples of {checked['bits_allocated']} bits per pixel"
         raise FileRefused(f"{sentence} are not supported", Reason.PIXELS_UNSUPPORTED)
     count = checked["rows"] * checked["columns"] * checked["frames"] * checked["samples"]
+    check_count(count, limits)
+    return Shape(**checked, photometric=stated.text("PhotometricInterpretation").upper())
+
+
+def check_count(count: int, limits: HeaderLimits) -> None:
+    """Refuse an instance of more pixel values than are allowed.
+
+    Raises:
+        FileRefused: with both numbers.
+
+    """
     if count > limits.pixels:
         sentence = f"{count} pixel values are more than the {limits.pixels} allowed"
         raise FileRefused(sentence, Reason.PIXELS_TOO_LARGE)
-    return Shape(**checked, photometric=stated.text("PhotometricInterpretation").upper())
 
 
 def patient_key_of(stated: Stated, salt: bytes) -> str:

@@ -23,21 +23,22 @@ from pipeline.dicom.headers.wanted import IDENTITY, KEYS, VRS
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.refusal import FileRefused
 
-_NAMES: Final = tuple(field.name for field in dataclasses.fields(InstanceHeader))
+#: of the facts of a header
+NAMES: Final = tuple(field.name for field in dataclasses.fields(InstanceHeader))
 _PLACE_NAMES: Final = tuple(field.name for field in dataclasses.fields(FramePlace))
 
 _IDENTITY: Final = tuple(KEYS[keyword] for keyword in IDENTITY)
 _KEPT: Final = tuple(keyword for keyword in KEYS if keyword not in IDENTITY)
 
 
-def _form(number: int, names: Iterable[str]) -> bytes:
+def form(number: int, names: Iterable[str]) -> bytes:
     """Return what the bytes of a form begin with; another where other facts are kept."""
     digest = hashlib.blake2b("/".join(names).encode(), digest_size=4).digest()
     return bytes([number]) + digest
 
 
-_FACTS: Final = _form(1, (*_NAMES, *_PLACE_NAMES))
-_STATED: Final = _form(2, _KEPT)
+_FACTS: Final = form(1, (*NAMES, *_PLACE_NAMES))
+_STATED: Final = form(2, _KEPT)
 #: Headers packed under another version cannot be unpacked: an index on disk keeps it.
 VERSION: Final = (_FACTS + _STATED).hex()
 #: form, size of the file, offset and length of the pixel data; then the lengths of the name, the
@@ -62,13 +63,7 @@ _ANYTHING: Final = HeaderLimits(pixels=2**80)
 
 def pack(header: InstanceHeader) -> bytes:
     """Return the header as bytes."""
-    values = {name: getattr(header, name) for name in _NAMES}
-    values["pixels"] = dataclasses.asdict(header.pixels)
-    if header.places is not None:
-        values["places"] = [
-            [getattr(place, name) for name in _PLACE_NAMES] for place in header.places
-        ]
-    return _FACTS + json.dumps(list(values.values()), separators=(",", ":")).encode()
+    return _FACTS + json.dumps(list(plain(header).values()), separators=(",", ":")).encode()
 
 
 def pack_stated(
@@ -99,7 +94,8 @@ def unpack(packed: bytes) -> InstanceHeader:
     """
     try:
         if packed.startswith(_FACTS):
-            return InstanceHeader(**_facts(json.loads(packed[len(_FACTS) :])))
+            stored = json.loads(packed[len(_FACTS) :])
+            return InstanceHeader(**typed(dict(zip(NAMES, stored, strict=True))))
         if packed.startswith(_STATED):
             return _header(packed)
     except (TypeError, ValueError, KeyError, RecursionError, struct.error, FileRefused) as error:
@@ -107,10 +103,28 @@ def unpack(packed: bytes) -> InstanceHeader:
     raise ValueError("no packed header, or one of another version")
 
 
-def _facts(stored: Any) -> Mapping[str, Any]:
-    values = dict(zip(_NAMES, _tuples(stored), strict=True))
-    values["pixels"] = PixelElement(**values["pixels"])
-    if values["places"] is not None:
+def plain(header: InstanceHeader) -> dict[str, Any]:
+    """Return the facts of a header by name, as values that JSON can hold."""
+    values = {name: getattr(header, name) for name in NAMES}
+    values["pixels"] = dataclasses.asdict(header.pixels)
+    if header.places is not None:
+        values["places"] = [
+            [getattr(place, name) for name in _PLACE_NAMES] for place in header.places
+        ]
+    return values
+
+
+def typed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return some or all of the facts that ``plain`` made, as they were.
+
+    Raises:
+        TypeError, ValueError: they are none.
+
+    """
+    values = {name: _tuples(value) for name, value in stored.items()}
+    if "pixels" in values:
+        values["pixels"] = PixelElement(**values["pixels"])
+    if values.get("places") is not None:
         values["places"] = tuple(
             FramePlace(**dict(zip(_PLACE_NAMES, place, strict=True))) for place in values["places"]
         )
@@ -156,7 +170,7 @@ def _header(packed: bytes) -> InstanceHeader:
     header = header_of(stated, found, shape_of(stated, _ANYTHING, is_float=False))
     if len(_COMMON) >= _MOST_COMMON:
         _COMMON.clear()
-    _COMMON[key] = {field: getattr(header, field) for field in _NAMES}
+    _COMMON[key] = {field: getattr(header, field) for field in NAMES}
     return header
 
 

@@ -121,7 +121,7 @@ class TarArchive(Archive):
             name=text_of(record.raw_name),
             size=record.size,
             # A member has no checksum of its own, so it is new where the archive is.
-            stamp=f"{self._file.modified}.{record.first}",
+            stamp=f"{self._file.modified} {record.first}",
             place=record.first,
             stored_size=record.size,
             refused=refused or too_large(record.size, record.size, self._limits),

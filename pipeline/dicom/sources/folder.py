@@ -77,6 +77,8 @@ class RegularFile:
             raise FileRefused("it is not a regular file", Reason.FILE_NOT_REGULAR)
         self.size: int = status.st_size
         self.modified: int = status.st_mtime_ns
+        #: as that of its ``Entry``
+        self.stamp: str = stamp_of(status)
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return bytes, as ``OpenFile.read_at`` says."""

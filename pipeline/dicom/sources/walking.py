@@ -130,8 +130,17 @@ def entry_of(descriptor: int, name: str, path: str) -> Entry:
 
 
 def stamp_of(status: os.stat_result) -> str:
-    """Return what changes with the content: also where the modification time was set back."""
-    return f"{status.st_mtime_ns}.{status.st_ctime_ns}"
+    """Return what changes with the content, also where times are set back or names exchanged."""
+    return f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_ino}"
+
+
+def changed_at(stamp: str) -> int | None:
+    """Return when a file last changed, in ns since the epoch; None: no stamp of ``stamp_of``."""
+    numbers = stamp.split(".")
+    if len(numbers) != 3 or not all(number.removeprefix("-").isdecimal() for number in numbers):
+        return None
+    modified, changed, _ = map(int, numbers)
+    return max(modified, changed)
 
 
 def shown(name: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import math
 from pathlib import Path
 
 import pytest
@@ -12,64 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.dicom.headers.answers import Answer, Indexed, Refusal, decode, encode
-from pipeline.dicom.headers.instance import FramePlace, InstanceHeader, PixelElement
+from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.headers.reading import HeaderReader, read_by_pydicom
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.sources.folder import RegularFile
 from pipeline.reasons import Reason
 from tests.pipeline.dicom import made_series as series
-
-_NUMBER = st.floats(allow_infinity=False) | st.just(math.nan)
-_TEXT = st.text(max_size=64)
-_UID = st.text("0123456789.", min_size=1, max_size=64)
-_PHASES = st.lists(st.tuples(_TEXT, _TEXT), max_size=3).map(tuple)
-
-
-def _numbers(count: int) -> st.SearchStrategy[tuple[float, ...] | None]:
-    return st.none() | st.tuples(*[_NUMBER] * count)
-
-
-_PLACES = st.builds(
-    FramePlace,
-    orientation=_numbers(6),
-    position=_numbers(3),
-    pixel_spacing=_numbers(2),
-    slope=st.none() | _NUMBER,
-    intercept=st.none() | _NUMBER,
-    rescale_type=_TEXT,
-    slice_thickness=st.none() | _NUMBER,
-    image_type=st.lists(_TEXT, max_size=3).map(tuple),
-    phases=_PHASES,
-)
-_PIXELS = st.builds(
-    PixelElement,
-    offset=st.integers(0, 2**63),
-    length=st.none() | st.integers(0, 2**32 - 2),
-    is_float=st.booleans(),
-    is_deflated=st.booleans(),
-)
-#: of the same type as the field, chosen by what its annotation says
-_BY_ANNOTATION: dict[str, st.SearchStrategy[object]] = {
-    "str": _TEXT,
-    "str | None": st.none() | _UID,
-    "int": st.integers(0, 2**40),
-    "int | None": st.none() | st.integers(-(2**40), 2**40),
-    "bool": st.booleans(),
-    "float | None": st.none() | _NUMBER,
-    "tuple[str, ...]": st.lists(_TEXT, max_size=4).map(tuple),
-    "tuple[float, ...] | None": _numbers(3),
-    "PixelElement": _PIXELS,
-    "tuple[FramePlace, ...] | None": st.none() | st.lists(_PLACES, max_size=3).map(tuple),
-    "tuple[tuple[str, str], ...]": _PHASES,
-}
-_HEADERS = st.builds(
-    InstanceHeader,
-    **{f.name: _BY_ANNOTATION[str(f.type)] for f in dataclasses.fields(InstanceHeader)},
-)
+from tests.pipeline.dicom.headers.any_headers import HEADERS, TEXT, UID
 
 
 @settings(max_examples=100, deadline=None)
-@given(header=_HEADERS)
+@given(header=HEADERS)
 def test_any_header_comes_back_as_it_was(header: InstanceHeader) -> None:
     # NaN is not equal to itself; what it prints as is.
     assert repr(InstanceHeader.unpack(header.pack())) == repr(header)
@@ -135,13 +86,13 @@ def test_damaged_bytes_are_no_header_or_another(indexed: Indexed, data: st.DataO
         list(decode(bytes(packed))) if is_message else InstanceHeader.unpack(bytes(packed))
 
 
-_ANSWERS = st.builds(Indexed, _UID, _UID, _UID, st.binary(max_size=2000)) | st.builds(
+_ANSWERS = st.builds(Indexed, UID, UID, UID, st.binary(max_size=2000)) | st.builds(
     Refusal,
     reason=st.sampled_from(Reason),
-    sentence=_TEXT,
-    study_instance_uid=st.none() | _UID,
-    series_instance_uid=st.none() | _UID,
-    sop_instance_uid=st.none() | _UID,
+    sentence=TEXT,
+    study_instance_uid=st.none() | UID,
+    series_instance_uid=st.none() | UID,
+    sop_instance_uid=st.none() | UID,
 )
 
 
