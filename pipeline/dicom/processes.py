@@ -13,12 +13,12 @@ import functools
 import logging
 import math
 import multiprocessing
+import os
 import resource
 import signal
 import sys
 import warnings
 from multiprocessing.context import ForkServerContext
-from pathlib import Path
 from typing import Final
 
 _MOST_FILES: Final = 4096
@@ -79,8 +79,12 @@ def allow_open_files() -> None:
 
 
 def _address_space() -> int:
+    # Without a text file: its codecs are cold in a child that was just forked, and take 0.7 ms.
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return 0
-    return pages * resource.getpagesize()
+    try:
+        return int(os.read(descriptor, 64).split()[0]) * resource.getpagesize()
+    finally:
+        os.close(descriptor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from pipeline.dicom.answering import death_of, wait_for
 from pipeline.dicom.limits import DecodeLimits
 from pipeline.dicom.pixels import decoding
 from pipeline.dicom.pixels.children import Child, children
-from pipeline.dicom.pixels.memory import Memory, pool
+from pipeline.dicom.pixels.memory import pool
 from pipeline.errors import ComputeFailed, StudyRejected
 from pipeline.policies import Policies
 from pipeline.reasons import Reason
@@ -38,6 +38,8 @@ class SeriesFiles:
     series_instance_uid: str
     #: which of the parts that one multi-frame instance splits into; 0 where it is one
     frame_part: int = 0
+    #: as ``ScanReport.headers_of`` gave them, so that files that are the same are not parsed again
+    headers: bytes | None = field(default=None, repr=False)
 
 
 def read(
@@ -70,26 +72,30 @@ def read(
         source=series.source,
         names=series.names,
         frame_part=series.frame_part,
+        headers=series.headers,
         study_instance_uid=series.study_instance_uid,
         series_instance_uid=series.series_instance_uid,
         as_image=as_image,
         policies=policies,
         limits=limits,
     )
-    answer, memory = _ask(order, checkpoint)
+    child = children.take()
     try:
-        voxels = memory.array(*_layout(answer), pool)
+        answer = _ask(child, order, checkpoint)
+        voxels = child.memory.array(*_layout(answer), pool)
         return _image(answer, voxels) if as_image else _volume(answer, voxels)
     except (KeyError, TypeError, ValueError):
         # Only a child that a hostile file has taken over answers like this.
         raise StudyRejected("the decoder answered nonsense", Reason.PIXELS_DECODER_DIED) from None
+    finally:
+        # Last: the next child is made ready beside the caller's work, not beside this.
+        children.prepare(child)
 
 
 def _ask(
-    order: decoding.Order, checkpoint: Callable[[], None] | None
-) -> tuple[dict[str, Any], Memory]:
-    """Give a child the order, wait for its answer within the limits; return its memory too."""
-    child = children.take()
+    child: Child, order: decoding.Order, checkpoint: Callable[[], None] | None
+) -> dict[str, Any]:
+    """Give a child the order and wait for its answer within the limits."""
     try:
         answer = _converse(child, order, checkpoint)
         _raise_refusal(answer)
@@ -97,9 +103,7 @@ def _ask(
         child.end()
         pool.give_back(child.memory)
         raise
-    finally:
-        children.prepare(child)
-    return answer, child.memory
+    return answer
 
 
 def _converse(

@@ -6,7 +6,6 @@ process of its own that may die. What it answers is JSON: its parent never unpic
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
 import errno
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.headers.kept import KeptHeaders
 from pipeline.dicom.headers.reading import HeaderReader
 from pipeline.dicom.limits import DecodeLimits, HeaderLimits
 from pipeline.dicom.pixels.described import source_of
@@ -41,7 +41,6 @@ from pipeline.dicom.series.kinds import check_kind
 from pipeline.dicom.series.regridding import regrid
 from pipeline.dicom.series.splitting import has_scattered_frames_of_reference, part_of
 from pipeline.dicom.sources.opening import open_source
-from pipeline.dicom.writing.template import encode_template
 from pipeline.errors import StudyRejected
 from pipeline.policies import Policies
 from pipeline.reasons import Reason
@@ -54,6 +53,8 @@ class Order:
     source: str
     names: tuple[str, ...]
     frame_part: int
+    #: of a scan, for ``KeptHeaders``
+    headers: bytes | None
     study_instance_uid: str
     series_instance_uid: str
     as_image: bool
@@ -105,11 +106,11 @@ def _refusal(error: Exception) -> dict[str, Any]:
 
 def _headers(order: Order, reader: Frames) -> tuple[InstanceHeader, ...]:
     limits = HeaderLimits(pixels=order.limits.pixels, inflated_bytes=order.limits.memory_bytes)
-    header_reader = HeaderReader(limits)
+    header_reader, kept = HeaderReader(limits), KeptHeaders.unpack(order.headers)
     headers = []
     for name in order.names:
         with reader.opened(name) as file:
-            headers.append(header_reader.read(file, name))
+            headers.append(kept.of(file, name, limits) or header_reader.read(file, name))
     expected = (order.study_instance_uid, order.series_instance_uid)
     if any((h.study_instance_uid, h.series_instance_uid) != expected for h in headers):
         sentence = "a file belongs to another series than it did when the source was scanned"
@@ -133,10 +134,10 @@ def _volume(order: Order, target: Target) -> dict[str, Any]:
     _check_count(max(math.prod(shape), math.prod(stack.shape)), order.limits)
     grid = target.array(stack.shape, layout.dtype)
     out = grid if stack.regridding is None else shared_array(shape, layout.dtype)
-    with reader.opened(slices[0].header.path) as file:
-        template, dropped = encode_template(file)
+    describe = functools.cache(lambda: source_of(reader, slices, is_whole=False))
     grey = Grey(reader=reader, slices=slices, scale=scale, layout=layout, out=out)
-    found = grey.fill(_share(order))
+    found = grey.fill(_share(order), describe)
+    source, dropped = describe()
     if stack.regridding is not None:
         regrid(out, stack.regridding, grid, slope=layout.slope)
     way, told = stack.regridding, [*incomplete, *stack.warnings, *_stated(slices)]
@@ -150,9 +151,8 @@ def _volume(order: Order, target: Target) -> dict[str, Any]:
         "intercept": layout.intercept,
         "unit": scale.unit,
         "regridding": None if way is None else dataclasses.asdict(way),
-        "template": base64.b64encode(template).decode(),
         "warnings": [*told, *scale.warnings, *found, *dropped],
-        **source_of(slices, is_whole=False),
+        **source,
     }
 
 
@@ -182,16 +182,14 @@ def _image(order: Order, target: Target) -> dict[str, Any]:
         if header.photometric == "MONOCHROME1":
             invert(out, header, scale)
             found.append("MONOCHROME1: inverted so that larger is brighter")
-    with reader.opened(header.path) as file:
-        template, dropped = encode_template(file)
+    source, dropped = source_of(reader, frames[:1], is_whole=len(frames) == header.frames)
     return {
         "dtype": dtype.str,
         "shape": shape,
         "spacing": frame.spacing,
         "unit": unit,
-        "template": base64.b64encode(template).decode(),
         "warnings": [*found, *dropped],
-        **source_of(frames[:1], is_whole=len(frames) == header.frames),
+        **source,
     }
 
 

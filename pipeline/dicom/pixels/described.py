@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.dicom.pixels.stored import Frames
 from pipeline.dicom.series.frames import Frame
+from pipeline.dicom.writing.template import encode_template
 
 
-def source_of(frames: Sequence[Frame], *, is_whole: bool) -> dict[str, Any]:
-    """Return the fields of a ``SourceHeader`` but its template, as JSON values.
+def source_of(
+    reader: Frames, frames: Sequence[Frame], *, is_whole: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """Return (the fields of a ``SourceHeader`` as JSON values, warnings).
 
     Args:
+        reader: of their files.
         frames: of a volume, one per slice; of an image, the first.
         is_whole: all frames of an instance together are the image.
 
     """
     first = frames[0]
-    return {
+    with reader.opened(first.header.path) as file:
+        template, dropped = encode_template(file)
+    fields = {
+        "template": base64.b64encode(template).decode(),
         "study_instance_uid": first.header.study_instance_uid,
         "series_instance_uid": first.header.series_instance_uid,
         "frame_of_reference_uid": first.header.frame_of_reference_uid,
@@ -37,6 +46,7 @@ def source_of(frames: Sequence[Frame], *, is_whole: bool) -> dict[str, Any]:
             for frame in frames
         ],
     }
+    return fields, dropped
 
 
 def _finite(numbers: tuple[float, ...] | None) -> tuple[float, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ Share: TypeAlias = Callable[[int, Callable[[int], dict[str, Any]]], list[dict[st
 #: compressed pixels below which forked workers cost more than they save
 _WORTH_SHARING: Final = 2**21
 _THREADS: Final = 2
+#: for which a thread keeps Python's lock while others want it: as long as a copy of a slice takes
+_SWITCH_SECONDS: Final = 1e-4
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +45,21 @@ class Grey:
     layout: Layout
     out: NDArray[Any]
 
-    def fill(self, share: Share) -> list[str]:
+    def fill(self, share: Share, beside: Callable[[], object] = _nothing) -> list[str]:
         """Write every voxel of ``out``; return warnings.
 
         Padding is set to the least value of what is not padding, so that neither statistics nor
         models see it.
 
+        Args:
+            share: does what is worth sharing among processes.
+            beside: other work of this read, done while the kernel copies.
+
         Raises:
             StudyRejected: pixels that are refused.
 
         """
-        answers = _do(share, self._slice, self.slices)
+        answers = _do(share, self._slice, self.slices, beside)
         warnings = {warning for answer in answers for warning in answer["warnings"]}
         if any(answer["padded"] for answer in answers):
             warnings.add(self._mask(answers))
@@ -176,19 +187,25 @@ def _rgb_work(
 
 
 def _do(
-    share: Share, work: Callable[[int], dict[str, Any]], frames: Sequence[Slice]
+    share: Share,
+    work: Callable[[int], dict[str, Any]],
+    frames: Sequence[Slice],
+    beside: Callable[[], object] = _nothing,
 ) -> list[dict[str, Any]]:
     """Share what is large: decoding among processes, mere reading among threads."""
     count = sum(one.header.rows * one.header.columns for one in frames)
-    if count < _WORTH_SHARING:
-        return [work(index) for index in range(len(frames))]
-    if is_compressed(frames[0].header):
-        return share(len(frames), work)
-    # The kernel copies, and numpy looks, without holding Python's lock.
+    if count < _WORTH_SHARING or is_compressed(frames[0].header):
+        beside()
+        is_small = count < _WORTH_SHARING
+        return [work(i) for i in range(len(frames))] if is_small else share(len(frames), work)
+    # The kernel copies, and numpy looks, without holding Python's lock; whoever is back from
+    # there is not to wait for it for long.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     turns = [range(first, len(frames), _THREADS) for first in range(_THREADS)]
     answers: list[dict[str, Any]] = [{}] * len(frames)
     with ThreadPoolExecutor(_THREADS) as threads:
         done = threads.map(lambda turn: [work(index) for index in turn], turns)
+        beside()
         for turn, some in zip(turns, done, strict=True):
             answers[turn.start :: _THREADS] = some
     return answers

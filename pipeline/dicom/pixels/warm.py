@@ -18,6 +18,7 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from pipeline.dicom.headers.kept import KeptHeaders, keep
 from pipeline.dicom.headers.reading import HeaderReader
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.pixels.described import source_of
@@ -29,7 +30,6 @@ from pipeline.dicom.series.kinds import check_kind
 from pipeline.dicom.series.splitting import has_scattered_frames_of_reference, part_of
 from pipeline.dicom.sources.opening import open_source
 from pipeline.dicom.sources.source import OpenFile
-from pipeline.dicom.writing.template import encode_template
 from pipeline.policies import Policies
 
 _SLICES: Final = 24
@@ -106,7 +106,9 @@ def _files() -> dict[str, OpenFile]:
 def _read() -> None:
     files = dict(_files())
     reader, headers = _Made(files), HeaderReader(HeaderLimits())
-    part = part_of([headers.read(file, name) for name, file in files.items()], 0)
+    read = [headers.read(file, name) for name, file in files.items()]
+    KeptHeaders.unpack(keep(read, dict.fromkeys(files, "")))
+    part = part_of(read, 0)
     check_kind(part.frames[0])
     stack = assembly.stack(part.frames)
     has_scattered_frames_of_reference(frame.header for frame in part.frames)
@@ -117,5 +119,4 @@ def _read() -> None:
     Grey(reader=reader, slices=slices, scale=scale, layout=layout, out=out).fill(
         lambda count, work: [work(index) for index in range(count)]
     )
-    source_of(slices, is_whole=False)
-    encode_template(files["1"])
+    source_of(reader, slices, is_whole=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Plane:
     #: (between rows, between columns) in mm
     spacing: tuple[float, float]
 
-    @property
+    @functools.cached_property
     def normal(self) -> Vector:
         """Row cosine x column cosine."""
         return np.cross(self.row_cosine, self.column_cosine)
@@ -106,8 +107,7 @@ def _axes(frames: Sequence[Frame]) -> tuple[Vector, Vector]:
 
 def _pixel_spacing(frames: Sequence[Frame]) -> tuple[float, float]:
     first = frames[0].pixel_spacing
-    for frame in frames:
-        spacing = frame.pixel_spacing
+    for spacing in dict.fromkeys(frame.pixel_spacing for frame in frames):
         if spacing is None or first is None:
             raise refuse("a slice states no PixelSpacing")
         if not all(SMALLEST_SPACING <= s <= LARGEST_SPACING for s in spacing):
