@@ -134,7 +134,8 @@ class _Walk:
         entry = component.entry
         if component.replacement is not None or entry is None:
             return []
-        written = {name: value[name] for name in component.arguments if name in value}
+        named = {str(key): argument for key, argument in value.items()}
+        written = {name: named[name] for name in component.arguments}
         literal = {
             name: argument
             for name, argument in written.items()

@@ -10,7 +10,6 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from pipeline.config.limits import Budget
 from pipeline.config.refusal import ConfigRefused
 from pipeline.config.tables.entry import Entry, Kind
 from pipeline.config.tables.lookup import find_target, purpose
@@ -18,6 +17,7 @@ from pipeline.models.networks import LARGEST_ARGUMENT
 
 TARGET, DISABLED, REQUIRES, MODE = "_target_", "_disabled_", "_requires_", "_mode_"
 _KEPT = frozenset({TARGET, DISABLED, REQUIRES, MODE, "_desc_"})
+_LONGEST_NAME = 200
 _MODES = ("default", "callable")
 #: what a constructor of MONAI or torch raises at arguments that do not fit
 BUILD_ERRORS = (
@@ -65,7 +65,7 @@ class Component:
     @classmethod
     def of(cls, value: Mapping[str, Any], replacing: Replacing) -> Component:
         """Read a mapping. ``replacing`` goes by full names."""
-        target, mode = str(value[TARGET]), str(value.get(MODE, _MODES[0]))
+        target, mode = str(value[TARGET])[:_LONGEST_NAME], str(value.get(MODE, _MODES[0]))
         replacement = replacing.get(full_name(target))
         given = tuple(str(key) for key in value if key not in _KEPT)
         if replacement is not None:
@@ -193,7 +193,6 @@ def signature_faults(
 
 def value_faults(entry: Entry, positional: tuple[Any, ...], named: Mapping[str, Any]) -> list[str]:
     """Hold the values of arguments against what a row allows."""
-    Budget().weigh([positional, dict(named)])
     found = [
         f"{entry.attribute} cannot have {named[name]!r} for {name!r}; it may be one of "
         f"{', '.join(sorted(allowed))}"

@@ -136,6 +136,8 @@ class _Checker:
             return
         if isinstance(node, ast.Lambda | _COMPREHENSIONS):
             bound |= set(bound_names(node))
+        if isinstance(node, ast.comprehension) and node.is_async:
+            self.faults.append("an asynchronous comprehension is no syntax that is understood here")
         if isinstance(node, ast.Constant):
             self._constant(node)
         elif isinstance(node, ast.Name):

@@ -23,13 +23,16 @@ _VIEWS: tuple[Any, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 _CALLERS = tuple(FUNCTIONS[name] for name in ("map", "filter", "sorted", "min", "max"))
 
 
-def evaluate(expression: Expression, values: Mapping[str, Any], build: Build) -> Any:
+def evaluate(
+    expression: Expression, values: Mapping[str, Any], build: Build, budget: Budget
+) -> Any:
     """Evaluate an expression.
 
     Args:
         expression: as parsed.
         values: the object behind each id that it refers to.
         build: called for every network, transform or inferer that it builds by name.
+        budget: what may be spent; lambdas that are called later get one of their own.
 
     Raises:
         ConfigRefused: it is not understood, or the budget is used up.
@@ -38,7 +41,7 @@ def evaluate(expression: Expression, values: Mapping[str, Any], build: Build) ->
     if expression.faults:
         raise ConfigRefused(list(expression.faults))
     scope = {name: values[reference] for name, reference in expression.references.items()}
-    with spending(Budget()) as budget:
+    with spending(budget):
         return _Evaluation(expression.aliases, build, budget).value(expression.tree, scope)
 
 

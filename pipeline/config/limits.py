@@ -23,14 +23,17 @@ LARGEST_SEQUENCE = 20_000
 LARGEST_INTEGER = 2**63
 #: elements of a tensor that an operator of an expression makes by broadcasting
 LARGEST_TENSOR = 2**31
-#: nodes evaluated for one expression, or for one call of a lambda
+#: nodes evaluated for all expressions of a document, or for one call of a lambda later
 MOST_STEPS = 100_000
 #: calls of lambdas within calls of lambdas
 DEEPEST_CALL = 8
 
+#: characters that cost one step more
+_LINE = 100
+
 
 class Budget:
-    """What one evaluation may still spend: one step a node, one a container's item that is read."""
+    """What an evaluation may still spend: one step a node, one an item or a line of text read."""
 
     def __init__(self, steps: int = MOST_STEPS) -> None:
         self._left = steps
@@ -45,7 +48,7 @@ class Budget:
         """
         self._left -= steps
         if self._left < 0:
-            raise ConfigRefused("an expression takes too many steps")
+            raise ConfigRefused("the expressions take too many steps")
 
     def weigh(self, value: Any) -> None:
         """Spend a step for every item inside, so that no shared container is walked for free.
@@ -64,6 +67,8 @@ class Budget:
                 raise ConfigRefused(f"an expression makes a whole number beyond {LARGEST_INTEGER}")
             if not isinstance(item, str | list | tuple | set | frozenset | dict):
                 continue
+            if isinstance(item, str):
+                self.spend(len(item) // _LINE)
             if len(item) > LARGEST_SEQUENCE:
                 raise ConfigRefused(f"an expression makes more than {LARGEST_SEQUENCE} items")
             if isinstance(item, dict):

@@ -109,9 +109,11 @@ def check_arrays(values: tuple[Any, ...]) -> None:
 
 
 def _arrays(values: Any) -> Iterator[Any]:
-    """Yield the arrays among values, and in the lists among them, as for ``torch.stack``."""
-    for value in values:
+    """Yield the arrays among values, and in lists of lists of them, as for ``numpy.stack``."""
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
         if members.is_array(value):
             yield value
         elif isinstance(value, list | tuple):
-            yield from (item for item in value if members.is_array(item))
+            waiting.extend(value)

@@ -21,6 +21,7 @@ _ITERABLE: tuple[type, ...] = (
     type({}.values()),
     type({}.items()),
 )
+_MOST_DIGITS = 20
 
 
 def items(value: Any) -> list[Any]:
@@ -43,6 +44,13 @@ def _range(*arguments: int) -> range:
     if made and abs(made[-1] - made[0]) // abs(made.step) >= LARGEST_SEQUENCE:
         raise ConfigRefused(f"an expression makes a range of more than {LARGEST_SEQUENCE} items")
     return made
+
+
+def _round(value: Any, digits: int | None = None) -> Any:
+    # Python computes ten to the power of the digits first
+    if digits is not None and abs(digits) > _MOST_DIGITS:
+        raise ConfigRefused(f"an expression rounds to more than {_MOST_DIGITS} digits")
+    return round(value) if digits is None else round(value, digits)
 
 
 def _text(value: Any = "") -> str:
@@ -99,7 +107,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "str": _text,
     "len": len,
     "abs": abs,
-    "round": round,
+    "round": _round,
     "range": _range,
     "list": _container(list),
     "tuple": _container(tuple),

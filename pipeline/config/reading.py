@@ -70,12 +70,21 @@ def check(name: str, value: Any) -> None:
         if depth > DEEPEST:
             raise ConfigRefused(f"{name} nests deeper than {DEEPEST} levels")
         if isinstance(item, dict):
-            waiting.extend((key, depth) for key in item)
+            _check_keys(name, item)
             waiting.extend((child, depth + 1) for child in item.values())
         elif isinstance(item, list | tuple):
             waiting.extend((child, depth + 1) for child in item)
         else:
             _check_leaf(name, item)
+
+
+def _check_keys(name: str, item: dict[Any, Any]) -> None:
+    for key in item:
+        if not isinstance(key, str | int) or isinstance(key, bool):
+            raise ConfigRefused(f"{name} holds a key that is neither a text nor a whole number")
+        _check_leaf(name, key)
+    if len(set(map(str, item))) < len(item):
+        raise ConfigRefused(f"{name} gives a key twice, once as a text and once as a number")
 
 
 def _check_leaf(name: str, item: Any) -> None:

@@ -21,7 +21,7 @@ from pipeline.config.component import (
 from pipeline.config.document import Document
 from pipeline.config.expression import DEFAULT_ALIASES, imports, parse
 from pipeline.config.interpreter import evaluate
-from pipeline.config.limits import DEEPEST
+from pipeline.config.limits import DEEPEST, Budget
 from pipeline.config.macros import Broken
 from pipeline.config.refusal import ConfigRefused
 from pipeline.config.tables.entry import Entry, Kind
@@ -53,7 +53,8 @@ def answered(given: Mapping[str, Any], name: str) -> tuple[bool, Any]:
             try:
                 return True, ids.find(given[above], ids.SEPARATOR.join(parts[end:]))
             except KeyError:
-                raise ConfigRefused(f"what is given for {above} has no {name}") from None
+                # an object has no parts; what the document says about it may still be asked for
+                return False, None
     return False, None
 
 
@@ -83,6 +84,8 @@ class Resolver:
         self._aliases = aliases(document)
         self._resolved: dict[str, Any] = {}
         self._waiting: list[str] = []
+        # one for the whole document: many small expressions are no way around it
+        self._budget = Budget()
 
     def get(self, name: str) -> Any:
         """Return the object for an id.
@@ -151,9 +154,11 @@ class Resolver:
         with _named(name):
             if component.faults():
                 raise ConfigRefused(component.faults())
-        wanted = {key: child for key, child in value.items() if key in component.arguments}
+        wanted = {str(key): child for key, child in value.items()}
+        wanted = {key: wanted[key] for key in component.arguments}
         arguments = {key: self.get(ids.join(name, key)) for key in self._kept(name, wanted)}
         with _named(name):
+            self._budget.weigh(arguments)
             return component.build(arguments)
 
     def _expression(self, name: str, text: str) -> Any:
@@ -163,7 +168,7 @@ class Resolver:
                 raise ConfigRefused(list(expression.faults))
         values = {reference: self.get(reference) for reference in expression.references.values()}
         with _named(name):
-            return evaluate(expression, values, self._build)
+            return evaluate(expression, values, self._build, self._budget)
 
     def _build(
         self, entry: Entry, positional: tuple[Any, ...], arguments: Mapping[str, Any]

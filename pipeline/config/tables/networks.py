@@ -68,6 +68,7 @@ _BLOCKS = {
     "acti_norm": "ADN",
     "activation": "GEGLU MemoryEfficientSwish Mish Swish",
     "aspp": "SimpleASPP",
+    "backbone_fpn_utils": "BackboneWithFPN",
     "convolutions": "Convolution ResidualUnit",
     "downsample": "DownSample MaxAvgPool SubpixelDownsample",
     "dynunet_block": "UnetBasicBlock UnetOutBlock UnetResBlock UnetUpBlock",
@@ -140,5 +141,8 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     },
     "CellSamWrapper": {"fixed": {"checkpoint": None}, "library": "segment_anything"},
     "SwinUNETR": {"ignored": frozenset({"img_size"})},
-    "resnet_fpn_feature_extractor": {"refused": {"pretrained_backbone": _NO_WEIGHTS}},
+    "resnet_fpn_feature_extractor": {
+        "refused": {"pretrained_backbone": _NO_WEIGHTS},
+        "library": "torchvision",
+    },
 }
