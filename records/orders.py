@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from records.tables import Analysis, Batch, File, Job, JobModel, ModelVersion, Series, Study
 
@@ -37,6 +37,8 @@ class SeriesRef:
     #: the strict verdict on it, and its sentence: what a policy let in is said in the report
     verdict: str = "ok"
     detail: str | None = None
+    #: what the scan knows of its files, for their reader; None: nothing
+    headers: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +111,12 @@ def _inputs(
     }
     wanted = {key for keys in chosen.values() for key in keys}
     rows = session.scalars(
-        select(Series).where(
+        select(Series)
+        .where(
             Series.study_id == study_id,
             tuple_(Series.series_instance_uid, Series.part).in_(wanted),
         )
+        .options(undefer(Series.headers))
     )
     refs = {(row.series_instance_uid, row.part): _ref(session, row) for row in rows}
     return {name: tuple(refs[key] for key in keys) for name, keys in chosen.items()}
@@ -140,4 +144,5 @@ def _ref(session: Session, series: Series) -> SeriesRef:
         frame_part=frame_part,
         verdict=series.verdict,
         detail=series.detail,
+        headers=series.headers,
     )

@@ -52,6 +52,8 @@ class PlannedSeries:
     files: Sequence[ScannedFile] = ()
     #: how many instances it is made of, also where their files are listed with another part
     instances: int | None = None
+    #: what a reader of its files need not parse again; opaque here
+    headers: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,7 @@ class _Rows:
                 "verdict": str(series.verdict),
                 "detail": series.detail,
                 "attributes": dict(series.attributes),
+                "headers": series.headers,
             }
         )
         for file in series.files:

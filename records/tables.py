@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from records.base import (
@@ -119,6 +127,11 @@ class Series(Base):
     detail: Mapped[Sentence | None]
     attributes: Mapped[Json] = mapped_column(
         comment="what selection rules may ask; no patient data"
+    )
+    headers: Mapped[bytes | None] = mapped_column(
+        LargeBinary,
+        deferred=True,
+        comment="facts of its files, so that a read need not parse them; no patient data",
     )
     __table_args__ = (UniqueConstraint("study_id", "series_instance_uid", "part"),)
 

@@ -12,9 +12,10 @@ from uuid import UUID
 import structlog
 
 from pipeline.analysis import Analysis, from_document
+from pipeline.answers import StudyResult
 from pipeline.dicom.limits import DecodeLimits
 from pipeline.dicom.reading import SeriesFiles, read
-from pipeline.study import StudyResult, analyze
+from pipeline.study import analyze
 from pipeline.volume import Input
 from records import jobs, orders
 from records.database import reading, unit_of_work
@@ -101,6 +102,7 @@ def _read(
                     study_instance_uid=order.study_instance_uid,
                     series_instance_uid=one.series_instance_uid,
                     frame_part=one.frame_part,
+                    headers=one.headers,
                 ),
                 as_image=analysis.inputs[name].kind == "image",
                 policies=analysis.policies,

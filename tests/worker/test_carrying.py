@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +12,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
+from pipeline.dicom import file_index
+from pipeline.dicom.headers.kept import KeptHeaders, keep
+from pipeline.dicom.limits import HeaderLimits
+from pipeline.dicom.sources.folder import RegularFile
 from pipeline.errors import Interrupted
-from records import database, requests
+from records import batches, database, orders, requests
 from records.base import BatchStatus, JobStatus
-from records.tables import Artifact, Attempt, Batch, File, Job, Result
+from records.tables import Artifact, Attempt, Batch, File, Job, Result, Series
 from tests.worker.conftest import Planned
 from worker import analysis, outcomes, tasks
 from worker.flights import Flight, Stop
@@ -69,6 +74,48 @@ def test_a_job_is_recorded_with_results_artifacts_and_report(
     assert job.report is not None
     assert job.report["models"]["lungs"]["name"] == "threshold-lung"
     assert job.report["device"] == "cpu"
+
+
+def test_a_job_reads_by_the_headers_that_its_scan_kept(
+    here: Services, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_index, "LONGEST_TICK", 0)
+    with database.unit_of_work(here.sessions) as session:
+        new = batches.NewBatch(source=str(studies), analyses=["test-lungs"])
+        batch = batches.create(session, new, by="test").id
+    tasks.carry_scan(batch, here)
+    with database.unit_of_work(here.sessions) as session:
+        jobs = session.scalars(select(Job.id).where(Job.batch_id == batch)).all()
+        (one,) = orders.read(session, jobs[0]).inputs["ct"]
+        assert one.headers is not None
+        # twice as long and wide and high as the files say
+        forged = _stretched(one.headers, studies, one.paths)
+        session.execute(
+            update(Series)
+            .where(Series.series_instance_uid == one.series_instance_uid)
+            .values(headers=forged)
+        )
+    for job in jobs:
+        tasks.carry_job(job, here)
+    with database.reading(here.sessions) as session:
+        found = dict(iter(session.execute(select(Result.job_id, Result.value))))
+    assert found[jobs[0]] == pytest.approx(8 * (found[jobs[1]] or 0), rel=0.2)
+
+
+def _stretched(headers: bytes, source: Path, paths: Sequence[str]) -> bytes:
+    """Kept headers that state twice the distances of their files."""
+    kept, found, stamps = KeptHeaders.unpack(headers), [], {}
+    for path in paths:
+        with RegularFile(source / path) as file:
+            header = kept.of(file, path, HeaderLimits())
+            assert header is not None
+            assert header.position is not None
+            assert header.pixel_spacing is not None
+            stamps[path] = file.stamp
+        position = tuple(2 * number for number in header.position)
+        spacing = tuple(2 * number for number in header.pixel_spacing)
+        found.append(replace(header, position=position, pixel_spacing=spacing))
+    return keep(found, stamps)
 
 
 def test_a_second_delivery_finds_nothing_to_do(here: Services, planned: Planned) -> None:
