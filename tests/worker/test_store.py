@@ -57,3 +57,21 @@ def test_the_sweep_removes_what_killed_writers_left_and_nothing_fresh(store: Sto
     assert store.sweep(older_than=timedelta(hours=1)) == 1
     assert fresh.exists()
     assert not left.exists()
+
+
+def test_a_bundle_made_in_scratch_is_moved_under_its_digest(store: Store) -> None:
+    for _ in range(2):
+        with store.scratch() as scratch:
+            (scratch / "bundle").mkdir()
+            (scratch / "bundle" / "LICENSE").write_text("MIT")
+            kept = store.adopt_bundle(scratch / "bundle", "e" * 64)
+        assert (kept / "LICENSE").read_text() == "MIT"
+    assert list((store.root / "bundles").iterdir()) == [kept]
+    assert list((store.root / "temporary").iterdir()) == []
+
+
+def test_scratch_is_removed_also_after_an_error(store: Store) -> None:
+    with pytest.raises(ValueError, match="broken"), store.scratch() as scratch:
+        (scratch / "half").write_text("made")
+        raise ValueError("broken")
+    assert not scratch.exists()
