@@ -1,0 +1,38 @@
+"""Every table of Nightshift. Queries stand beside their noun: ``records.jobs`` and so on.
+
+Relationships are not mapped: each query names the rows it needs.
+"""
+
+from __future__ import annotations
+
+from records.base import Base
+from records.tables.catalogue import Analysis, ModelVersion
+from records.tables.doors import ApiKey, AuditHead, AuditRecord, KeptAnswer
+from records.tables.jobs import Artifact, Attempt, Job, JobEvent, JobModel, Result
+from records.tables.leased import Leased
+from records.tables.sources import Batch, File, Series, Study
+from records.tables.trainings import Schedule, ScheduleRun, Training
+
+__all__ = [
+    "Analysis",
+    "ApiKey",
+    "Artifact",
+    "Attempt",
+    "AuditHead",
+    "AuditRecord",
+    "Base",
+    "Batch",
+    "File",
+    "Job",
+    "JobEvent",
+    "JobModel",
+    "KeptAnswer",
+    "Leased",
+    "ModelVersion",
+    "Result",
+    "Schedule",
+    "ScheduleRun",
+    "Series",
+    "Study",
+    "Training",
+]

@@ -1,0 +1,77 @@
+"""The trainings and what starts them."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from records.base import (
+    Base,
+    Digest,
+    Json,
+    Key,
+    Name,
+    Reason,
+    Sentence,
+    Time,
+    TrainingStatus,
+    status_column,
+)
+from records.tables.leased import Leased
+
+
+class Training(Leased, Base):
+    """One run of a recipe on a manifest. Its only product is a bundle."""
+
+    __tablename__ = "trainings"
+
+    id: Mapped[Key]
+    status: Mapped[TrainingStatus] = mapped_column(
+        status_column(TrainingStatus), default=TrainingStatus.QUEUED
+    )
+    recipe: Mapped[Json]
+    recipe_digest: Mapped[Digest]
+    manifest: Mapped[Sentence] = mapped_column(comment="path as given")
+    snapshot_digest: Mapped[Digest | None] = mapped_column(comment="of the cases it really used")
+    max_attempts: Mapped[int] = mapped_column(default=3)
+    schedule_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("schedules.id"))
+    idempotency_key: Mapped[Name | None] = mapped_column(unique=True)
+    request_digest: Mapped[Digest | None]
+    created_by: Mapped[Name]
+    created_at: Mapped[Time]
+    started_at: Mapped[Time | None]
+    finished_at: Mapped[Time | None]
+    progress: Mapped[Json] = mapped_column(default=dict, comment="epoch, epochs, loss, metric ...")
+    metrics: Mapped[Json] = mapped_column(default=dict, comment="on the held-out part")
+    reason: Mapped[Reason | None]
+    detail: Mapped[Sentence | None]
+    __table_args__ = (Index(None, "status"), Index(None, "created_at"))
+
+
+class Schedule(Base):
+    """A cron line that makes trainings. Beat reads it; nothing else remembers it."""
+
+    __tablename__ = "schedules"
+
+    id: Mapped[Key]
+    name: Mapped[Name] = mapped_column(unique=True)
+    cron: Mapped[str] = mapped_column(String(64), comment="five fields, UTC")
+    recipe: Mapped[Json]
+    manifest: Mapped[Sentence]
+    enabled: Mapped[bool] = mapped_column(default=True)
+    created_by: Mapped[Name]
+    created_at: Mapped[Time]
+
+
+class ScheduleRun(Base):
+    """One slot of one schedule. The primary key is why two beats never run a slot twice."""
+
+    __tablename__ = "schedule_runs"
+
+    schedule_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("schedules.id", ondelete="CASCADE"), primary_key=True
+    )
+    slot: Mapped[Time] = mapped_column(primary_key=True)
+    training_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("trainings.id"))
