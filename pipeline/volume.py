@@ -245,3 +245,32 @@ class Image:
 
 
 Input: TypeAlias = Volume | Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channels:
+    """Several volumes of one study on one grid, as the channels of one input, in their order."""
+
+    volumes: tuple[Volume, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what does not lie on one grid: voxel by voxel it must be the same place.
+
+        Raises:
+            StudyRejected: no volume at all, another shape, or a place further off than a tenth of
+                the smallest voxel.
+
+        """
+        if not self.volumes:
+            raise StudyRejected("there is no volume", Reason.SERIES_GEOMETRY_INVALID)
+        first = self.volumes[0]
+        shape = first.stored.shape
+        corners = np.array(list(itertools.product(*((0, count - 1) for count in shape))))
+        for number, volume in enumerate(self.volumes[1:], start=2):
+            if volume.stored.shape != shape:
+                sentence = f"series {number} has {volume.stored.shape} voxels, series 1 has {shape}"
+                raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
+            apart = np.linalg.norm(volume.to_patient(corners) - first.to_patient(corners), axis=1)
+            if apart.max() > 0.1 * min(first.spacing):
+                sentence = f"series {number} lies up to {apart.max():.3g} mm away from series 1"
+                raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)

@@ -12,6 +12,7 @@ from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.detection import DetectionPredictor
 from pipeline.models.devices import Device
 from pipeline.models.predictor import Predictor
+from pipeline.models.program import loading
 from pipeline.models.segmentation import SegmentationPredictor
 from pipeline.models.spec import Kind, ModelSpec
 from pipeline.models.threshold import ThresholdPredictor
@@ -33,6 +34,8 @@ def open(bundle: Bundle, *, device: Device) -> Predictor:  # noqa: A001, read as
     spec = bundle.spec
     if spec.kind is Kind.THRESHOLD:
         return ThresholdPredictor(spec)
+    if spec.program is not None:
+        return loading.open(bundle, device=device)
     if spec.input.spatial_dims == 2 and spec.kind is not Kind.CLASSIFICATION:
         raise BundleRefused(f"{spec.kind} of single images is not supported")
     return _WITH_NETWORK[spec.kind](spec, weights.load(bundle), device)

@@ -10,6 +10,16 @@ from torch import nn
 from pipeline.models import networks
 from pipeline.models.bundle import Bundle, BundleRefused
 
+#: what MONAI's classes refuse wrong arguments with, and torch weights that do not fit
+_REFUSALS = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+)
+
 
 def load(bundle: Bundle) -> nn.Module:
     """Build the network of a bundle on the CPU and fill it.
@@ -26,24 +36,32 @@ def load(bundle: Bundle) -> nn.Module:
     try:
         with torch.device("meta" if networks.TABLE[bundle.spec.network].is_lazy else "cpu"):
             network = networks.build(bundle.spec.network, bundle.spec.network_arguments)
+    except _REFUSALS as error:
+        raise BundleRefused(f"network {bundle.spec.network}: {_first_line(error)}") from error
+    return fill(network, bundle)
+
+
+def fill(network: nn.Module, bundle: Bundle) -> nn.Module:
+    """Give a network the weights of a bundle, in float32, evaluation mode and without gradients.
+
+    Raises:
+        BundleRefused: no weights, or weights that do not fit or are not finite.
+
+    """
+    if bundle.weights is None:
+        raise BundleRefused("the model has no weights")
+    name = bundle.spec.network or type(network).__name__
+    try:
         state = load_file(bundle.weights)
         _check_finite(state)
         network.load_state_dict(state, strict=True, assign=True)
-    except (
-        ValueError,
-        TypeError,
-        RuntimeError,
-        IndexError,
-        KeyError,
-        NotImplementedError,
-    ) as error:
-        # MONAI's classes refuse wrong arguments with any of these
-        raise BundleRefused(f"network {bundle.spec.network}: {_first_line(error)}") from error
     except SafetensorError as error:
         raise BundleRefused(f"the weights cannot be read: {_first_line(error)}") from error
-    left = [name for name, buffer in network.named_buffers() if buffer.is_meta]
+    except _REFUSALS as error:
+        raise BundleRefused(f"network {name}: {_first_line(error)}") from error
+    left = [buffer_name for buffer_name, buffer in network.named_buffers() if buffer.is_meta]
     if left:
-        raise BundleRefused(f"network {bundle.spec.network} keeps {left[0]} outside its weights")
+        raise BundleRefused(f"network {name} keeps {left[0]} outside its weights")
     return network.float().eval().requires_grad_(requires_grad=False)
 
 

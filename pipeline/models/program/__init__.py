@@ -1,0 +1,1 @@
+"""Bundles run by what they state: MONAI's preprocessing, inferer and postprocessing."""

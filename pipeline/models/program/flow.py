@@ -1,0 +1,209 @@
+"""One run of a program: preprocessing, inferer and postprocessing, in MONAI's order.
+
+Transforms and inferers of MONAI keep state while they run (what is inverted, which keys may be
+missing, the size of a window), so every run builds its own from the configuration. Only the network
+is shared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from monai.apps.detection.transforms.dictionary import (
+    AffineBoxToWorldCoordinated,
+    ConvertBoxModed,
+)
+from monai.data.utils import decollate_batch, list_data_collate
+from monai.inferers.inferer import SimpleInferer
+from monai.transforms.compose import Compose
+from monai.transforms.transform import MapTransform
+from monai.utils.enums import CommonKeys
+from torch import nn
+
+from pipeline.config.document import Document
+from pipeline.config.refusal import ConfigRefused
+from pipeline.errors import ModelMismatch, PipelineError
+from pipeline.models import sliding
+from pipeline.models.predictor import Checkpoint
+from pipeline.models.program.handing import Handing
+from pipeline.models.program.layout import Layout
+from pipeline.models.program.resolving import resolver
+
+IMAGE: Final[str] = CommonKeys.IMAGE
+PREDICTION: Final[str] = CommonKeys.PRED
+#: what MONAI and torch raise at data that does not fit
+_REFUSALS: Final = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    IndexError,
+    AssertionError,
+    NotImplementedError,
+)
+#: these turn boxes into the coordinates of a file; ours are computed from the image's grid
+TURN_BOXES: Final = (AffineBoxToWorldCoordinated, ConvertBoxModed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The objects of one run, shared with no other."""
+
+    handing: Handing
+    preprocessing: Compose
+    inferer: Callable[..., Any]
+    postprocessing: Compose
+    #: whether a CUDA device computes in mixed precision
+    amp: bool
+    network: nn.Module
+    device: torch.device
+
+    def prepare(self) -> dict[str, Any]:
+        """Return what the preprocessing makes of the image that was handed in.
+
+        Raises:
+            ModelMismatch: a transform cannot take the image, or needs what no image holds.
+
+        """
+        data = _applied(self.preprocessing, self.handing.data(), "preprocessing")
+        if not isinstance(data.get(IMAGE), torch.Tensor):
+            raise ConfigRefused(f"the preprocessing leaves nothing under {IMAGE!r}")
+        return data
+
+    def infer(self, data: Mapping[str, Any], *, checkpoint: Checkpoint, as_list: bool) -> Any:
+        """Return the network's answer for prepared data, through the inferer, still as a batch.
+
+        Args:
+            data: as ``prepare`` returned it.
+            checkpoint: called before every pass of the network. The caller holds the device.
+            as_list: hand in a list of images, as detectors take them.
+
+        Raises:
+            ModelMismatch: the network cannot take the image.
+
+        """
+        image = data[IMAGE].to(self.device)
+        batch = [image] if as_list else list_data_collate([{IMAGE: image}])[IMAGE]
+        hook = self.network.register_forward_pre_hook(lambda *_: checkpoint())
+        try:
+            with torch.no_grad(), self._precision():
+                return self.inferer(batch, self.network)
+        except _REFUSALS as error:
+            if sliding.is_out_of_memory(error):
+                raise
+            sentence = f"the network cannot take an image of {tuple(image.shape)}: "
+            raise ModelMismatch(sentence + _first_line(error)) from error
+        finally:
+            hook.remove()
+
+    def finish(self, data: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+        """Return the data with what the postprocessing makes of the answer.
+
+        Raises:
+            ModelMismatch: a transform cannot take the answer.
+
+        """
+        if isinstance(answer, list):
+            # a detector's: its boxes lie beside the image, as its bundle's handler puts them
+            (one,) = answer
+        else:
+            (one,) = decollate_batch({PREDICTION: answer}, detach=True)
+        return _applied(self.postprocessing, {**data, **one}, "postprocessing")
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        is_mixed = self.amp and self.device.type == "cuda"
+        return torch.autocast("cuda") if is_mixed else nullcontext()
+
+
+def build(
+    document: Document,
+    layout: Layout,
+    files: Mapping[str, Any],
+    network: nn.Module,
+    device: torch.device,
+) -> Run:
+    """Build the objects of one run.
+
+    Raises:
+        ConfigRefused: a part is not what a run needs.
+
+    """
+    handing = Handing(files)
+    parts = resolver(
+        document, given={**dict.fromkeys(layout.network, network), "device": device}, load=handing
+    )
+    if layout.required is not None:
+        parts.get(layout.required)
+    preprocessing = _compose(parts.get(layout.preprocessing))
+    postprocessing = _compose(
+        None if layout.postprocessing is None else parts.get(layout.postprocessing)
+    )
+    inferer = SimpleInferer() if layout.inferer is None else parts.get(layout.inferer)
+    _let_miss(preprocessing, handing.absent)
+    _let_miss(postprocessing, handing.absent | {CommonKeys.LABEL})
+    return Run(
+        handing=handing,
+        preprocessing=preprocessing,
+        inferer=inferer,
+        postprocessing=postprocessing,
+        amp=layout.amp is not None and parts.get(layout.amp) is True,
+        network=network,
+        device=device,
+    )
+
+
+def steps(chain: Compose) -> list[Any]:
+    """Return the transforms of a chain one after the other, those of nested chains too."""
+    flatten: Callable[[], Compose] = chain.flatten
+    return list(flatten().transforms)
+
+
+def _compose(found: Any) -> Compose:
+    """Return one Compose; a list of transforms or a single one is put into one."""
+    if found is None:
+        return Compose([])
+    return found if isinstance(found, Compose) else Compose(found)
+
+
+def _let_miss(chain: Compose, absent: frozenset[str]) -> None:
+    """Let transforms pass over ground truth and whatever else is loaded but was not given."""
+    for transform in chain.transforms:
+        if isinstance(transform, MapTransform) and absent & set(transform.keys):
+            transform.allow_missing_keys = True
+
+
+def _applied(chain: Compose, data: dict[str, Any], stage: str) -> dict[str, Any]:
+    """Apply transforms one by one, so that a refusal can name the one that refused."""
+    # transforms that wait for each other are one step
+    for transform in [chain] if chain.lazy else steps(chain):
+        if isinstance(transform, TURN_BOXES):
+            continue
+        name = type(transform).__name__
+        try:
+            with torch.no_grad():
+                data = transform(data)
+        except PipelineError:
+            raise
+        except KeyError as error:
+            named = re.search(r"[Kk]ey `(\w+)`", str(error))
+            key = named[1] if named else str(error)[:100]
+            sentence = f"{name} of the {stage} needs {key!r}, which no image holds"
+            raise ModelMismatch(sentence) from error
+        except _REFUSALS as error:
+            if sliding.is_out_of_memory(error):
+                raise
+            sentence = f"{name} of the {stage} cannot take the image: {_first_line(error)}"
+            raise ModelMismatch(sentence) from error
+    return data
+
+
+def _first_line(error: Exception) -> str:
+    """Return what went wrong without the page of shapes that may follow. No words of a patient's.
+
+    Nothing but voxels and an affine was handed in.
+    """
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,39 @@
+"""From a bundle with a program to a predictor."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from pipeline.config.document import Document
+from pipeline.config.refusal import ConfigRefused
+from pipeline.models import weights
+from pipeline.models.bundle import Bundle, BundleRefused
+from pipeline.models.devices import Device
+from pipeline.models.program import layout
+from pipeline.models.program.handing import Handing
+from pipeline.models.program.predictor import Program, ProgramPredictor
+from pipeline.models.program.resolving import DEVICE, resolver
+
+
+def open(bundle: Bundle, *, device: Device) -> ProgramPredictor:  # noqa: A001, read as loading.open
+    """Load a bundle whose metadata names a program.
+
+    Raises:
+        BundleRefused: a part of the configuration cannot be resolved, or the weights do not fit.
+
+    """
+    if bundle.spec.program is None:
+        raise BundleRefused("the model has no program")
+    try:
+        document = Document.read([bundle.folder / bundle.spec.program])
+        parts = layout.read(document)
+        cpu = torch.device("cpu")
+        network = resolver(document, given={DEVICE: cpu}, load=Handing({})).get(parts.network[0])
+    except ConfigRefused as refused:
+        raise BundleRefused(refused.faults) from refused
+    if not isinstance(network, nn.Module):
+        raise BundleRefused(f"{parts.network[0]} is no network")
+    weights.fill(network, bundle)
+    program = Program(document=document, layout=parts, network=network)
+    return ProgramPredictor(bundle.spec, program, device)
