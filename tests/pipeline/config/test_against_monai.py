@@ -179,7 +179,7 @@ _EXPRESSIONS = st.recursive(
 
 
 @given(_EXPRESSIONS, _NUMBERS, _NUMBERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_expressions_answer_as_those_of_monai(text: str, a: int, b: int) -> None:
     config = {"a": a, "b": b, "list": [a, b, 3], "it": f"${text}"}
     try:

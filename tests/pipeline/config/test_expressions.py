@@ -299,7 +299,7 @@ _WORDS = st.sampled_from(
 
 @given(st.lists(_WORDS, max_size=12).map(" ".join) | st.text(max_size=30))
 @example("(" * 200)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_text_is_answered_or_refused(text: str) -> None:
     document = _document(f"${text}")
     found = faults(document, ["it"])

@@ -219,8 +219,8 @@ def test_faults_name_the_id_the_expression_and_what_could_be_done() -> None:
             "stands for it"
         ),
         (
-            "pre::transforms::0 is '$torch.load(@path)': torch.load is not in the tables of what an "
-            "expression may use"
+            "pre::transforms::0 is '$torch.load(@path)': torch.load is not in the tables of what "
+            "an expression may use"
         ),
         "what is asked for refers to 'gone', which is not there; give it a value",
     ]
