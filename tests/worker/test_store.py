@@ -71,7 +71,11 @@ def test_a_bundle_made_in_scratch_is_moved_under_its_digest(store: Store) -> Non
 
 
 def test_scratch_is_removed_also_after_an_error(store: Store) -> None:
-    with pytest.raises(ValueError, match="broken"), store.scratch() as scratch:
-        (scratch / "half").write_text("made")
-        raise ValueError("broken")
-    assert not scratch.exists()
+    def half() -> None:
+        with store.scratch() as scratch:
+            (scratch / "half").write_text("made")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        half()
+    assert list((store.root / "temporary").iterdir()) == []

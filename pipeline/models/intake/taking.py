@@ -23,6 +23,7 @@ from pipeline.models.intake import (
     large_files,
     monai,
     smuggled,
+    trial,
 )
 from pipeline.models.intake.brought import Brought, IntakeLimits, look_into
 from pipeline.models.intake.deriving import Stated
@@ -107,8 +108,10 @@ def _take(work: _Work, scratch: Path, convert: Convert) -> Taken:
         raise BundleRefused(work.faults)
     _write_metadata(work, written, block)
     made = bundle.load(work.folder)
-    if work.shapes is not None and (misfits := fit.faults(made.spec, document, work.shapes)):
-        raise BundleRefused(misfits)
+    work.faults += [] if work.shapes is None else fit.faults(made.spec, document, work.shapes)
+    work.faults += [] if work.faults else trial.faults(made, document)
+    if work.faults:
+        raise BundleRefused(work.faults)
     return Taken(bundle=made, left_out=dict(sorted(work.left_out.items())))
 
 

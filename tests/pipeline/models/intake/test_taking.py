@@ -224,3 +224,12 @@ def test_every_fault_is_told_at_once(tmp_path: Path, faults: Faults) -> None:
 
 def files(taken: Taken) -> list[Path]:
     return [path for path in taken.bundle.folder.rglob("*") if path.is_file()]
+
+
+def test_a_configuration_whose_parts_cannot_be_built_is_refused(
+    tmp_path: Path, faults: Faults
+) -> None:
+    inference = made.changed(made.INFERENCE, "inferer.mode", "no such mode")
+    told = faults(made.write(tmp_path / "mode", inference=inference))
+    assert told.startswith("inferer: ")
+    assert "no such mode" in told
