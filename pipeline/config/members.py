@@ -28,6 +28,7 @@ _METHODS = {
     "monai.apps.detection.networks.retinanet_detector.RetinaNetDetector": _DETECTOR,
     "monai.networks.schedulers.scheduler.Scheduler": "set_timesteps",
     "monai.transforms.transform.Randomizable": "set_random_state",
+    "PIL.Image.Image": "convert",
 }
 _ATTRIBUTES = {
     "torch.Tensor": "shape dtype device ndim T mT",
