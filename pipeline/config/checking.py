@@ -141,14 +141,14 @@ class _Walk:
             for name, argument in written.items()
             if not is_reference(argument) and not is_expression(argument)
         }
-        found = value_faults(entry, (), literal)
-        if not self._signatures:
+        found = value_faults(entry, literal)
+        if not self._signatures or not entry.is_built:
             return found
         try:
             target = entry.load()
         except (ImportError, AttributeError):
             return [*found, f"{entry.attribute} is not there in the installed versions"]
-        return found + signature_faults(entry, target, (), written)
+        return found + signature_faults(entry, target, written)
 
     def _expression(self, name: str, text: str) -> None:
         expression = parse(text, self._aliases)

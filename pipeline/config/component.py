@@ -86,11 +86,7 @@ class Component:
             return [*found, placeholder_fault(entry)]
         if entry.library and find_spec(entry.library) is None:
             found.append(f"{self.target} needs the library {entry.library}, which is not installed")
-        found += [
-            f"{self.target} has an argument {name!r} that is refused: {entry.refused[name]}"
-            for name in self.arguments
-            if name in entry.refused
-        ]
+        found += _refusals(entry, self.arguments)
         return found
 
     def build(self, arguments: Mapping[str, Any]) -> Any:
@@ -126,7 +122,7 @@ def construct(
     *,
     is_called: bool = True,
 ) -> Any:
-    """Build what a row stands for.
+    """Build what a row stands for, or call it where it is a function.
 
     Args:
         entry: the row.
@@ -138,22 +134,40 @@ def construct(
         ConfigRefused: the arguments do not fit, or a library is missing.
 
     """
-    name = entry.attribute
     try:
         target = entry.load()
     except (ImportError, AttributeError):
-        raise ConfigRefused(f"{name} is not there in the installed versions") from None
-    given = {key: value for key, value in arguments.items() if key not in entry.ignored}
-    if entry.kind is Kind.FUNCTION:
-        return _called(name, target, positional, given)
-    found = signature_faults(entry, target, positional, given)
-    found += value_faults(entry, positional, given)
-    if found:
-        raise ConfigRefused(found)
-    bound = {**given, **entry.fixed}
+        raise ConfigRefused(f"{entry.attribute} is not there in the installed versions") from None
+    if entry.is_built:
+        # by name, so that no place is a way around what a row holds
+        arguments = {**_by_name(entry, target, positional), **arguments}
+        arguments = {key: value for key, value in arguments.items() if key not in entry.ignored}
+        found = [
+            *_refusals(entry, arguments),
+            *signature_faults(entry, target, arguments),
+            *value_faults(entry, arguments),
+        ]
+        if found:
+            raise ConfigRefused(found)
+        positional, arguments = (), {**arguments, **entry.fixed}
     if not is_called:
-        return partial(target, **bound) if bound else target
-    return _called(name, target, positional, bound)
+        return partial(target, *positional, **arguments) if arguments else target
+    return _called(entry.attribute, target, positional, arguments)
+
+
+def _by_name(
+    entry: Entry, target: Callable[..., Any], positional: tuple[Any, ...]
+) -> dict[str, Any]:
+    if not positional:
+        return {}
+    places = [
+        parameter.name
+        for parameter in inspect.signature(target).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    if len(positional) > len(places):
+        raise ConfigRefused(f"{entry.attribute} takes {len(places)} arguments by place")
+    return dict(zip(places, positional, strict=False))
 
 
 def _called(
@@ -169,40 +183,46 @@ def _called(
 
 
 def signature_faults(
-    entry: Entry, target: Callable[..., Any], positional: tuple[Any, ...], named: Iterable[str]
+    entry: Entry, target: Callable[..., Any], arguments: Iterable[str]
 ) -> list[str]:
-    """Hold arguments against the parameters of a target."""
+    """Hold the names of arguments against the parameters of a target."""
     parameters = inspect.signature(target).parameters
-    kinds = {parameter.kind for parameter in parameters.values()}
-    if inspect.Parameter.VAR_KEYWORD in kinds:
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return []
-    wanted = set(named) - entry.ignored
+    given = set(arguments) - entry.ignored
     found = [
         f"{entry.attribute} has no parameter {name!r}; it knows {', '.join(parameters)}"
-        for name in sorted(wanted - set(parameters))
+        for name in sorted(given - set(parameters))
     ]
-    by_place = set(list(parameters)[: len(positional)])
     return found + [
         f"{entry.attribute} needs the parameter {name!r}"
         for name, parameter in parameters.items()
         if parameter.default is parameter.empty
         and parameter.kind is not parameter.VAR_POSITIONAL
-        and name not in wanted | by_place | set(entry.fixed)
+        and name not in given | set(entry.fixed)
     ]
 
 
-def value_faults(entry: Entry, positional: tuple[Any, ...], named: Mapping[str, Any]) -> list[str]:
+def _refusals(entry: Entry, arguments: Iterable[str]) -> list[str]:
+    return [
+        f"{entry.attribute} has an argument {name!r} that is refused: {entry.refused[name]}"
+        for name in arguments
+        if name in entry.refused
+    ]
+
+
+def value_faults(entry: Entry, arguments: Mapping[str, Any]) -> list[str]:
     """Hold the values of arguments against what a row allows."""
     found = [
-        f"{entry.attribute} cannot have {named[name]!r} for {name!r}; it may be one of "
+        f"{entry.attribute} cannot have {arguments[name]!r} for {name!r}; it may be one of "
         f"{', '.join(sorted(allowed))}"
         for name, allowed in entry.choices.items()
-        if name in named and named[name] not in allowed
+        if isinstance(arguments.get(name), str) and arguments[name] not in allowed
     ]
     if entry.kind is Kind.NETWORK:
         found += [
             f"{entry.attribute} has an argument {name!r} beyond {LARGEST_ARGUMENT}"
-            for name, value in [*named.items(), *(("by place", value) for value in positional)]
+            for name, value in arguments.items()
             if _largest(value) > LARGEST_ARGUMENT
         ]
     return found

@@ -104,6 +104,7 @@ class _Evaluation:
             if key is not None:
                 found[self._hashable(key, scope)] = given
             elif isinstance(given, dict):
+                self.budget.spend(len(given))
                 found |= given
             else:
                 raise ConfigRefused("** is given something that is no dictionary")
@@ -191,7 +192,9 @@ class _Evaluation:
     def _spread(self, nodes: list[ast.expr], scope: Scope) -> Iterator[Any]:
         for node in nodes:
             if isinstance(node, ast.Starred):
-                yield from items(self.value(node.value, scope))
+                found = items(self.value(node.value, scope))
+                self.budget.spend(len(found))
+                yield from found
             else:
                 yield self.value(node, scope)
 

@@ -50,6 +50,11 @@ class Entry:
         """The one full name, whichever a document used."""
         return f"{self.module}.{self.attribute}"
 
+    @property
+    def is_built(self) -> bool:
+        """Whether it is a part of a pipeline, held to its parameters, and no function or value."""
+        return self.kind not in {Kind.FUNCTION, Kind.VALUE}
+
     def load(self) -> Any:
         """Import what the row stands for.
 

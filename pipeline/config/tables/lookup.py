@@ -9,9 +9,8 @@ from pipeline.config.tables import functions, inferers, networks, placeholders, 
 from pipeline.config.tables.entry import Entry, Kind, rows
 from pipeline.config.tables.ours import OURS
 
-#: targets that are no networks, transforms or inferers, and values that are built by name
-_COMPONENTS = ("torch.device",)
-_UNBUILT = frozenset({Kind.FUNCTION, Kind.VALUE})
+#: functions that a document may name as a target
+_FUNCTIONS = frozenset({"torch.device"})
 
 
 def find(name: str) -> Entry | None:
@@ -28,8 +27,8 @@ def find_target(name: str) -> Entry | None:
     else:
         short = _by_short_name()
         entry = short.get(name) or short.get(transforms.plain_name(name))
-    is_built = entry and (entry.kind not in _UNBUILT or entry.name in _COMPONENTS)
-    return entry if is_built else None
+    is_target = entry and (entry.is_built or entry.name in _FUNCTIONS)
+    return entry if is_target else None
 
 
 def purpose(entry: Entry) -> str:
@@ -62,7 +61,7 @@ def _by_short_name() -> Mapping[str, Entry]:
     return {
         entry.attribute: entry
         for entry in _by_full_name().values()
-        if entry.module.startswith("monai.") and entry.kind not in _UNBUILT
+        if entry.module.startswith("monai.") and entry.is_built
     }
 
 

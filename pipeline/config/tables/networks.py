@@ -106,7 +106,6 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
 
 _UNTRAINED = {"fixed": {"pretrained": False}}
 _HOVERNET = {"fixed": {"pretrained_url": None, "pretrained_state_dict_key": None}}
-_NO_WEIGHTS = "weights come from the bundle, never from elsewhere"
 #: torchvision looks its models up by name; these are the names that TorchVisionFCModel is for
 _TORCHVISION = frozenset(
     [
@@ -142,7 +141,7 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "CellSamWrapper": {"fixed": {"checkpoint": None}, "library": "segment_anything"},
     "SwinUNETR": {"ignored": frozenset({"img_size"})},
     "resnet_fpn_feature_extractor": {
-        "refused": {"pretrained_backbone": _NO_WEIGHTS},
+        "fixed": {"pretrained_backbone": False},
         "library": "torchvision",
     },
 }

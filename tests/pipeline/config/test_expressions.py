@@ -112,6 +112,8 @@ def _refused(text: str, **others: Any) -> str:
         "torch.float32.__class__",
         "[x.__class__ for x in [1]]",
         "'a'.encode()",
+        "'abc'.index('a')",
+        "[1].size",
         "{}.update({1: 2})",
         "[].append(1)",
         "[1].sort()",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.config.checking import faults
 from pipeline.config.document import ConfigRefused, Document
@@ -90,14 +93,14 @@ def test_given_objects_answer_before_the_document() -> None:
         "metadata": "$json.loads('x')",
         "it": ["@device", "$@bundle_root + '/models'", "$@metadata['a']", "@metadata::b::0"],
     }
-    given = {
+    objects = {
         "device": torch.device("cpu"),
         "bundle_root": "/x",
         "metadata": {"a": 1, "b": [2]},
     }
-    resolver = Resolver(Document(config), given=given)
+    resolver = Resolver(Document(config), given=objects)
     assert resolver.get("it") == [torch.device("cpu"), "/x/models", 1, 2]
-    assert faults(Document(config), ["it"], given) == []
+    assert faults(Document(config), ["it"], objects) == []
     found = faults(Document(config), ["it"], {"bundle_root"})
     assert [fault.split(" ")[0] for fault in found] == ["metadata", "it::3"]
 
@@ -164,10 +167,6 @@ def test_a_refusal_is_not_remembered_as_a_circle() -> None:
             {"_target_": "TorchVisionFCModel", "model_name": "list_models"},
             "torchvision|cannot have",
         ),
-        (
-            {"_target_": "resnet_fpn_feature_extractor", "pretrained_backbone": True},
-            "weights come from the bundle",
-        ),
     ],
 )  # fmt: skip
 def test_targets_and_arguments_outside_of_the_tables_are_refused(
@@ -191,6 +190,45 @@ def test_weights_are_never_fetched() -> None:
     }
     # with one channel, MONAI refuses to fetch: that it builds shows that it did not try
     assert type(Resolver(Document(config)).get("it")).__name__ == "DenseNet121"
+
+
+def test_no_place_of_an_argument_is_a_way_around_the_tables() -> None:
+    nets = "$monai.networks.nets"
+    built = Resolver(Document({"it": f"{nets}.resnet10(True, spatial_dims=2, n_input_channels=1)"}))
+    assert type(built.get("it")).__name__ == "ResNet"
+    for text, said in {
+        "$monai.inferers.PatchInferer(None, 'os.system')": "cannot have 'os.system'",
+        f"{nets}.TorchVisionFCModel('list_models')": "cannot have 'list_models'",
+        f"{nets}.UNet(2, 1, 10 ** 6, [2, 4], [2])": "beyond 8192",
+        f"{nets}.ViT(*[1] * 99)": "arguments by place",
+    }.items():
+        assert said in _refusal({"it": text})
+
+
+_NAMES = "Flip UNet SaveImage torch.device PatchInferer Lambda Compose scripts.x $1 @a"
+_TARGETS = st.sampled_from(_NAMES.split())
+_ARGUMENTS = "_target_ _disabled_ _requires_ _mode_ keys transforms type func a"
+_KEYS = st.sampled_from(_ARGUMENTS.split())
+_LEAVES = st.sampled_from(
+    ["@a", "@b::a", "@::a", "%a", "%b::a", "$@a", "$lambda x: x", "$1/0", "True", 1, -0.5, None]
+)
+_PARTS = st.recursive(
+    _LEAVES | _TARGETS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(a=_PARTS, b=_PARTS, target=_TARGETS)
+@settings(max_examples=150, deadline=None)
+def test_any_document_is_answered_or_refused(a: Any, b: Any, target: str) -> None:
+    config = {"a": a, "b": b, "it": {"_target_": target, "a": "@a", "func": "@b"}}
+    found = faults(Document(config), config, signatures=True)
+    assert all(isinstance(fault, str) for fault in found)
+    resolver = Resolver(Document(config))
+    for name in config:
+        with suppress(ConfigRefused):
+            resolver.get(name)
 
 
 def test_what_is_disabled_is_not_looked_at() -> None:
