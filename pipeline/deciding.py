@@ -77,7 +77,8 @@ def _bracketed(condition: Condition) -> str:
 def _told(clause: Clause) -> str:
     if clause.parts:
         return " and ".join(_told(part) for part in clause.parts if part.holds) or "it holds"
-    return f"{clause.clause} is {said(clause.actual)}"
+    is_number = isinstance(clause.actual, float)
+    return f"{clause.clause} is {f'{clause.actual:g}' if is_number else said(clause.actual)}"
 
 
 def _group(clause: str, expected: str, parts: tuple[Clause, ...], *, holds: bool) -> Clause:

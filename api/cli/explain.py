@@ -56,13 +56,16 @@ def _say_series(series: Mapping[str, Any]) -> None:
         _say_clause(clause, indent=8)
 
 
-def _say_clause(clause: Mapping[str, Any], *, indent: int) -> None:
-    """Print one clause, and below it those that it is made of."""
-    holds = "holds" if clause.get("holds") else "FAILS"
+def _say_clause(clause: Mapping[str, Any], *, indent: int, words: str = "holds FAILS") -> None:
+    """Print one clause, and below it those that it is made of: not all of them have to hold."""
+    yes, no = words.split()
+    mark = f"{'':{indent}}{yes if clause.get('holds') else no:<5}"
+    parts = clause.get("parts", [])
     expected, actual = printing.show(clause.get("expected")), printing.show(clause.get("actual"))
-    printing.say(f"{'':{indent}}{holds}  {clause['clause']}: asked {expected}, is {actual}")
-    for part in clause.get("parts", []):
-        _say_clause(part, indent=indent + 4)
+    told = f"asked {expected}, is {'none of these' if parts and actual == '-' else actual}"
+    printing.say(f"{mark}  {clause['clause']}: {told}")
+    for part in parts:
+        _say_clause(part, indent=indent + 4, words="yes no")
 
 
 def _say_planned(step: Mapping[str, Any]) -> None:

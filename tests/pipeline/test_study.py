@@ -267,7 +267,7 @@ def test_a_condition_is_asked_of_each_input_for_itself() -> None:
     assert [one.position for one in result.of("fine")] == [0, 2]
     (skipped,) = result.skipped
     assert skipped.place.position == 1
-    assert skipped.because == ("volume in mL of bright in step mask is 0.0, wanted above 0.05")
+    assert skipped.because == ("volume in mL of bright in step mask is 0, wanted above 0.05")
     told = result.report()["steps"][1]
     assert told["ran"]
     assert [one["when"]["actual"] for one in told["inputs"]] == [0.06, 0.06]

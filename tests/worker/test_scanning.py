@@ -18,7 +18,9 @@ from pipeline.dicom.headers.readers import HeaderReaders
 from records import batches, database, models
 from records.base import BatchStatus
 from records.tables import Analysis, Batch, File, Job
+from tests.machine import LUNGS
 from worker import scan_indexes, scanning, tasks
+from worker.catalogue import register_analysis
 from worker.queue.settings import Settings
 from worker.services import Services
 
@@ -52,6 +54,16 @@ def test_who_asks_for_all_gets_those_whose_models_are_active(
     assert batch.status is BatchStatus.RUNNING
     assert "ct-lungs" in used
     assert "ct-nodules-demo" not in used
+
+
+def test_what_does_not_run_by_default_runs_where_it_is_named(
+    here: Services, studies: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "asked.yaml"
+    path.write_text(LUNGS.replace("test-lungs", "asked") + "by_default: false\n")
+    register_analysis(here, path)
+    assert "asked" not in scanned(here, studies, [])[1]
+    assert scanned(here, studies, ["asked"])[1] == {"asked"}
 
 
 def test_who_names_an_analysis_is_told_which_model_is_missing(

@@ -51,3 +51,25 @@ def test_a_sound_document_is_named_and_a_broken_one_lists_its_faults(tmp_path: P
     answer = ask(tmp_path, "check-analysis", str(path))
     assert answer.returncode == 1
     assert "mr" in answer.stderr
+
+
+def test_a_document_is_held_against_the_shipped_models_where_none_is_registered(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "analysis.yaml"
+    crop = "input: ct, crop: {to: kind}}\n  - {name: kind, model: threshold-body, input: ct}"
+    path.write_text(LUNGS.replace("input: ct}", crop))
+    assert "test-lungs 1 is sound" in ask(tmp_path, "check-analysis", str(path)).stdout
+    path.write_text(LUNGS.replace("input: ct}", crop.replace("to: kind", "to: kind, segments: x")))
+    answer = ask(tmp_path, "check-analysis", str(path))
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "step lungs asks step kind for x, but model threshold-body knows body" in answer.stderr
+    path.write_text(LUNGS.replace("threshold-lung", "of-my-own"))
+    answer = ask(tmp_path, "check-analysis", str(path))
+    assert answer.returncode == 0
+    assert "model of-my-own is not at hand" in answer.stdout
+
+
+def test_the_schema_is_json(tmp_path: Path) -> None:
+    schema = json.loads(ask(tmp_path, "analysis-schema").stdout)
+    assert {"inputs", "steps", "by_default"} <= set(schema["properties"])

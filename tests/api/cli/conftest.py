@@ -41,7 +41,63 @@ PLAN = {
             "chosen": [{"series_instance_uid": "1.2.1.1", "part": 0}],
             "considered": CONSIDERED,
         }
-    }
+    },
+    "steps": [
+        {"step": "lungs", "model": "threshold-lung", "input": "ct", "after": []},
+        {
+            "step": "nodules",
+            "model": "finder",
+            "input": "ct",
+            "after": ["lungs"],
+            "crop": "to the mask of step lungs",
+            "when": "volume in mL of lung in step lungs is above 5",
+        },
+    ],
+}
+WHEN = {
+    "clause": "any",
+    "expected": "one of these",
+    "actual": ["volume"],
+    "holds": True,
+    "parts": [
+        {"clause": "volume", "expected": "above 5", "actual": 9.5, "holds": True},
+        {"clause": "score", "expected": "at least 1", "actual": 0.5, "holds": False},
+    ],
+}
+CROP = {
+    "to": "lungs",
+    "segments": None,
+    "margin_mm": 10.0,
+    "box": [0, 4, 8, 12, 20, 30],
+    "first_mm": [-10.5, 2.0, 3.0],
+    "size_mm": [24.0, 8.0, 11.0],
+}
+NAMED = {"version": "1", "seconds": 0.5}
+REPORT = {
+    "steps": [
+        {
+            **NAMED,
+            "step": "nodules",
+            "model": "finder",
+            "ran": True,
+            "inputs": [{"series_instance_uid": "1.2.1.1", "when": WHEN, "crop": CROP}],
+            "skipped": [],
+        },
+        {
+            **NAMED,
+            "step": "boxes",
+            "model": "boxer",
+            "ran": False,
+            "inputs": [],
+            "skipped": [
+                {
+                    "series_instance_uid": "1.2.1.1",
+                    "because": "step other was skipped",
+                    "when": None,
+                }
+            ],
+        },
+    ]
 }
 
 
@@ -175,7 +231,8 @@ def _carry(sessions: sessionmaker[Session], made: list[uuid.UUID]) -> None:
             lease = jobs.claim(session, job, owner="host:1:a", lease=LEASE)
             assert lease is not None
             if number == 0:
-                jobs.succeed(session, lease, results=[_result(session)], artifacts=[], report={})
+                rows = [_result(session)]
+                jobs.succeed(session, lease, results=rows, artifacts=[], report=REPORT)
             else:
                 detail = "A slice is missing."
                 jobs.reject(session, lease, reason="series.missing_slice", detail=detail)

@@ -64,6 +64,31 @@ def test_explain_tells_clause_by_clause_and_then_what_happened(shell: Shell, hom
     assert any(line.startswith("  1. rejected (series.missing_slice") for line in lines)
 
 
+def test_explain_tells_the_steps_as_planned_where_none_ran(shell: Shell, home: Home) -> None:
+    lines = shell("explain", str(home.rejected)).out.splitlines()
+    assert "  step nodules: finder on ct, after lungs" in lines
+    assert "        cropped to the mask of step lungs" in lines
+    assert "        when volume in mL of lung in step lungs is above 5" in lines
+    assert "Step by step" not in lines
+
+
+def test_explain_tells_step_by_step_what_ran_on_what_and_why_not(shell: Shell, home: Home) -> None:
+    said = shell("explain", str(home.succeeded)).out
+    assert said.split("Step by step\n")[1].split("\n\n")[0].splitlines() == [
+        "  step nodules: finder 1: ran, 0.5 s",
+        "    + series 1.2.1.1",
+        "        holds  any: asked one of these, is volume",
+        "            yes    volume: asked above 5, is 9.5",
+        "            no     score: asked at least 1, is 0.5",
+        "        cropped to the mask of step lungs and 10 mm around it:",
+        "          slices 0 to 11, rows 4 to 19, columns 8 to 29",
+        "          24 x 8 x 11 mm from (-10.5, 2, 3) mm",
+        "  step boxes: boxer 1: skipped",
+        "    - series 1.2.1.1: skipped, step other was skipped",
+    ]
+    assert shell("explain", str(home.succeeded), "--json").json["steps"][1]["ran"] is False
+
+
 def test_results_are_the_columns_of_the_contract(shell: Shell, home: Home) -> None:
     printed = shell("results", "latest").out
     rows = list(csv.DictReader(io.StringIO(printed)))

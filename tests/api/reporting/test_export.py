@@ -47,7 +47,13 @@ def fill(night: Night) -> uuid.UUID:
     night.file("p/s/3/b/c.dcm", series_id=third)
     night.file(HOSTILE, "file.not_dicom", detail="no DICOM")
     chosen = plan("1.2.10.1", others=[("1.2.10.3", "not chosen: too thick")])
-    report = {"device": "cpu", "seconds": {"read": 0.5, "predict": 2.0}, "warnings": ["careful"]}
+    skipped = {"step": "boxes", "skipped": [{"because": "the mask of step lungs is empty"}] * 2}
+    report = {
+        "device": "cpu",
+        "seconds": {"read": 0.5, "predict": 2.0},
+        "warnings": ["careful"],
+        "steps": [skipped],
+    }
     job = night.job(good, plan=chosen, report=report)
     night.bind(job, "lungs", "threshold-lung", is_demonstration=True)
     night.result(job, 1, label="-Left", value=-12.3456789, unit="mL", score=0.51)
@@ -351,3 +357,10 @@ def add_jobs(night: Night, count: int) -> None:
         session.add_all(jobs)
         session.flush()
         session.execute(insert(Result), results)
+
+
+def test_the_page_says_once_which_step_was_skipped_and_why(night: Night, tmp_path: Path) -> None:
+    fill(night)
+    export(night.sessions, night.store, night.batch_id, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("Step boxes was skipped: the mask of step lungs is empty.") == 1

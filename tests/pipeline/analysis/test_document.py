@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import yaml
+from pydantic import TypeAdapter
 
-from pipeline.analysis import AnalysisInvalid, from_document, json_schema, parse
-from pipeline.analysis.steps import in_order
+from pipeline.analysis import AnalysisInvalid, TieBreaker, from_document, json_schema, parse
+from pipeline.analysis.steps import Condition, in_order
 
+DOCS = Path(__file__).parents[3] / "docs" / "analyses.md"
 SHIPPED = sorted((Path(__file__).parents[3] / "analyses").glob("*.yaml"))
 
 TEXT = """
@@ -219,3 +224,35 @@ def test_the_schema_for_editors_knows_clauses_crops_and_conditions() -> None:
     assert {"step", "score", "above"} <= set(kinds["Comparison"]["properties"])
     assert {"all"} == set(kinds["All"]["properties"])
     assert {"not"} == set(kinds["Not"]["properties"])
+
+
+def _blocks() -> list[dict[str, Any]]:
+    """Return every YAML example of the page on analyses."""
+    found = re.findall(r"^```yaml\n(.*?)^```", DOCS.read_text(), re.DOTALL | re.MULTILINE)
+    return [yaml.safe_load(block) for block in found]
+
+
+@pytest.mark.parametrize("block", _blocks(), ids=lambda block: next(iter(block)))
+def test_an_example_for_readers_is_valid(block: dict[str, Any]) -> None:
+    document = yaml.safe_load(TEXT)
+    if "where" in block:
+        document["inputs"]["ct"]["where"] = block["where"]
+    elif "steps" in block:
+        steps = block["steps"]
+        document["inputs"] = {step["input"]: document["inputs"]["ct"] for step in steps}
+        document["steps"] = steps
+    else:
+        document = block
+    from_document(document)
+
+
+def test_a_condition_for_readers_is_valid() -> None:
+    rows = re.findall(r"^\| `(\{step: .*?\})` \|", DOCS.read_text(), re.MULTILINE)
+    assert len(rows) == 5
+    for row in rows:
+        TypeAdapter(Condition).validate_python(yaml.safe_load(row))
+
+
+def test_tie_breakers_are_described_for_readers() -> None:
+    text = DOCS.read_text()
+    assert [word for word in get_args(TieBreaker) if f"`{word}`" not in text] == []
