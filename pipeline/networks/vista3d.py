@@ -21,9 +21,9 @@ from torch import Tensor
 from pipeline.models import sliding, stitching
 from pipeline.models.stitching import Blocks, Box
 
-#: what the published bundle looks for when it is asked for everything. Left out are classes found by
-#: points only (16 prostate or uterus, 18 rectum, 129 to 131), those that are others together (2
-#: kidney, 20 lung, 21 bone), lesions (23, 24, 26, 27, 128), 25 hepatic vessels and 132 airways
+#: what the published bundle looks for when asked for everything. Left out are classes that take
+#: points (16 prostate or uterus, 18 rectum, 129 to 131), those that are others together (2 kidney,
+#: 20 lung, 21 bone), lesions (23, 24, 26, 27, 128), 25 hepatic vessels and 132 airways
 EVERYTHING = tuple(
     sorted(set(range(1, 133)) - {2, 16, 18, 20, 21, 23, 24, 25, 26, 27, *range(128, 133)})
 )

@@ -22,6 +22,26 @@ OURS: Mapping[str, Entry] = {
     "scripts.networks.unest_base_patch_4.UNesT": Entry(
         module="pipeline.networks.unest", attribute="unest", kind=Kind.NETWORK, ignored=_UNUSED
     ),
+    "scripts.inferer.Vista3dInferer": Entry(
+        module="pipeline.networks.vista3d",
+        attribute="Vista3dInferer",
+        kind=Kind.INFERER,
+        # the published one uses them for points only
+        ignored=frozenset({"overlap", "use_point_window"}),
+        refused={"room": "how much memory is used is not for a bundle to say"},
+    ),
+    # our inferer answers with labels, where MONAI's transform takes a map for each class
+    **dict.fromkeys(
+        (
+            "monai.apps.vista3d.transforms.VistaPostTransformd",
+            "monai.apps.vista3d.VistaPostTransformd",
+        ),
+        Entry(
+            module="pipeline.networks.vista3d",
+            attribute="VistaPostTransformd",
+            kind=Kind.TRANSFORM,
+        ),
+    ),
     "scripts.detection_inferer.RetinaNetInferer": Entry(
         module="pipeline.models.program.inferers",
         attribute="RetinaNetInferer",

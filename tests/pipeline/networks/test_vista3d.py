@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,36 @@ def test_the_room_decides_how_many_maps_are_summed_at_once_and_nothing_else(
     with torch.no_grad():
         assert torch.equal(found[0], by_monai(network, image, PROMPTS))
     assert set(asked) == sizes
+
+
+class Steady(nn.Module):
+    """Answers for every class with one number everywhere."""
+
+    def __init__(self, logits: dict[int, float]) -> None:
+        super().__init__()
+        self.point_head = SimpleNamespace(last_supported=12)
+        self._logits = logits
+
+    def forward(self, images: Tensor, *, class_vector: Tensor, transpose: bool) -> Tensor:
+        assert transpose
+        maps = [torch.full(WINDOW, self._logits[int(number)]) for number in class_vector]
+        return torch.stack(maps).expand(len(images), -1, -1, -1, -1)
+
+
+@pytest.mark.parametrize(
+    ("logits", "label"),
+    [
+        ({5: 1.0, 3: 1.0, 4: 0.5}, 5),
+        ({5: -1.0, 3: 0.1, 4: 0.0}, 3),
+        ({5: 0.0, 3: -2.0, 4: -1.0}, 0),
+    ],
+)
+@pytest.mark.parametrize("room", [0, 2**32])
+def test_the_largest_logit_above_zero_counts_and_of_equal_ones_the_first_asked_for(
+    image: Tensor, logits: dict[int, float], label: int, room: int
+) -> None:
+    inferer = Vista3dInferer(WINDOW, prompts=tuple(logits), room=room)
+    assert inferer(image, Steady(logits)).unique().tolist() == [label]
 
 
 def test_the_affine_of_the_image_stays_with_the_labels(network: VISTA3D) -> None:
