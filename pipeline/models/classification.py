@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from pipeline.errors import ModelMismatch
 from pipeline.models import checks, preprocess, sliding
 from pipeline.models.devices import Device
+from pipeline.models.engines import DTYPES
 from pipeline.models.options import ClassificationOptions
 from pipeline.models.predictor import Checkpoint
-from pipeline.models.segmentation import DTYPES, Laps
+from pipeline.models.segmentation import Laps
 from pipeline.models.small_inputs import Answer, Batcher, together
 from pipeline.models.spec import ModelSpec
 from pipeline.results import Classification, Prediction

@@ -18,6 +18,7 @@ from pipeline.models.predictor import Checkpoint
 from pipeline.models.preprocess import Grid, Prepared
 from pipeline.models.segmentation import Laps, plan_windows, used_options
 from pipeline.models.spec import ModelSpec
+from pipeline.models.tuned import choice_for
 from pipeline.results import Detection, Prediction
 from pipeline.volume import Input, Volume
 
@@ -49,7 +50,7 @@ class DetectionPredictor:
         self.spec = spec
         self._options = DetectionOptions.model_validate(dict(spec.options))
         self._device = device
-        self._plan = plan_windows(spec, self._options, device)
+        self._plan = plan_windows(spec, choice_for(spec, device), device)
         self._network = network.to(device.torch, self._plan.dtype)
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:

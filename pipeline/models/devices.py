@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 
 from pipeline.models.predictor import Checkpoint
+
+if TYPE_CHECKING:
+    from pipeline.models.tuned import Cache
 
 _SECONDS_BETWEEN_CHECKPOINTS = 0.2
 
@@ -22,8 +26,12 @@ class Device:
     (``pipeline.models.batching``).
     """
 
-    def __init__(self, name: str = "cpu", *, threads: int | None = None) -> None:
+    def __init__(
+        self, name: str = "cpu", *, threads: int | None = None, tuned: Cache | None = None
+    ) -> None:
+        """Take torch's name of the device, threads of a CPU, and what was measured of models."""
         self.torch = torch.device(name)
+        self.tuned = tuned
         self.threads = threads or torch.get_num_threads()
         self._lock = threading.Lock()
 
@@ -45,16 +53,17 @@ class Device:
             if held:
                 self._lock.release()
 
-    def enter_thread(self) -> None:
-        """Give the calling thread its number of cores.
+    def enter_thread(self, threads: int | None = None) -> None:
+        """Give the calling thread its number of cores, at most the device's.
 
         OpenMP keeps that number per thread, so ``torch.set_num_threads`` in the thread that loaded
         a model says nothing to the thread that runs a job. Another number of threads, or of
         windows in a batch, changes logits in the seventh digit (measured: 4e-7 of a U-Net's; no
         label of a million changed); the same numbers give the same bits.
         """
-        if torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
+        wanted = min(threads or self.threads, self.threads)
+        if torch.get_num_threads() != wanted:
+            torch.set_num_threads(wanted)
 
     def __str__(self) -> str:
         """Return torch's name of the device, e.g. ``cuda:0``."""

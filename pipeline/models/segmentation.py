@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import OutOfMemory
-from pipeline.models import checks, labels, measures, preprocess, sliding
+from pipeline.models import checks, engines, labels, measures, preprocess, sliding, tuned
 from pipeline.models.batching import Queue
 from pipeline.models.devices import Device
-from pipeline.models.options import DetectionOptions, SegmentationOptions
+from pipeline.models.engines import Choice
+from pipeline.models.options import SegmentationOptions
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.preprocess import Prepared
 from pipeline.models.spec import ModelSpec
@@ -29,7 +29,6 @@ _ROOM_PER_VOXEL: Final = 4
 #: of all probability maps of one prediction
 _MOST_MAP_BYTES: Final = 8 * 2**30
 _PROBABILITY: Final = Code(scheme="DCM", value="122157", meaning="Probability")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class SegmentationPredictor:
@@ -39,8 +38,10 @@ class SegmentationPredictor:
         self.spec = spec
         self._options = SegmentationOptions.model_validate(dict(spec.options))
         self._device = device
-        self._plan = plan_windows(spec, self._options, device)
-        self._network = network.to(device.torch, self._plan.dtype)
+        self._choice = tuned.choice_for(spec, device)
+        self._plan = plan_windows(spec, self._choice, device)
+        window = (spec.input.channels, *spec.input.size)
+        self._network = engines.prepare(network, self._choice, device, window)
         self._queue = Queue(device)
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
@@ -57,7 +58,7 @@ class SegmentationPredictor:
     def _predict(self, image: Input, checkpoint: Checkpoint, *, keeps: bool) -> Prediction:
         volume = checks.volume(image, self.spec)
         kept = self._room(volume.stored.shape) if keeps else None
-        self._device.enter_thread()
+        self._device.enter_thread(self._choice.threads)
         clock = Laps()
         prepared = preprocess.prepare(
             volume, self.spec.input, crop_foreground=self._options.crop_foreground
@@ -134,14 +135,17 @@ class SegmentationPredictor:
             queue=self._queue,
         )
         clock.book({**passed.seconds, **filling.seconds})
-        return (
-            canvas.labels,
-            used_options(passed.plan, passed.windows),
-            (
-                *passed.warnings,
-                *dict.fromkeys(warnings),
-            ),
-        )
+        used = used_options(passed.plan, passed.windows) | self._how(passed.plan)
+        return canvas.labels, used, (*passed.warnings, *dict.fromkeys(warnings))
+
+    def _how(self, plan: sliding.Plan) -> dict[str, object]:
+        """Return what the run report says of how the network was computed."""
+        is_planned = plan.device == self._plan.device and plan.batch == self._plan.batch
+        return {
+            "engine": self._choice.engine if is_planned else "eager",
+            "layout": self._choice.layout,
+            "threads": self._choice.threads,
+        }
 
 
 class Laps:
@@ -168,16 +172,17 @@ class Laps:
         self._last = time.perf_counter()
 
 
-def plan_windows(
-    spec: ModelSpec, options: SegmentationOptions | DetectionOptions, device: Device
-) -> sliding.Plan:
-    """Return how the windows of a model run; two at once already leave the slow path of a CPU."""
+def plan_windows(spec: ModelSpec, choice: Choice, device: Device) -> sliding.Plan:
+    """Return how the windows of a model run."""
     return sliding.Plan(
         size=spec.input.size,
         overlap=spec.input.overlap,
-        batch=options.batch or (2 if device.torch.type == "cpu" else 4),
+        batch=choice.batch,
         device=device.torch,
-        dtype=DTYPES[options.dtype],
+        dtype=engines.DTYPES[choice.dtype],
+        layout=choice.memory_format(len(spec.input.size)),
+        # other engines are made for one shape; a GPU runs a repeated window for next to nothing
+        is_full=device.torch.type != "cpu" or choice.engine != "eager",
     )
 
 

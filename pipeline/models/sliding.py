@@ -22,7 +22,7 @@ from monai.data.utils import dense_patch_slices
 from torch import Tensor, nn
 
 from pipeline.errors import OutOfMemory
-from pipeline.models import batching, stitching
+from pipeline.models import batching, engines, stitching
 from pipeline.models.batching import Passage, Queue, Shape
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.stitching import Finish, Sweep
@@ -42,6 +42,9 @@ class Plan:
     device: torch.device
     dtype: torch.dtype = torch.float32
     layout: torch.memory_format = torch.contiguous_format
+    #: whether an image with fewer windows than a batch repeats one: on a CPU that costs as much
+    #: as another window
+    is_full: bool = False
     #: where the sum is kept; None = on the device
     stitch_on: torch.device | None = None
 
@@ -184,10 +187,14 @@ def step_down(plan: Plan, attempt: Callable[[Plan], T]) -> tuple[T, Plan, tuple[
 
 
 def on(network: nn.Module, tried: Plan, planned: Plan) -> nn.Module:
-    """Return the network where ``tried`` wants it: a copy if it moved, since others share it."""
+    """Return the network where ``tried`` wants it: a copy if it moved, since others share it.
+
+    Engines are made for the batch of the plan; another batch is run by torch itself.
+    """
+    plain = network if tried.batch == planned.batch else engines.eager(network)
     if tried.device == planned.device:
-        return network
-    return copy.deepcopy(network).to(tried.device)
+        return plain
+    return copy.deepcopy(engines.eager(network)).to(tried.device)
 
 
 def batches(
@@ -234,11 +241,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _shape(plan: Plan, windows: int) -> Shape:
-    """Return the shape of batches: on a CPU a repeated window costs as much as another."""
-    is_cpu = plan.device.type == "cpu"
+    """Return the shape of an image's batches."""
     return Shape(
         size=plan.size,
-        batch=min(plan.batch, windows) if is_cpu else plan.batch,
+        batch=plan.batch if plan.is_full else min(plan.batch, windows),
         device=plan.device,
         dtype=plan.dtype,
         layout=plan.layout,

@@ -1,0 +1,238 @@
+"""The fastest way to compute a network on a device, measured once and kept.
+
+The rule. Memory layout, windows at once, engine and threads change a logit in its last digits
+alone, so they may be chosen for any model. The number format changes labels of some voxels, so it
+is chosen only for a model whose bundle says ``"dtype": "auto"``; any other keeps the one it states.
+Every candidate is held against the eager float32 network on the same windows, and refused where its
+labels or its logits differ by more than stated below. Where all are refused, the model runs in the
+format it states and as if nothing had been measured.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.models import engines, weights
+from pipeline.models.bundle import Bundle
+from pipeline.models.devices import Device
+from pipeline.models.engines import Choice
+from pipeline.models.spec import Kind, ModelSpec
+from pipeline.models.tuned import Cache, Trial, Tuned, key_of
+
+#: share of voxels whose label must be that of eager float32
+LEAST_AGREEMENT: Final = {"float32": 0.9999, "bfloat16": 0.995, "float16": 0.995}
+#: largest error of a logit, as a share of the largest logit
+LARGEST_ERROR: Final = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
+#: a candidate must be so much faster than the best before it: less is the noise of a machine
+LEAST_GAIN: Final = 0.05
+BATCHES: Final = (1, 2, 4, 8)
+_REPEATS: Final = 3
+
+
+def tune_bundle(
+    bundle: Bundle,
+    device: Device,
+    cache: Cache,
+    *,
+    seconds: float = 60.0,
+    sample: Tensor | None = None,
+) -> Tuned:
+    """Measure how a segmentation model runs fastest here, and keep it.
+
+    Args:
+        bundle: the model.
+        device: where it will run; hold nothing else on it meanwhile.
+        cache: where the answer is kept.
+        seconds: after which no further candidate is begun.
+        sample: windows to measure on, float32 (n, channels, *window), 0 to 1; None = smooth noise.
+
+    Raises:
+        ValueError: the model is of another kind.
+
+    """
+    spec = bundle.spec
+    if spec.kind is not Kind.SEGMENTATION:
+        raise ValueError(f"{spec.kind} models are not tuned")
+    windows = smooth_noise((spec.input.channels, *spec.input.size)) if sample is None else sample
+    tuned = tune(
+        weights.load(bundle), windows, device, dtypes=_dtypes(spec, device), seconds=seconds
+    )
+    cache.keep(key_of(spec, device), tuned)
+    return tuned
+
+
+def tune(
+    network: nn.Module,
+    sample: Tensor,
+    device: Device,
+    *,
+    dtypes: tuple[str, ...] = ("float32",),
+    seconds: float = 60.0,
+) -> Tuned:
+    """Time candidates, one property after the other, and return the fastest that agrees.
+
+    Args:
+        network: on the CPU, float32, in evaluation mode; answers (n, outputs, *window). Unchanged.
+        sample: float32 (n, channels, *window).
+        device: where candidates run.
+        dtypes: number formats that may be chosen; the first is the one to start from.
+        seconds: after which no further candidate is begun.
+
+    """
+    ends = time.perf_counter() + seconds
+    bench = _Bench(network, sample, device)
+    best = bench.trial(engines.default(device).model_copy(update={"dtype": dtypes[0]}))
+    trials = [best]
+    for make in (_formats, _batches, _engines, _threads):
+        for choice in make(best.choice, device, dtypes):
+            if time.perf_counter() > ends:
+                break
+            trials.append(bench.trial(choice))
+        best = _faster(best, trials)
+    return Tuned(choice=best.choice, trials=tuple(trials))
+
+
+def smooth_noise(window: tuple[int, ...], count: int = 2) -> Tensor:
+    """Return seeded windows (count, *window) of 0 to 1 in which neighbours resemble each other."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand((count, *window), generator=generator)
+    pool = nn.functional.avg_pool2d if len(window) == 3 else nn.functional.avg_pool3d
+    coarse = pool(noise, 5, stride=1, padding=2)
+    low, high = coarse.amin(), coarse.amax()
+    return (coarse - low) / (high - low)
+
+
+@dataclass
+class _Bench:
+    """The reference that candidates are held against, and the clock."""
+
+    network: nn.Module
+    sample: Tensor
+    device: Device
+
+    def __post_init__(self) -> None:
+        self._expected = self._answers(copy.deepcopy(self.network).to(self.device.torch), None)
+
+    def trial(self, choice: Choice) -> Trial:
+        """Check and time one candidate. One that cannot run is refused, whatever it raised."""
+        torch.set_num_threads(choice.threads)
+        try:
+            window = tuple(self.sample.shape[1:])
+            own = copy.deepcopy(self.network)
+            network = engines.prepare(own, choice, self.device, window)
+            agreement, error = self._compare(self._answers(network, choice))
+            seconds = self._time(network, choice)
+        # compilers and engines raise what they like, and none of it may stop the tuning
+        except Exception as failed:  # noqa: BLE001
+            return Trial(choice=choice, refused=f"does not run: {type(failed).__name__}")
+        finally:
+            torch.set_num_threads(self.device.threads)
+        refused = ""
+        if agreement < LEAST_AGREEMENT[choice.dtype]:
+            refused = f"{agreement:.4%} of the labels agree with float32"
+        elif not error <= LARGEST_ERROR[choice.dtype]:
+            refused = f"a logit is off by {error:.2g} of the largest"
+        return Trial(
+            choice=choice, seconds=seconds, agreement=agreement, error=error, refused=refused
+        )
+
+    def _answers(self, network: nn.Module, choice: Choice | None) -> Tensor:
+        """Return the float32 logits of the sample, on the CPU."""
+        size = 1 if choice is None else choice.batch
+        found = []
+        for first in range(0, len(self.sample), size):
+            part = self.sample[first : first + size]
+            answer: Tensor = self._call(network, self._batch(part, choice))
+            found.append(answer[: len(part)].float().cpu())
+        return torch.cat(found)
+
+    def _batch(self, windows: Tensor, choice: Choice | None) -> Tensor:
+        """Return windows as the network will get them, the last repeated to a full batch."""
+        if choice is None:
+            return windows.to(self.device.torch)
+        missing = choice.batch - len(windows)
+        full = torch.cat([windows, windows[-1:].expand(missing, *windows.shape[1:])])
+        layout = choice.memory_format(windows.ndim - 2)
+        full = full.to(self.device.torch, engines.DTYPES[choice.dtype])
+        return full.contiguous(memory_format=layout)
+
+    def _compare(self, found: Tensor) -> tuple[float, float]:
+        """Return the share of equal labels and the largest error of a logit."""
+        expected = self._expected
+        one, two = (
+            logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(1)
+            for logits in (expected, found)
+        )
+        error = (found - expected).abs().amax() / expected.abs().amax().clamp(min=1e-12)
+        return float((one == two).float().mean()), float(error)
+
+    def _time(self, network: nn.Module, choice: Choice) -> float:
+        """Return seconds per window, the least of a few: noise only ever adds."""
+        pixels = self._batch(self.sample[: choice.batch], choice)
+        spent = []
+        for _ in range(_REPEATS):
+            began = time.perf_counter()
+            self._call(network, pixels)
+            if self.device.torch.type == "cuda":
+                torch.cuda.synchronize(self.device.torch)
+            spent.append(time.perf_counter() - began)
+        return min(spent) / choice.batch
+
+    def _call(self, network: nn.Module, pixels: Tensor) -> Tensor:
+        with torch.inference_mode():
+            answer: Tensor = network(pixels)
+        return answer
+
+
+def _faster(best: Trial, trials: list[Trial]) -> Trial:
+    """Return the fastest that is not refused, or ``best`` where none is clearly faster."""
+    limit = (best.seconds or float("inf")) * (1 - LEAST_GAIN)
+    usable = [one for one in trials if not one.refused and one.seconds is not None]
+    fastest = min(usable, key=lambda one: one.seconds or 0.0, default=best)
+    return fastest if best.refused or (fastest.seconds or limit) < limit else best
+
+
+def _formats(best: Choice, _: Device, dtypes: tuple[str, ...]) -> Iterator[Choice]:
+    for dtype in dtypes:
+        for layout in ("contiguous", "channels_last"):
+            choice = best.model_copy(update={"dtype": dtype, "layout": layout})
+            if choice != best:
+                yield choice
+
+
+def _batches(best: Choice, _: Device, __: tuple[str, ...]) -> Iterator[Choice]:
+    return (best.model_copy(update={"batch": size}) for size in BATCHES if size != best.batch)
+
+
+def _engines(best: Choice, device: Device, _: tuple[str, ...]) -> Iterator[Choice]:
+    found = engines.available(device)
+    return (best.model_copy(update={"engine": one}) for one in found if one != best.engine)
+
+
+def _threads(best: Choice, device: Device, _: tuple[str, ...]) -> Iterator[Choice]:
+    half = device.threads // 2
+    if device.torch.type == "cpu" and half:
+        yield best.model_copy(update={"threads": half})
+
+
+def _dtypes(spec: ModelSpec, device: Device) -> tuple[str, ...]:
+    """Return the number formats a model allows on a device, the one to start from first."""
+    stated = str(spec.options.get("dtype", "float32"))
+    if stated != "auto":
+        return (stated,)
+    if device.torch.type == "cuda":
+        return ("float32", "bfloat16", "float16")
+    return ("float32", "bfloat16") if has_fast_bfloat16() else ("float32",)
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself, AVX512-BF16 or AMX."""
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
