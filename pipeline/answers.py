@@ -117,7 +117,36 @@ class StudyResult:
                     "skipped": [_skip_report(one) for one in skipped],
                 }
             )
-        return {"steps": steps, "stages": self.stages(), "warnings": list(self.warnings)}
+        return {
+            "steps": steps,
+            "stages": self.stages(),
+            "floor": self.floor(),
+            "warnings": list(self.warnings),
+        }
+
+    def floor(self) -> dict[str, float | None]:
+        """Say how near the steps came to their models' own speed.
+
+        Returns:
+            ``model_seconds`` in calls of networks, which nothing around them can make less;
+            ``windows`` they ran; ``seconds_per_window``; and ``share``, those seconds by all that
+            the steps took without waiting for the device: 1 is the floor. None where nothing was
+            run. A call shared with other studies counts by this study's part of its windows.
+
+        """
+        model, windows, spent = 0.0, 0, 0.0
+        for answer in self.answers:
+            seconds = answer.prediction.seconds
+            model += seconds.get("model", 0.0)
+            spent += sum(seconds.values()) - seconds.get("wait", 0.0)
+            ran = answer.prediction.options.get("windows")
+            windows += ran if isinstance(ran, int) else 0
+        return {
+            "model_seconds": round(model, 4),
+            "windows": windows,
+            "seconds_per_window": round(model / windows, 5) if windows else None,
+            "share": round(model / spent, 4) if model else None,
+        }
 
     def stages(self) -> dict[str, float]:
         """Return seconds by stage over all steps and inputs: preprocess, wait, model, inverse."""

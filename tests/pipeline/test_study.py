@@ -123,6 +123,12 @@ def test_the_report_names_models_times_and_warnings() -> None:
     assert told["seconds"] == 1.0
     assert [one["warnings"] for one in told["inputs"]] == [["dark"], []]
     assert report["stages"] == {"model": 2.0}
+    assert report["floor"] == {
+        "model_seconds": 2.0,
+        "windows": 0,
+        "seconds_per_window": None,
+        "share": 1.0,
+    }
     assert report["warnings"] == ["dark"]
 
 

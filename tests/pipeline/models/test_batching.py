@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -152,6 +153,26 @@ def test_windows_of_many_are_all_run_and_once_each() -> None:
     # 21 windows: one slot of the 22 repeats the last
     assert len(run) == 22
     assert not queue._waiting
+
+
+def test_seconds_of_a_shared_call_are_divided_by_windows() -> None:
+    class Slow(Gate):
+        def forward(self, pixels: Tensor) -> Tensor:
+            answer = super().forward(pixels)
+            time.sleep(0.2)
+            return answer
+
+    gate, queue = Slow(), Queue(Device(threads=1))
+    passings = [Passing(gate, queue, value) for value in (1.0, 2.0)]
+    start(gate, queue, passings)
+    gate.released.set()
+    for passing in passings:
+        passing.join(WITHIN)
+    # two of three calls are each image's own, one is shared; the first waits for the test
+    second = passings[1].passed
+    assert second is not None
+    assert second.seconds["model"] == pytest.approx(0.3, abs=0.1)
+    assert second.seconds["stitch"] < 0.1
 
 
 def test_logits_are_the_same_bits_in_company(write_unet: Write) -> None:
