@@ -220,7 +220,7 @@ _PARTS = st.recursive(
 
 
 @given(a=_PARTS, b=_PARTS, target=_TARGETS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_document_is_answered_or_refused(a: Any, b: Any, target: str) -> None:
     config = {"a": a, "b": b, "it": {"_target_": target, "a": "@a", "func": "@b"}}
     found = faults(Document(config), config, signatures=True)
