@@ -76,7 +76,8 @@ class Component:
         """Say what is wrong with the target and its arguments, without importing it."""
         found = []
         if self.mode not in _MODES:
-            found.append(f"{self.target} is asked for in the mode {self.mode!r}; only {_MODES}")
+            known = " or ".join(_MODES)
+            found.append(f"{self.target} is asked for in the mode {self.mode!r}; it may be {known}")
         if self.replacement is not None:
             return found
         entry = self.entry

@@ -18,7 +18,6 @@ class Kind(enum.Enum):
     NETWORK = "network"
     TRANSFORM = "transform"
     INFERER = "inferer"
-    COMPONENT = "component"
     FUNCTION = "function"
     VALUE = "value"
     #: known, but nothing that we build: the caller puts something of its own in its place

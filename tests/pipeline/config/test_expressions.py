@@ -209,8 +209,9 @@ def test_lambdas_keep_to_a_budget_when_they_are_called_later() -> None:
     function = endless.get("it")
     with pytest.raises(ConfigRefused, match="steps"):
         function(1)
-    fine = Resolver(_document("$lambda x: sum([i * x for i in range(100)])")).get("it")
-    assert [fine(1) for _ in range(100)] == [4950] * 100
+    # twelve thousand steps each: ten of them are more than one budget holds
+    fine = Resolver(_document("$lambda x: sum([i * x for i in range(2000)])")).get("it")
+    assert [fine(1) for _ in range(10)] == [1999000] * 10
 
 
 def test_an_argument_can_hide_no_module() -> None:
