@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,18 @@ def test_the_callable_mode_binds_arguments_as_by_monai() -> None:
     config = {"f": {"_target_": "monai.transforms.Flip", "_mode_": "callable"}}
     theirs, ours = _both(config, "f")
     assert ours is theirs
+
+
+def test_files_merge_as_by_monai(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.yaml"
+    first.write_text('{"net": {"in": 1, "out": [2, 3]}, "list": [1], "more": {"x": {"y": 1}}}')
+    second.write_text(
+        "net::in: 4\nnet#out#1: 5\n+list: [2]\n"
+        "+more: {z: 3}\n+more::x: {w: 2}\nlist::0: 9\nnew: {}\n"
+    )
+    theirs = ConfigParser.load_config_files([str(first), str(second)])
+    assert Document.read([first, second]).config == theirs
+    assert theirs["more"] == {"x": {"y": 1, "w": 2}, "z": 3}
 
 
 @pytest.mark.parametrize(
