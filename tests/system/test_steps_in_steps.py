@@ -132,10 +132,15 @@ def check_crop(program: Program, job: dict[str, Any]) -> None:
     masks, crop = program.masks(job), told["crop"]
     lungs, near = (voxels(masks[name], masks["whole"]) for name in ("lungs", "near"))
     assert len(lungs) > 0
-    # the box, by the place of its first voxel: axial slices, so rows run along y, columns along x
-    first = np.linalg.inv(masks["whole"].affine) @ [*crop["first_mm"], 1.0]
-    start = first[:3].round().astype(np.int64)
-    stop = start + np.array(crop["box"][3:]) - crop["box"][:3]
+    # the box by its first and last voxel in mm, on a grid whose slices may run the other way;
+    # the source is axial: slices follow z, rows y and columns x
+    counts = np.array(crop["box"][3:]) - crop["box"][:3]
+    first, size = np.array(crop["first_mm"]), np.array(crop["size_mm"])
+    last = first + (size - size / counts)[::-1]
+    ends = np.linalg.inv(masks["whole"].affine) @ [*zip(first, last, strict=True), (1.0, 1.0)]
+    start = ends[:3].min(axis=1).round().astype(np.int64)
+    stop = ends[:3].max(axis=1).round().astype(np.int64) + 1
+    assert (stop - start == counts).all()
     assert (near >= start).all()
     assert (near < stop).all()
     spread = np.ceil(5 / np.array(masks["whole"].spacing)).astype(np.int64)
