@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -88,14 +87,15 @@ def tune(
     """
     ends = time.perf_counter() + seconds
     bench = _Bench(network, sample, device)
-    best = bench.trial(engines.default(device).model_copy(update={"dtype": dtypes[0]}))
-    trials = [best]
+    trials = [bench.trial(engines.default(device).model_copy(update={"dtype": dtypes[0]}))]
+    best = trials[0]
     for make in (_formats, _batches, _engines, _threads):
         for choice in make(best.choice, device, dtypes):
             if time.perf_counter() > ends:
                 break
             trials.append(bench.trial(choice))
-        best = _faster(best, trials)
+            if trials[-1].is_gain:
+                best = trials[-1]
     return Tuned(choice=best.choice, trials=tuple(trials))
 
 
@@ -109,58 +109,86 @@ def smooth_noise(window: tuple[int, ...], count: int = 2) -> Tensor:
     return (coarse - low) / (high - low)
 
 
-@dataclass
 class _Bench:
-    """The reference that candidates are held against, and the clock."""
+    """The reference that candidates are held against, and the best of them so far.
 
-    network: nn.Module
-    sample: Tensor
-    device: Device
+    A candidate and the best are timed in turns, since other work on the machine comes and goes.
+    """
 
-    def __post_init__(self) -> None:
-        self._expected = self._answers(copy.deepcopy(self.network).to(self.device.torch), None)
+    def __init__(self, network: nn.Module, sample: Tensor, device: Device) -> None:
+        self._network, self._sample, self._device = network, sample, device
+        self._expected = self._answers(copy.deepcopy(network).to(device.torch), None)
+        self._best: tuple[nn.Module, Choice] | None = None
 
     def trial(self, choice: Choice) -> Trial:
         """Check and time one candidate. One that cannot run is refused, whatever it raised."""
-        torch.set_num_threads(choice.threads)
         try:
-            window = tuple(self.sample.shape[1:])
-            own = copy.deepcopy(self.network)
-            network = engines.prepare(own, choice, self.device, window)
+            window = tuple(self._sample.shape[1:])
+            own = copy.deepcopy(self._network)
+            network = engines.prepare(own, choice, self._device, window)
             agreement, error = self._compare(self._answers(network, choice))
-            seconds = self._time(network, choice)
+            seconds, rival = self._race(network, choice)
         # compilers and engines raise what they like, and none of it may stop the tuning
         except Exception as failed:  # noqa: BLE001
             return Trial(choice=choice, refused=f"does not run: {type(failed).__name__}")
-        finally:
-            torch.set_num_threads(self.device.threads)
         refused = ""
         if agreement < LEAST_AGREEMENT[choice.dtype]:
             refused = f"{agreement:.4%} of the labels agree with float32"
         elif not error <= LARGEST_ERROR[choice.dtype]:
             refused = f"a logit is off by {error:.2g} of the largest"
+        is_gain = not refused and seconds < rival * (1 - LEAST_GAIN)
+        if is_gain or self._best is None:
+            self._best = network, choice
         return Trial(
-            choice=choice, seconds=seconds, agreement=agreement, error=error, refused=refused
+            choice=choice,
+            seconds=seconds,
+            rival=None if rival == float("inf") else rival,
+            agreement=agreement,
+            error=error,
+            refused=refused,
+            is_gain=is_gain,
         )
+
+    def _race(self, network: nn.Module, choice: Choice) -> tuple[float, float]:
+        """Return seconds per window of a candidate and of the best so far, the least of a few.
+
+        Noise only ever adds to a time.
+        """
+        mine, others = [], [float("inf")]
+        for _ in range(_REPEATS):
+            mine.append(self._once(network, choice))
+            if self._best is not None:
+                others.append(self._once(*self._best))
+        return min(mine), min(others)
+
+    def _once(self, network: nn.Module, choice: Choice) -> float:
+        """Return seconds per window of one batch."""
+        pixels = self._batch(self._sample[: choice.batch], choice)
+        began = time.perf_counter()
+        self._call(network, pixels, choice.threads)
+        if self._device.torch.type == "cuda":
+            torch.cuda.synchronize(self._device.torch)
+        return (time.perf_counter() - began) / choice.batch
 
     def _answers(self, network: nn.Module, choice: Choice | None) -> Tensor:
         """Return the float32 logits of the sample, on the CPU."""
         size = 1 if choice is None else choice.batch
         found = []
-        for first in range(0, len(self.sample), size):
-            part = self.sample[first : first + size]
-            answer: Tensor = self._call(network, self._batch(part, choice))
+        for first in range(0, len(self._sample), size):
+            part = self._sample[first : first + size]
+            threads = self._device.threads if choice is None else choice.threads
+            answer = self._call(network, self._batch(part, choice), threads)
             found.append(answer[: len(part)].float().cpu())
         return torch.cat(found)
 
     def _batch(self, windows: Tensor, choice: Choice | None) -> Tensor:
         """Return windows as the network will get them, the last repeated to a full batch."""
         if choice is None:
-            return windows.to(self.device.torch)
+            return windows.to(self._device.torch)
         missing = choice.batch - len(windows)
         full = torch.cat([windows, windows[-1:].expand(missing, *windows.shape[1:])])
         layout = choice.memory_format(windows.ndim - 2)
-        full = full.to(self.device.torch, engines.DTYPES[choice.dtype])
+        full = full.to(self._device.torch, engines.DTYPES[choice.dtype])
         return full.contiguous(memory_format=layout)
 
     def _compare(self, found: Tensor) -> tuple[float, float]:
@@ -173,30 +201,14 @@ class _Bench:
         error = (found - expected).abs().amax() / expected.abs().amax().clamp(min=1e-12)
         return float((one == two).float().mean()), float(error)
 
-    def _time(self, network: nn.Module, choice: Choice) -> float:
-        """Return seconds per window, the least of a few: noise only ever adds."""
-        pixels = self._batch(self.sample[: choice.batch], choice)
-        spent = []
-        for _ in range(_REPEATS):
-            began = time.perf_counter()
-            self._call(network, pixels)
-            if self.device.torch.type == "cuda":
-                torch.cuda.synchronize(self.device.torch)
-            spent.append(time.perf_counter() - began)
-        return min(spent) / choice.batch
-
-    def _call(self, network: nn.Module, pixels: Tensor) -> Tensor:
-        with torch.inference_mode():
-            answer: Tensor = network(pixels)
+    def _call(self, network: nn.Module, pixels: Tensor, threads: int) -> Tensor:
+        torch.set_num_threads(threads)
+        try:
+            with torch.inference_mode():
+                answer: Tensor = network(pixels)
+        finally:
+            torch.set_num_threads(self._device.threads)
         return answer
-
-
-def _faster(best: Trial, trials: list[Trial]) -> Trial:
-    """Return the fastest that is not refused, or ``best`` where none is clearly faster."""
-    limit = (best.seconds or float("inf")) * (1 - LEAST_GAIN)
-    usable = [one for one in trials if not one.refused and one.seconds is not None]
-    fastest = min(usable, key=lambda one: one.seconds or 0.0, default=best)
-    return fastest if best.refused or (fastest.seconds or limit) < limit else best
 
 
 def _formats(best: Choice, _: Device, dtypes: tuple[str, ...]) -> Iterator[Choice]:

@@ -24,12 +24,16 @@ class Trial(BaseModel):
     choice: Choice
     #: of one window; None where it was not timed
     seconds: float | None = None
+    #: of one window by the best candidate before it, timed in turns with this one
+    rival: float | None = None
     #: share of voxels with the label of eager float32
     agreement: float | None = None
     #: largest error of a logit, as a share of the largest logit
     error: float | None = None
     #: why it is not used; empty = it may be
     refused: str = ""
+    #: whether it agrees and is clearly faster than the best before it
+    is_gain: bool = False
 
 
 class Tuned(BaseModel):

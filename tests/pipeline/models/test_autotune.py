@@ -61,7 +61,7 @@ def prefer(
         return 0.1 if is_fast(choice) else 1.0
 
     monkeypatch.setattr(engines, "prepare", prepared)
-    monkeypatch.setattr(autotune._Bench, "_time", timed)
+    monkeypatch.setattr(autotune._Bench, "_once", timed)
 
 
 def tune(network: nn.Module, *dtypes: str) -> Tuned:
@@ -191,7 +191,7 @@ def test_a_bundle_is_tuned_kept_and_run_as_chosen(
     # every step towards these is a gain
     monkeypatch.setattr(
         autotune._Bench,
-        "_time",
+        "_once",
         lambda _, __, choice: 0.5 ** sum(getattr(choice, name) == speeds[name] for name in speeds),
     )
     autotune.tune_bundle(bundle, device, device.tuned)
