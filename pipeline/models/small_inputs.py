@@ -2,8 +2,9 @@
 
 A small network spends most of a pass on starting its layers, so thirty inputs together take little
 longer than one. Whoever comes first leads: it waits for the device, takes along what has come for
-the same network meanwhile, and hands out the answers. Only while other inputs are being prepared
-does it wait longer for them, and never beyond ``PATIENCE``; a lone job does not wait at all.
+the same network meanwhile, and hands out the answers. Only while other inputs are being prepared,
+or where the pass before had more of them, does it wait longer, never beyond ``PATIENCE``; a lone
+job does not wait at all.
 
 Kernels are chosen by shape, so the company an input had may change its answer in the last digits of
 a float32 (1e-6 of a score), as another number of threads does.
@@ -66,6 +67,9 @@ class _Request:
     is_alone: bool = False
     answer: Answer | None = None
     asked: float = field(default_factory=time.perf_counter)
+    #: set when there is an answer, or when it is this request's turn to lead. One for each: thirty
+    #: threads that all wake for every answer cost as much as a small network
+    wake: threading.Event = field(default_factory=threading.Event)
 
     def may_join(self, other: _Request) -> bool:
         """Say whether both can go into one tensor."""
@@ -84,22 +88,25 @@ class Batcher:
         self._plan = plan
         self._device = device
         self._patience = patience
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        #: what came, or will not come; only the leader waits for it
+        self._arrived = threading.Condition(self._lock)
         self._waiting: list[_Request] = []
         self._coming = 0
         self._is_led = False
+        self._met = 1  # how many requests shared the last pass
 
     @contextmanager
     def coming(self) -> Iterator[None]:
         """Say that inputs are in preparation for the block: a pass may wait for them."""
-        with self._changed:
+        with self._lock:
             self._coming += 1
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._coming -= 1
-                self._changed.notify_all()
+                self._arrived.notify()
 
     def ask(self, inputs: Tensor, *, checkpoint: Checkpoint) -> Answer:
         """Run inputs (n, channels, *spatial) through the network, with others where there are any.
@@ -110,50 +117,53 @@ class Batcher:
 
         """
         request = _Request(inputs)
-        with self._changed:
+        with self._lock:
             self._waiting.append(request)
-            self._changed.notify_all()
+            self._arrived.notify()
         try:
             while request.answer is None:
                 if self._takes_lead(request):
                     self._lead(request, checkpoint)
-                elif request.answer is None:
+                elif not request.wake.wait(_SECONDS_BETWEEN_CHECKPOINTS):
                     checkpoint()
+                else:
+                    request.wake.clear()
         finally:
-            with self._changed:
-                if request in self._waiting:
-                    self._waiting.remove(request)
+            self._leave(request)
         return request.answer
 
+    def _leave(self, request: _Request) -> None:
+        """Forget a request that waits no longer; what it was woken for is the next one's."""
+        with self._lock:
+            if request in self._waiting:
+                self._waiting.remove(request)
+            self._wake_next()
+
     def _takes_lead(self, request: _Request) -> bool:
-        """Wait a while for an answer; say whether there is none and nobody leads."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: request.answer is not None or (not self._is_led and self._has(request)),
-                timeout=_SECONDS_BETWEEN_CHECKPOINTS,
-            )
-            if request.answer is not None or self._is_led or not self._has(request):
+        with self._lock:
+            if self._is_led or request not in self._waiting:
                 return False
             self._is_led = True
             return True
-
-    def _has(self, request: _Request) -> bool:
-        return request in self._waiting
 
     def _lead(self, request: _Request, checkpoint: Checkpoint) -> None:
         try:
             with self._device.hold(checkpoint):
                 self._run(self._gather(request), checkpoint)
         finally:
-            with self._changed:
+            with self._lock:
                 self._is_led = False
-                self._changed.notify_all()
+                self._wake_next()
+
+    def _wake_next(self) -> None:
+        if self._waiting and not self._is_led:
+            self._waiting[0].wake.set()
 
     def _gather(self, first: _Request) -> list[_Request]:
         """Take the requests of the next pass, ``first`` before all others."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: first.is_alone or not self._coming or self._is_full(first),
+        with self._lock:
+            self._arrived.wait_for(
+                lambda: first.is_alone or self._is_enough(first),
                 timeout=self._patience,
             )
             group = [first]
@@ -163,11 +173,13 @@ class Batcher:
                     group.append(other)
             for one in group:
                 self._waiting.remove(one)
+            self._met = len(group)
         return group
 
-    def _is_full(self, first: _Request) -> bool:
-        fitting = sum(len(one.inputs) for one in self._waiting if first.may_join(one))
-        return fitting >= self._plan.batch
+    def _is_enough(self, first: _Request) -> bool:
+        fitting = [len(one.inputs) for one in self._waiting if first.may_join(one)]
+        is_full = sum(fitting) >= self._plan.batch
+        return is_full or (not self._coming and len(fitting) >= self._met)
 
     def _run(self, group: list[_Request], checkpoint: Checkpoint) -> None:
         """Answer a group. What goes wrong in company is looked at again, each request alone."""
@@ -186,7 +198,7 @@ class Batcher:
             self._pass([first], checkpoint)
 
     def _put_back(self, requests: Sequence[_Request]) -> None:
-        with self._changed:
+        with self._lock:
             self._waiting[:0] = requests
 
     def _pass(self, group: Sequence[_Request], checkpoint: Checkpoint) -> None:
@@ -198,7 +210,7 @@ class Batcher:
         )
         computed = time.perf_counter() - began
         parts = torch.split(outputs, [len(one.inputs) for one in group])
-        with self._changed:
+        with self._lock:
             for one, part in zip(group, parts, strict=True):
                 one.answer = Answer(
                     outputs=part,
@@ -208,6 +220,7 @@ class Batcher:
                     waited=began - one.asked,
                     computed=computed,
                 )
+                one.wake.set()
 
     def _forward(self, inputs: Tensor, plan: sliding.Plan, checkpoint: Checkpoint) -> Tensor:
         network = sliding.on(self._network, plan, self._plan)
