@@ -80,20 +80,22 @@ def clean(stored: NDArray[Any], header: InstanceHeader, warnings: set[str]) -> C
     has_excess = header.bits_stored < header.bits_allocated
     if padding is None and not has_excess and stored.itemsize < 4:
         return Cleaned()
-    least, greatest = int(stored.min()), int(stored.max())
+    greatest = int(stored.max())
+    # Unsigned values have nothing below their range, and a look at all of them takes its time.
+    least = int(stored.min()) if padding is not None or header.is_signed else None
     mask: NDArray[np.bool_] | None = None
-    if padding is not None and padding[0] <= greatest and padding[1] >= least:
+    if padding is not None and padding[0] <= greatest and padding[1] >= (least or 0):
         mask = is_padding(stored, padding)
         real = stored[~mask]
         if not real.size:
             return Cleaned(padded=stored.size)
         least, greatest = int(real.min()), int(real.max())
     low, high = stored_range(header)
-    if least < low or greatest > high:
+    if (least or 0) < low or greatest > high:
         warnings.add(_EXCESS_BITS)
         real = _cleared(stored, mask, header)
         least, greatest = int(real.min()), int(real.max())
-    if max(-least, greatest) > _EXACT:
+    if max(-(least or 0), greatest) > _EXACT:
         warnings.add(_INEXACT)
     padded = 0 if mask is None else int(mask.sum())
     return Cleaned(padded=padded, least=least, greatest=greatest)
