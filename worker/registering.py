@@ -180,6 +180,8 @@ def _answer(words: argparse.Namespace, work: Callable[[Stated], dict[str, Any]])
         return FAILED
     except PipelineError as failed:
         return _complain(failed.sentence, FAILED)
+    except OSError as error:
+        return _complain(f"the bundle cannot be unpacked: {error.strerror}", FAILED)
     return WELL
 
 

@@ -105,19 +105,11 @@ class Store:
         self.require_room(sum(path.stat().st_size for path in files))
         with self.scratch() as scratch:
             copy = scratch / "bundle"
-            try:
-                shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
-            except OSError as error:
-                raise _explained(error) from error
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
             return self.adopt_bundle(copy, digest)
 
     def adopt_bundle(self, folder: Path, digest: str) -> Path:
-        """Move a bundle that was made in ``scratch`` under its digest and return where it is.
-
-        Raises:
-            DiskFull: no room.
-
-        """
+        """Move a bundle that was made in ``scratch`` under its digest and return where it is."""
         target = self.bundle_path(digest)
         if target.exists():
             return target
@@ -126,19 +118,28 @@ class Store:
                 _flush(path)
             folder.rename(target)
             _flush_folder(target.parent)
-        except OSError as error:
-            if target.exists():  # another process was first; its bytes are the same
-                return target
-            raise _explained(error) from error
+        except OSError:
+            if not target.exists():
+                raise
+            # another process was first; its bytes are the same
         return target
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Lend an empty folder on the disk of the store. What is left in it is removed."""
+        """Lend an empty folder on the disk of the store. What is left in it is removed.
+
+        Raises:
+            DiskFull: the disk became full while the folder was lent.
+
+        """
         folder = self._temporary / uuid.uuid4().hex
         folder.mkdir(mode=0o700)
         try:
             yield folder
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise DiskFull("the disk of the store is full") from error
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -158,11 +159,6 @@ class Store:
                 path.unlink(missing_ok=True)
             count += 1
         return count
-
-
-def _explained(error: OSError) -> Exception:
-    """Return an error as what it means here: the disk is full, or something else."""
-    return DiskFull("the disk of the store is full") if error.errno in NO_ROOM else error
 
 
 def _flush(path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -79,3 +80,12 @@ def test_scratch_is_removed_also_after_an_error(store: Store) -> None:
     with pytest.raises(ValueError, match="broken"):
         half()
     assert list((store.root / "temporary").iterdir()) == []
+
+
+def test_a_disk_that_becomes_full_under_scratch_has_a_reason(store: Store) -> None:
+    def full() -> None:
+        with store.scratch():
+            raise OSError(errno.ENOSPC, "no space left")
+
+    with pytest.raises(DiskFull):
+        full()
