@@ -21,6 +21,7 @@ PACKAGES: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "utility.array": ("DataStats SimulateDelay", "computes nothing"),
         "utility.dictionary": ("DataStatsd SimulateDelayd", "computes nothing"),
     },
+    "torch": {"serialization": ("load", _READS)},
     "monai.data": {
         "dataset": (
             "Dataset CacheDataset PersistentDataset SmartCacheDataset CSVDataset ArrayDataset",

@@ -17,6 +17,8 @@ _LONGEST: Final = 16
 _WEIGHTS_FILE: Final = re.compile(
     r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.(?:safetensors|pth?|ckpt|bin|ts)\b"
 )
+#: how a configuration loads a file by itself
+_LOADED: Final = re.compile(r"\btorch\.load\(\s*@([\w:#]+)")
 _NETWORKS: Final = ("network_def", "network", "net", "model")
 _SPATIAL: Final = ("spatial_dims", "dimensions")
 _INPUTS: Final = ("in_channels", "n_input_channels", "num_input_channels")
@@ -61,6 +63,17 @@ def weights_file(document: Document) -> str | None:
         if isinstance(said, str) and (named := _WEIGHTS_FILE.findall(said)):
             return str(named[-1])
     return None
+
+
+def loaded_files(document: Document) -> list[str]:
+    """Return the names of the files that expressions load by ``torch.load``, without folders."""
+    found = []
+    for item in document.items.values():
+        for reference in _LOADED.findall(item) if isinstance(item, str) else ():
+            said = value_at(document, document.get(reference))
+            named = _WEIGHTS_FILE.findall(said) if isinstance(said, str) else []
+            found += [str(name) for name in named[-1:]]
+    return list(dict.fromkeys(found))
 
 
 def weights_key(document: Document) -> str | None:

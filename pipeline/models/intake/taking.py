@@ -12,7 +12,7 @@ from pipeline.config import reading
 from pipeline.config.document import Document
 from pipeline.config.refusal import ConfigRefused
 from pipeline.dicom.refusal import FileRefused
-from pipeline.models import bundle
+from pipeline.models import arrays, bundle
 from pipeline.models.bundle import METADATA, WEIGHTS, Bundle, BundleRefused
 from pipeline.models.intake import (
     child,
@@ -28,6 +28,7 @@ from pipeline.models.intake import (
 from pipeline.models.intake.brought import Brought, IntakeLimits, look_into
 from pipeline.models.intake.deriving import Stated
 from pipeline.models.intake.forms import Fate
+from pipeline.models.intake.large_files import LargeFiles
 from pipeline.models.intake.weights import Errand
 from pipeline.models.program import resolving
 from pipeline.reasons import Reason
@@ -60,6 +61,8 @@ class _Work:
     left_out: dict[str, str] = field(default_factory=dict)
     #: of the file the weights were converted from
     converted: dict[str, str] = field(default_factory=dict)
+    #: of the files that arrays were converted from, by name: the sha256
+    arrays: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, list[int]] | None = None
 
 
@@ -167,38 +170,75 @@ def _bring_weights(work: _Work, document: Document | None, scratch: Path, conver
     choice = choosing.choose(work.brought, named, large, scratch)
     work.faults += choice.faults
     work.left_out |= choice.left_out
+    for loaded in () if document is None else following.loaded_files(document):
+        _bring_arrays(work, loaded, large, scratch, convert)
     if choice.name is None:
         return
-    unpacked = scratch / f"weights{Path(choice.name).suffix.lower()}"
-    digests = work.brought.extract(choice.name, unpacked)
-    target = work.folder / WEIGHTS
-    target.parent.mkdir(exist_ok=True)
     errand = Errand(
-        path=unpacked,
+        path=scratch / f"weights{Path(choice.name).suffix.lower()}",
         name=choice.name,
-        target=target,
+        target=work.folder / WEIGHTS,
         key=None if document is None else following.weights_key(document),
         largest_bytes=work.limits.file_bytes,
     )
-    if different := large.faults(choice.name, digests):
+    work.shapes, digest = _converted(work, errand, large, convert)
+    if choice.name != WEIGHTS:
+        work.converted = {"file": choice.name, "sha256": digest}
+
+
+def _bring_arrays(
+    work: _Work, loaded: str, large: LargeFiles, scratch: Path, convert: Convert
+) -> None:
+    """Convert a file that the configuration itself loads; it is no network's weights."""
+    target = arrays.place(work.folder, loaded)
+    if target == work.folder / WEIGHTS:
+        return
+    there = work.brought.of(Fate.WEIGHTS)
+    wanted = (target.relative_to(work.folder).as_posix(), f"models/{loaded}")
+    name = next((one for one in wanted if one in there), None)
+    if name is None:
+        work.faults.append(f"{wanted[1]} is missing; the configuration loads it")
+        return
+    errand = Errand(
+        path=scratch / f"{target.stem}-loaded{Path(name).suffix.lower()}",
+        name=name,
+        target=target,
+        key=None,
+        largest_bytes=work.limits.kept_bytes,
+        is_aside=True,
+    )
+    work.left_out.pop(name, None)
+    _, digest = _converted(work, errand, large, convert)
+    if name != wanted[0]:
+        work.arrays[name] = digest
+
+
+def _converted(
+    work: _Work, errand: Errand, large: LargeFiles, convert: Convert
+) -> tuple[dict[str, list[int]] | None, str]:
+    """Return the shapes, None where it is refused, and the sha256 of what was brought."""
+    digests = work.brought.extract(errand.name, errand.path)
+    errand.target.parent.mkdir(exist_ok=True)
+    if different := large.faults(errand.name, digests):
         # bytes that are not what the bundle says they are are not read at all
         work.faults += different
-        return
+        return None, digests["sha256"]
     try:
-        work.shapes = convert(errand, work.limits)
+        return convert(errand, work.limits), digests["sha256"]
     except BundleRefused as refused:
         work.faults += refused.faults
-    if choice.name != WEIGHTS:
-        work.converted = {"file": choice.name, "sha256": digests["sha256"]}
+        return None, digests["sha256"]
 
 
 def _write_metadata(work: _Work, written: Mapping[str, Any], block: Mapping[str, Any]) -> None:
     """Write the metadata where they say something new; where not, they stay to the byte."""
-    if block == written.get(_BLOCK) and not work.converted:
+    if block == written.get(_BLOCK) and not work.converted and not work.arrays:
         return
     account: dict[str, Any] = {"left_out": dict(sorted(work.left_out.items()))}
     if work.converted:
         account["weights"] = work.converted
+    if work.arrays:
+        account["arrays"] = work.arrays
     document = {**written, _BLOCK: block, _ACCOUNT: account}
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (work.folder / METADATA).write_text(text, encoding="utf-8")

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from pipeline.dicom.refusal import FileRefused, SourceRefused
 from pipeline.dicom.sources.archive import ArchiveLimits
 from pipeline.dicom.sources.archive_zip import ZipArchive
+from pipeline.models import arrays
 from pipeline.models.bundle import BundleRefused
 from pipeline.models.intake import forms
 
@@ -50,6 +51,8 @@ class Errand:
     key: str | None
     #: that the tensors may take together
     largest_bytes: int
+    #: whether it is no state dict but arrays that the configuration loads beside it
+    is_aside: bool = False
 
 
 def convert(errand: Errand) -> dict[str, list[int]]:
@@ -67,13 +70,19 @@ def convert(errand: Errand) -> dict[str, list[int]]:
         shapes = _check_safetensors(errand)
         errand.path.rename(errand.target)
         return shapes
-    state = _state_dict(_unpickled(errand), errand)
+    loaded = _unpickled(errand)
+    header = {"format": "pt"}
+    if errand.is_aside:
+        state, were_arrays = arrays.named(loaded, errand.name)
+        header |= were_arrays
+    else:
+        state = _state_dict(loaded, errand)
     _check(state.items(), errand)
     # clones: safetensors refuses tensors that share memory
     save_file(
         {name: value.detach().clone().contiguous() for name, value in state.items()},
         errand.target,
-        metadata={"format": "pt"},
+        metadata=header,
     )
     return {name: list(value.shape) for name, value in state.items()}
 
@@ -99,7 +108,8 @@ def _unpickled(errand: Errand) -> Any:
     if is_zip:
         _check_archive(errand)
     try:
-        with warnings.catch_warnings():
+        allowed = torch.serialization.safe_globals(list(arrays.GLOBALS) if errand.is_aside else [])
+        with warnings.catch_warnings(), allowed:
             warnings.simplefilter("ignore")
             return torch.load(errand.path, map_location="cpu", weights_only=True, mmap=is_zip)
     except MemoryError:
