@@ -39,6 +39,7 @@ class Shape:
     layout: torch.memory_format
     #: where sums are kept
     sums_on: torch.device
+    blend: stitching.Blend
 
 
 class Passage:
@@ -52,7 +53,7 @@ class Passage:
         self.windows = windows
         self.shape = shape
         self._sweep = sweep
-        self._weight = stitching.gaussian(shape.size, shape.sums_on)
+        self._weight = stitching.window_weights(shape.size, shape.blend, shape.sums_on)
         self._blocks: stitching.Blocks | None = None
         self._done = 0
         self._calls: list[tuple[_Stopwatch, float]] = []

@@ -67,11 +67,14 @@ class Canvas:
         *,
         checkpoint: Checkpoint,
         probabilities: NDArray[np.float32] | None = None,
+        is_scaled: bool = False,
     ) -> None:
+        """Take a grid; ``is_scaled`` says that probabilities come in the place of logits."""
         self.labels = np.zeros(grid.source_shape, np.uint8)
         self._grid = grid
         self._checkpoint = checkpoint
         self._probabilities = probabilities
+        self._is_scaled = is_scaled
         if probabilities is not None:
             probabilities[0] = 1.0
 
@@ -109,7 +112,8 @@ class Canvas:
             self.labels[index][in_plane] = largest(stretched).cpu().numpy()
             if self._probabilities is not None:
                 weight = reach(slices)[number] * torch.outer(reach(rows), reach(columns))
-                likely = stretched.div_(weight.clamp(min=_LEAST_WEIGHT)).softmax(0)
+                likely = stretched.div_(weight.clamp(min=_LEAST_WEIGHT))
+                likely = likely if self._is_scaled else likely.softmax(0)
                 self._probabilities[:, index][:, *in_plane] = likely.cpu().numpy()
 
     def _fill_cells(self, cells: Cells, taps: Sequence[Taps]) -> None:

@@ -27,6 +27,10 @@ class SegmentationOptions(_Options):
     #: run the network only on the box of values above the window's low end (MONAI's
     #: CropForeground). What lies outside is background. Needs ``input.window``.
     crop_foreground: bool = False
+    #: how much of a voxel's sum a window gives: less towards its borders, or all windows alike
+    blend: Literal["gaussian", "constant"] = "gaussian"
+    #: what is interpolated on the way back to the volume, where the largest then wins
+    interpolates: Literal["logits", "probabilities"] = "logits"
 
 
 class ClassificationOptions(_Options):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -20,9 +21,9 @@ from pipeline.models.options import SegmentationOptions
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.preprocess import Prepared
 from pipeline.models.spec import ModelSpec
-from pipeline.models.stitching import Box, Sweep
+from pipeline.models.stitching import Blend, Box, Sweep
 from pipeline.results import Code, Prediction, ValueMap
-from pipeline.volume import Input
+from pipeline.volume import Input, Volume
 
 #: of the sums of windows, for each voxel of the volume: twice what an int16 volume takes
 _ROOM_PER_VOXEL: Final = 4
@@ -39,7 +40,7 @@ class SegmentationPredictor:
         self._options = SegmentationOptions.model_validate(dict(spec.options))
         self._device = device
         self._choice = tuned.choice_for(spec, device)
-        self._plan = plan_windows(spec, self._choice, device)
+        self._plan = plan_windows(spec, self._choice, device, blend=self._options.blend)
         window = (spec.input.channels, *spec.input.size)
         self._network = engines.prepare(network, self._choice, device, window)
         self._queue = Queue(device)
@@ -51,7 +52,8 @@ class SegmentationPredictor:
     def predict_with_probabilities(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with one map per label too: see ``KeepsProbabilities``.
 
-        A probability is the softmax over the classes of the logits that decide the label.
+        A probability is the softmax over the classes of the logits that decide the label, or what
+        was interpolated where ``interpolates`` says that those were probabilities.
         """
         return self._predict(image, checkpoint, keeps=True)
 
@@ -60,9 +62,7 @@ class SegmentationPredictor:
         kept = self._room(volume.stored.shape) if keeps else None
         self._device.enter_thread(self._choice.threads)
         clock = Laps()
-        prepared = preprocess.prepare(
-            volume, self.spec.input, crop_foreground=self._options.crop_foreground
-        )
+        prepared = self._prepare(volume)
         clock.lap("preprocess")
         if prepared.is_empty:
             label_map = np.zeros(volume.stored.shape, np.uint8)
@@ -80,6 +80,18 @@ class SegmentationPredictor:
             seconds=clock.seconds,
             warnings=(*prepared.warnings, *warnings),
         )
+
+    def _prepare(self, volume: Volume) -> Prepared:
+        """Prepare a volume on the device, or on the CPU where its memory is used up."""
+        spec, crop = self.spec.input, self._options.crop_foreground
+        try:
+            return preprocess.prepare(volume, spec, crop_foreground=crop, device=self._device.torch)
+        except (RuntimeError, MemoryError) as error:
+            if not sliding.is_out_of_memory(error) or self._device.torch.type == "cpu":
+                raise
+        prepared = preprocess.prepare(volume, spec, crop_foreground=crop)
+        sentence = "memory ran out on the device while the input was resampled"
+        return replace(prepared, warnings=(*prepared.warnings, sentence))
 
     def _room(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Return zeros (classes, slices, rows, columns); refuse before anything is computed."""
@@ -108,11 +120,13 @@ class SegmentationPredictor:
         kept: NDArray[np.float32] | None,
     ) -> tuple[NDArray[np.uint8], dict[str, object], tuple[str, ...]]:
         grid, warnings = prepared.grid, list[str]()
-        canvas = labels.Canvas(grid, checkpoint=checkpoint, probabilities=kept)
+        is_scaled = self._options.interpolates == "probabilities"
+        canvas = labels.Canvas(grid, checkpoint=checkpoint, probabilities=kept, is_scaled=is_scaled)
         filling = Laps()
 
         def fill(box: Box, logits: Tensor) -> None:
             filling.restart()
+            logits = logits.softmax(0) if is_scaled else logits
             try:
                 canvas.fill(box, logits)
             except (RuntimeError, MemoryError) as error:
@@ -172,7 +186,9 @@ class Laps:
         self._last = time.perf_counter()
 
 
-def plan_windows(spec: ModelSpec, choice: Choice, device: Device) -> sliding.Plan:
+def plan_windows(
+    spec: ModelSpec, choice: Choice, device: Device, *, blend: Blend = "gaussian"
+) -> sliding.Plan:
     """Return how the windows of a model run."""
     return sliding.Plan(
         size=spec.input.size,
@@ -183,6 +199,7 @@ def plan_windows(spec: ModelSpec, choice: Choice, device: Device) -> sliding.Pla
         layout=choice.memory_format(len(spec.input.size)),
         # other engines are made for one shape; a GPU runs a repeated window for next to nothing
         is_full=device.torch.type != "cpu" or choice.engine != "eager",
+        blend=blend,
     )
 
 

@@ -1,7 +1,7 @@
-"""Windows over an image, run in batches and stitched by gaussian weights.
+"""Windows over an image, run in batches and stitched by gaussian or equal weights.
 
-The result is that of MONAI's ``SlidingWindowInferer(mode="gaussian", padding "constant")``. Batches
-keep one shape from the first to the last, since kernels are chosen by shape and a batch of one
+The result is that of MONAI's ``SlidingWindowInferer``, its ``mode`` our ``blend``, its padding
+"constant". Batches keep one shape from the first to the last, since kernels are chosen by shape and a batch of one
 takes a path that is half as fast on CPUs. Sums are made in place, and in blocks where the whole
 would take too much memory (``pipeline.models.stitching``).
 """
@@ -25,7 +25,7 @@ from pipeline.errors import OutOfMemory
 from pipeline.models import batching, engines, stitching
 from pipeline.models.batching import Passage, Queue, Shape
 from pipeline.models.predictor import Checkpoint
-from pipeline.models.stitching import Finish, Sweep
+from pipeline.models.stitching import Blend, Finish, Sweep
 
 Window = tuple[slice, ...]
 T = TypeVar("T")
@@ -47,6 +47,7 @@ class Plan:
     is_full: bool = False
     #: where the sum is kept; None = on the device
     stitch_on: torch.device | None = None
+    blend: Blend = "gaussian"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +250,7 @@ def _shape(plan: Plan, windows: int) -> Shape:
         dtype=plan.dtype,
         layout=plan.layout,
         sums_on=plan.stitch_on or plan.device,
+        blend=plan.blend,
     )
 
 

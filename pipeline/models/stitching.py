@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from monai.data.utils import compute_importance_map
@@ -22,6 +23,7 @@ from torch import Tensor
 Box = tuple[slice, ...]
 #: the number of a block along each axis
 Block = tuple[int, ...]
+Blend = Literal["gaussian", "constant"]
 #: takes a box and its logits, float32 (outputs, *shape of the box)
 Finish = Callable[[Box, Tensor], None]
 
@@ -146,9 +148,9 @@ def blocks_within(
     return Blocks(shape, windows, sweep.axes)
 
 
-def gaussian(size: Sequence[int], device: torch.device) -> Tensor:
-    """Return MONAI's weights of a window, its middle above its borders."""
-    return compute_importance_map(tuple(size), mode="gaussian", sigma_scale=0.125).to(device)
+def window_weights(size: Sequence[int], blend: Blend, device: torch.device) -> Tensor:
+    """Return MONAI's weights of a window: its middle above its borders, or all alike."""
+    return compute_importance_map(tuple(size), mode=blend, sigma_scale=0.125).to(device)
 
 
 def _intervals(extent: int, windows: Sequence[Box], axis: int) -> list[slice]:

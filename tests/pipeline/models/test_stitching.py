@@ -77,7 +77,7 @@ def test_what_is_said_of_memory_is_what_is_held() -> None:
     windows = stitching.in_order(sliding.lay(SHAPE, PLAN.size, PLAN.overlap), (2, 0, 1))
     blocks = Blocks(SHAPE, windows, (2, 0))
     expected = blocks.most_voxels(windows)
-    weight = stitching.gaussian(PLAN.size, CPU)
+    weight = stitching.window_weights(PLAN.size, "gaussian", CPU)
     most = 0
     for window in windows:
         blocks.add(window, torch.ones(2, *PLAN.size), weight)
