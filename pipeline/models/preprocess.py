@@ -26,6 +26,9 @@ from pipeline.volume import Volume
 LARGEST_GRID = 2**30
 #: percentiles come from at most about this many voxels, evenly taken: same voxels, same answer
 PERCENTILE_SAMPLES = 2_000_000
+_CPU = torch.device("cpu")
+#: integers that torch computes with on every device
+_TRAVELS = frozenset(map(np.dtype, ("u1", "i1", "i2", "i4")))
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -85,8 +88,20 @@ class Prepared:
     warnings: tuple[str, ...] = ()
 
 
-def prepare(volume: Volume, spec: InputSpec, *, crop_foreground: bool = False) -> Prepared:
+def prepare(
+    volume: Volume,
+    spec: InputSpec,
+    *,
+    crop_foreground: bool = False,
+    device: torch.device = _CPU,
+) -> Prepared:
     """Resample and scale a volume as ``spec`` states.
+
+    Args:
+        volume: the input.
+        spec: what the network expects.
+        crop_foreground: keep only the box of what lies above the window's low end.
+        device: where the stored integers go once they are cropped, and all work after that.
 
     Raises:
         ModelMismatch: the grid would be larger than ``LARGEST_GRID``.
@@ -99,8 +114,8 @@ def prepare(volume: Volume, spec: InputSpec, *, crop_foreground: bool = False) -
         if found is None:
             return Prepared(image=torch.zeros(grid.shape), grid=grid, is_empty=True)
         grid, bounds = _cut(grid, found), found
-    low, high, warnings = _range(volume, spec)
-    image = _resample(volume, grid, bounds)
+    low, high, warnings = value_range(volume, spec)
+    image = _resample(_stored(volume, bounds, device), grid, bounds)
     # (stored * slope + intercept - low) / (high - low), clipped: MONAI's ScaleIntensityRange
     image.mul_(volume.slope).add_(volume.intercept - low).div_(max(high - low, 1e-12)).clamp_(0, 1)
     if crop_foreground:
@@ -204,10 +219,19 @@ def _cut(grid: Grid, bounds: list[tuple[int, int]]) -> Grid:
     return replace(grid, start=(start[0], start[1], start[2]), shape=(shape[0], shape[1], shape[2]))
 
 
-def _resample(volume: Volume, grid: Grid, bounds: list[tuple[int, int]]) -> Tensor:
-    """Return the stored values on the grid, float32, axes as the network's."""
-    box = tuple(slice(first, past) for first, past in bounds)
-    image = torch.from_numpy(np.ascontiguousarray(volume.stored[box], dtype=np.float32).copy())
+def _stored(volume: Volume, bounds: list[tuple[int, int]], device: torch.device) -> Tensor:
+    """Return the stored values within ``bounds`` on a device, float32, axes as the volume's.
+
+    To another device they travel as the integers they are: half of the bytes.
+    """
+    box = volume.stored[tuple(slice(first, past) for first, past in bounds)]
+    if device.type == "cpu" or box.dtype not in _TRAVELS:
+        return torch.from_numpy(box.astype(np.float32, order="C")).to(device)
+    return torch.from_numpy(np.array(box, order="C")).to(device).to(torch.float32)
+
+
+def _resample(image: Tensor, grid: Grid, bounds: list[tuple[int, int]]) -> Tensor:
+    """Return values that lie within ``bounds`` of the volume on the grid, axes as the network's."""
     # the axis that shrinks most goes first: less is left for the others
     for axis in sorted(range(3), key=lambda axis: grid.shape[axis] / image.shape[grid.axes[axis]]):
         source = grid.axes[axis]
@@ -220,7 +244,7 @@ def _interpolate(image: Tensor, positions: NDArray[np.float64], axis: int) -> Te
     count = image.shape[axis]
     lower = np.clip(np.floor(positions), 0, max(count - 2, 0)).astype(np.int64)
     weights = (positions - lower).astype(np.float32)
-    first = torch.from_numpy(lower)
+    first = torch.from_numpy(lower).to(image.device)
     if not weights.any():
         is_whole = len(lower) == count and bool((np.diff(lower) == 1).all())
         return image if is_whole else image.index_select(axis, first)
@@ -230,7 +254,7 @@ def _interpolate(image: Tensor, positions: NDArray[np.float64], axis: int) -> Te
     return torch.lerp(
         image.index_select(axis, first),
         image.index_select(axis, second),
-        torch.from_numpy(weights).view(shape),
+        torch.from_numpy(weights).to(image.device).view(shape),
     )
 
 
@@ -245,17 +269,13 @@ def _tighten(image: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
         start.append(int(inside[0]))
         shape.append(int(inside[-1]) + 1 - start[-1])
         image = image.narrow(axis, start[-1], shape[-1])
-    absolute = [first + more for first, more in zip(grid.start, start, strict=True)]
-    cut = replace(
-        grid,
-        start=(absolute[0], absolute[1], absolute[2]),
-        shape=(shape[0], shape[1], shape[2]),
-    )
+    first, second, third = (old + more for old, more in zip(grid.start, start, strict=True))
+    cut = replace(grid, start=(first, second, third), shape=(shape[0], shape[1], shape[2]))
     return image, cut
 
 
-def _range(volume: Volume, spec: InputSpec) -> tuple[float, float, tuple[str, ...]]:
-    """Return the values that become 0 and 1, in the modality's unit."""
+def value_range(volume: Volume, spec: InputSpec) -> tuple[float, float, tuple[str, ...]]:
+    """Return the values that become 0 and 1, in the modality's unit, and what is to be said."""
     if spec.window is not None:
         return spec.window[0], spec.window[1], ()
     low, high = foreground_percentiles(volume.stored, spec.percentiles)
