@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
 from pipeline.errors import ModelMismatch
-from pipeline.models import checks, preprocess, sliding
+from pipeline.models import checks, planes, preprocess, sliding
 from pipeline.models.devices import Device
 from pipeline.models.engines import DTYPES
 from pipeline.models.options import ClassificationOptions
@@ -19,7 +19,7 @@ from pipeline.models.segmentation import Laps
 from pipeline.models.small_inputs import Answer, Batcher, together
 from pipeline.models.spec import ModelSpec
 from pipeline.results import Classification, Prediction
-from pipeline.volume import Image, Input, Volume
+from pipeline.volume import Input, Volume
 
 
 class ClassificationPredictor:
@@ -131,25 +131,10 @@ def network_input(image: Input, spec: ModelSpec) -> Tensor:
         # the channel of one volume, or of each of its slices
         scaled = prepared[None, None] if spec.input.spatial_dims == 3 else prepared[:, None]
     else:
-        scaled = _frames(image, spec)
+        scaled = planes.frames(image, spec.input)[0].transpose(0, 1)
     if options.fit == "crop":
         return _centre(scaled, spec.input.size)
     return _resize(scaled, spec.input.size)
-
-
-def _frames(image: Image, spec: ModelSpec) -> Tensor:
-    """Return (frames, channels, rows, columns), scaled to 0..1."""
-    pixels = image.pixels
-    if pixels.ndim == 4:
-        low, high = spec.input.window or (0.0, 255.0)
-        pixels = np.moveaxis(pixels, 3, 1)
-    else:
-        low, high = spec.input.window or preprocess.foreground_percentiles(
-            pixels, spec.input.percentiles
-        )
-        pixels = pixels[:, None]
-    values = torch.from_numpy(np.array(pixels, dtype=np.float32, order="C"))
-    return values.sub_(low).div_(max(high - low, 1e-12)).clamp_(0, 1)
 
 
 def _resize(values: Tensor, size: Sequence[int]) -> Tensor:

@@ -11,16 +11,22 @@ from pipeline.models.bundle import Bundle, BundleRefused
 from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.detection import DetectionPredictor
 from pipeline.models.devices import Device
+from pipeline.models.planes import PlanesPredictor
 from pipeline.models.predictor import Predictor
 from pipeline.models.program import loading
+from pipeline.models.restoration import RestorationPredictor
 from pipeline.models.segmentation import SegmentationPredictor
 from pipeline.models.spec import Kind, ModelSpec
 from pipeline.models.threshold import ThresholdPredictor
 
-_WITH_NETWORK: Mapping[Kind, Callable[[ModelSpec, nn.Module, Device], Predictor]] = {
-    Kind.CLASSIFICATION: ClassificationPredictor,
-    Kind.SEGMENTATION: SegmentationPredictor,
-    Kind.DETECTION: DetectionPredictor,
+_WITH_NETWORK: Mapping[tuple[Kind, int], Callable[[ModelSpec, nn.Module, Device], Predictor]] = {
+    (Kind.CLASSIFICATION, 2): ClassificationPredictor,
+    (Kind.CLASSIFICATION, 3): ClassificationPredictor,
+    (Kind.SEGMENTATION, 2): PlanesPredictor,
+    (Kind.SEGMENTATION, 3): SegmentationPredictor,
+    (Kind.DETECTION, 3): DetectionPredictor,
+    (Kind.RESTORATION, 2): RestorationPredictor,
+    (Kind.RESTORATION, 3): RestorationPredictor,
 }
 
 
@@ -36,6 +42,7 @@ def open(bundle: Bundle, *, device: Device) -> Predictor:  # noqa: A001, read as
         return ThresholdPredictor(spec)
     if spec.program is not None:
         return loading.open(bundle, device=device)
-    if spec.input.spatial_dims == 2 and spec.kind is not Kind.CLASSIFICATION:
+    make = _WITH_NETWORK.get((spec.kind, spec.input.spatial_dims))
+    if make is None:
         raise BundleRefused(f"{spec.kind} of single images is not supported")
-    return _WITH_NETWORK[spec.kind](spec, weights.load(bundle), device)
+    return make(spec, weights.load(bundle), device)

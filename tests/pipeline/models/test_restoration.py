@@ -1,0 +1,188 @@
+"""Restored images hold the values, the unit and the place of what they were made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
+from torch import Tensor, nn
+
+from pipeline.errors import ModelMismatch
+from pipeline.models.devices import Device
+from pipeline.models.restoration import RestorationPredictor
+from pipeline.models.spec import InputSpec, Kind, ModelSpec
+from pipeline.results import DerivedImage, Prediction
+from pipeline.volume import Image, Input, Volume
+from tests.pipeline.models import tiny
+from tests.pipeline.models.tiny import go_on
+
+OBLIQUE = np.linalg.qr(np.array([[0.1, 0.2, 1], [0.2, 1, -0.1], [1, -0.2, 0.1]]))[0]
+
+
+class Stretch(nn.Module):
+    """Answers with its input, of ``scale`` times as many voxels."""
+
+    def __init__(self, scale: int = 1, mode: str = "nearest") -> None:
+        super().__init__()
+        self.scale, self.mode = scale, mode
+
+    def forward(self, windows: Tensor) -> Tensor:
+        return F.interpolate(windows, scale_factor=self.scale, mode=self.mode)
+
+
+class Constant(nn.Module):
+    def forward(self, windows: Tensor) -> Tensor:
+        return torch.full_like(windows, 0.1)
+
+
+def restore(image: Input, network: nn.Module, **changes: Any) -> Prediction:
+    options = {key: changes.pop(key) for key in ("scale", "residual", "batch") if key in changes}
+    stated: dict[str, Any] = {
+        "modalities": ("CT", "US"),
+        "spatial_dims": 3,
+        "window": (-1000.0, 1000.0),
+        "size": (8, 8, 8),
+        "overlap": 0.5,
+    }
+    spec = ModelSpec(
+        name="stretch",
+        version="1",
+        kind=Kind.RESTORATION,
+        title="Finer",
+        input=InputSpec(**{**stated, **changes}),
+        labels=(),
+        network="UNet",
+        options=options,
+    )
+    return RestorationPredictor(spec, network, Device()).predict(image, checkpoint=go_on)
+
+
+def derived(image: Input, network: nn.Module, **changes: Any) -> DerivedImage:
+    (found,) = restore(image, network, **changes).derived
+    return found
+
+
+def oblique(stored: Any) -> Volume:
+    affine = np.eye(4)
+    affine[:3, :3] = OBLIQUE * np.array([2.5, 0.7, 0.9])
+    affine[:3, 3] = (10.0, -20.0, 30.0)
+    return Volume(stored=stored, affine=affine, unit="HU")
+
+
+def places(shape: tuple[int, ...], affine: Any) -> Any:
+    """Return where every voxel lies, (*shape, 3)."""
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
+    return index @ affine[:3, :3].T + affine[:3, 3]
+
+
+@pytest.mark.parametrize("orientation", [None, "SPL", "RAS", "LIP"])
+def test_what_is_left_alone_comes_back_as_it_was(orientation: str | None) -> None:
+    image = oblique(tiny.volume().stored)
+    found = derived(image, Stretch(), orientation=orientation)
+    np.testing.assert_allclose(found.values, image.stored, atol=1e-3)
+    np.testing.assert_allclose(found.affine, image.affine, atol=1e-9)
+
+
+@pytest.mark.parametrize("orientation", [None, "RAS", "LIP"])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_finer_voxels_share_the_place_of_the_one_they_come_from(
+    orientation: str | None, scale: int
+) -> None:
+    image = oblique(tiny.volume((5, 9, 8)).stored)
+    found = derived(image, Stretch(scale), scale=scale, orientation=orientation)
+    repeated = image.stored
+    for axis in range(3):
+        repeated = repeated.repeat(scale, axis)
+    np.testing.assert_allclose(found.values, repeated, atol=1e-3)
+    assert found.affine is not None
+    ours = (np.argwhere(np.ones(found.values.shape)) + 0.5) / scale - 0.5
+    np.testing.assert_allclose(
+        places(found.values.shape, found.affine).reshape(-1, 3), image.to_patient(ours), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("orientation", [None, "RAS", "PIL"])
+@pytest.mark.parametrize("spacing", [None, (1.5, 1.5, 1.5)])
+def test_values_that_rise_evenly_in_the_patient_still_do_so_when_finer(
+    orientation: str | None, spacing: tuple[float, ...] | None
+) -> None:
+    rise = np.array([3.0, -2.0, 5.0])
+    shape = (10, 24, 20)
+    flat = oblique(np.zeros(shape, np.float32))
+    image = oblique((places(shape, flat.affine) @ rise).astype(np.float32))
+    found = derived(
+        image,
+        Stretch(2, "trilinear"),
+        scale=2,
+        orientation=orientation,
+        spacing=spacing,
+        size=(24, 24, 24),
+    )
+    truth = places(found.values.shape, found.affine) @ rise
+    # borders are held, within them the field is linear
+    inside = (slice(3, -6),) * 3
+    np.testing.assert_allclose(found.values[inside], truth[inside], atol=0.05)
+
+
+def test_a_network_of_two_axes_refines_the_slices_of_a_volume_and_not_their_number() -> None:
+    image = oblique(tiny.volume((5, 9, 8)).stored)
+    found = derived(image, Stretch(2), scale=2, spatial_dims=2, size=(8, 8))
+    np.testing.assert_allclose(found.values, image.stored.repeat(2, 1).repeat(2, 2), atol=1e-3)
+    assert found.affine is not None
+    spacing = Volume(stored=found.values, affine=found.affine).spacing
+    assert spacing == pytest.approx((2.5, 0.35, 0.45))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_restored_frame_by_frame_in_their_own_values(channels: int) -> None:
+    shape = (3, 9, 8, 3) if channels == 3 else (3, 9, 8)
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    image = Image(pixels=pixels if channels == 3 else pixels.astype(np.float32))
+    found = derived(
+        image, Stretch(2), scale=2, spatial_dims=2, size=(8, 8), channels=channels, window=(0, 255)
+    )
+    np.testing.assert_allclose(found.values, pixels.repeat(2, 1).repeat(2, 2), atol=1e-3)
+    assert found.affine is None
+
+
+def test_a_residual_is_added_to_the_input_in_its_unit() -> None:
+    image = tiny.volume()
+    found = derived(image, Constant(), residual=True)
+    np.testing.assert_allclose(found.values, image.stored + 0.1 * 2000, atol=1e-2)
+
+
+def test_without_a_window_values_come_back_between_the_percentiles() -> None:
+    image = tiny.volume(unit="")
+    found = derived(image, Stretch(), window=None, percentiles=(0.0, 100.0))
+    # the lowest value alone is background
+    above = image.stored > np.sort(np.unique(image.stored))[1]
+    np.testing.assert_allclose(found.values[above], image.stored[above], atol=1e-2)
+
+
+def test_a_smaller_batch_is_tried_when_memory_runs_out() -> None:
+    class Hungry(Stretch):
+        def forward(self, windows: Tensor) -> Tensor:
+            if len(windows) > 1:
+                raise MemoryError
+            return super().forward(windows)
+
+    image = tiny.volume()
+    found = restore(image, Hungry(), batch=4)
+    np.testing.assert_allclose(found.derived[0].values, image.stored, atol=1e-3)
+    assert found.options["batch"] == 1
+    assert [warning.count("memory ran out") for warning in found.warnings] == [1, 1]
+
+
+def test_an_answer_of_another_size_or_without_numbers_is_refused() -> None:
+    with pytest.raises(ValueError, match="were answered with"):
+        restore(tiny.volume(), Stretch(2))
+
+    class Broken(nn.Module):
+        def forward(self, windows: Tensor) -> Tensor:
+            return windows / 0
+
+    with pytest.raises(ModelMismatch, match="not finite"):
+        restore(tiny.volume(), Broken())
