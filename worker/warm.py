@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.models.predictor import Predictor
+    from pipeline.models.tuned import Cache
     from pipeline.models.warm import Warm
 
 #: what of a device's memory the weights may take where nothing is set. On a CPU there may be four
@@ -122,12 +123,14 @@ def _warm(settings: Settings) -> Warm:
     import torch
 
     from pipeline.models.devices import Device
+    from pipeline.models.tuned import Cache
     from pipeline.models.warm import Warm
 
     name = settings.device
     if name == "auto":
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
-    device = Device(name, threads=settings.threads or None)
+    tuned = Cache(settings.home / "tuned.json")
+    device = Device(name, threads=settings.threads or None, tuned=tuned)
     budget = settings.model_memory or _share(device.torch)
     return Warm(device, budget=budget, on_evict=_note_eviction)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from api.cli.checks.finding import Finding, ask
 from api.cli.printing import size
+from worker.queue.devices import allocator as worker_allocator
 
 ASK_TORCH = """
 import json, torch
@@ -44,6 +46,17 @@ def devices() -> Iterator[Finding]:
         )
         found = f"no GPU; torch uses {said['threads']} threads of the processor"
         yield Finding(area, "processor", "warning" if smi else "ok", found, mend)
+    yield allocator(area)
+
+
+def allocator(area: str) -> Finding:
+    """Say how inference processes keep memory: the process that starts them sets it."""
+    library, version = platform.libc_ver()
+    if library != "glibc":
+        found = "not glibc: large blocks go back between windows, which takes up to half the speed"
+        return Finding(area, "memory", "warning", found, "Run on a system with glibc.")
+    words = " ".join(f"{name}={value}" for name, value in worker_allocator().items())
+    return Finding(area, "memory", "ok", f"glibc {version}; workers start with {words}")
 
 
 def decoders() -> Iterator[Finding]:

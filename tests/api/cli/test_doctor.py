@@ -97,3 +97,13 @@ def test_the_environment_of_the_tests_reaches_no_settings(home_path: Path) -> No
     assert not [
         name for name in os.environ if name.startswith("NIGHTSHIFT_") and "HOME" not in name
     ]
+
+
+def test_the_doctor_shows_how_workers_keep_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.libc_ver", lambda: ("glibc", "2.36"))
+    found = inference.allocator("Devices")
+    assert found.verdict == "ok"
+    for setting in ("MALLOC_MMAP_THRESHOLD_=", "MALLOC_TRIM_THRESHOLD_=", "glibc.malloc.hugetlb=1"):
+        assert setting in found.found
+    monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
+    assert inference.allocator("Devices").verdict == "warning"
