@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.models.predictor import Predictor
-    from pipeline.models.tuned import Cache
     from pipeline.models.warm import Warm
 
 #: what of a device's memory the weights may take where nothing is set. On a CPU there may be four
