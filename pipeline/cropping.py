@@ -65,7 +65,7 @@ class Part:
         Outside of the box label maps and maps are 0: nothing was looked for there. What is
         stated in millimetres of the patient stays as it is. A derived image on the grid of the
         box is laid into the values of the source, so that its series is whole; one on a grid of
-        its own stays there.
+        its own stays there. Scores by slice are those of the slices of the box.
         """
         label_map = prediction.label_map
         return dataclasses.replace(

@@ -61,7 +61,6 @@ _Program: TypeAlias = list[_Step]
 class Pattern:
     """A compiled pattern."""
 
-    text: str
     program: tuple[_Step, ...]
 
     def is_found_in(self, text: str) -> bool:
@@ -115,7 +114,7 @@ def compiled(text: str) -> Pattern:
     program = parser.alternatives(depth=0)
     if parser.rest:
         raise PatternInvalid(f"there is no bracket for ')' at {parser.place + 1}")
-    return Pattern(text, tuple(program))
+    return Pattern(tuple(program))
 
 
 class _Parser:
@@ -258,14 +257,10 @@ def _written_out(piece: _Program, least: int, most: int | None) -> _Program:
 
 
 def _is_at(what: str, text: str, index: int) -> bool:
-    match what:
-        case "^":
-            return index == 0
-        case "$":
-            return index == len(text)
-        case _:
-            before, after = text[:index][-1:], text[index:][:1]
-            return (_is_word(before) != _is_word(after)) is (what == "b")
+    if what in "^$":
+        return index == (0 if what == "^" else len(text))
+    before, after = text[:index][-1:], text[index:][:1]
+    return (_is_word(before) != _is_word(after)) is (what == "b")
 
 
 def _escape(character: str) -> Fits:
