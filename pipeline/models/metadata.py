@@ -97,6 +97,7 @@ def parse(text: str, *, digest: str) -> tuple[ModelSpec | None, list[str]]:
         chosen = options.parse(block.kind, block.options, is_program=block.program is not None)
     except ValidationError as invalid:
         return None, found + _sentences("nightshift.options", invalid)
+    found += _averaging_faults(block.input, chosen)
     if getattr(chosen, "crop_foreground", False) and block.input.window is None:
         found.append("crop_foreground needs input.window: foreground is what lies above it")
     if found:
@@ -146,6 +147,19 @@ def _input_faults(stated: _Input) -> list[str]:
         found.append(f"input.orientation {letters!r} needs one letter each of RL, AP and SI")
     if stated.spatial_dims == 2 and stated.spacing:
         found.append("an image of two axes takes no input.spacing")
+    return found
+
+
+def _averaging_faults(stated: _Input, chosen: object) -> list[str]:
+    if not isinstance(chosen, options.AveragingOptions):
+        return []
+    found = []
+    if any(axis >= stated.spatial_dims for axis in chosen.flips) or len(set(chosen.flips)) < len(
+        chosen.flips
+    ):
+        found.append("options.flips names axes of the input, each once")
+    if chosen.turns and len(set(stated.size[-2:])) > 1:
+        found.append("options.turns needs windows whose last two sides are equal")
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,7 +17,26 @@ class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SegmentationOptions(_Options):
+class AveragingOptions(_Options):
+    """How several answers become one, see ``pipeline.models.averaging``."""
+
+    #: networks whose weights the bundle holds: a member's begin with its number and a dot, "0."
+    members: int = Field(default=1, ge=1, le=16)
+    #: axes of the network's input, from 0, along which mirrored views are seen too: all
+    #: combinations, so three axes make eight views
+    flips: tuple[Annotated[int, Field(ge=0, le=2)], ...] = Field(default=(), max_length=3)
+    #: whether views turned by quarters in the last two axes are seen too; windows must be square
+    turns: bool = False
+    #: what is averaged: the scores that logits stand for, or the logits
+    average: Literal["scores", "logits"] = "scores"
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether there is more than one answer."""
+        return self.members > 1 or bool(self.flips) or self.turns
+
+
+class SegmentationOptions(AveragingOptions):
     """How a label map is made."""
 
     #: auto: the fastest that was measured to agree with float32 on this machine; else float32
@@ -33,7 +52,7 @@ class SegmentationOptions(_Options):
     interpolates: Literal["logits", "probabilities"] = "logits"
 
 
-class ClassificationOptions(_Options):
+class ClassificationOptions(AveragingOptions):
     """How scores are made."""
 
     dtype: Dtype = "float32"
@@ -79,7 +98,7 @@ class ThresholdOptions(_Options):
     closing_mm: float = Field(default=0.0, ge=0.0, le=20.0)
 
 
-class RestorationOptions(_Options):
+class RestorationOptions(AveragingOptions):
     """How a derived image is made."""
 
     dtype: Dtype = "float32"

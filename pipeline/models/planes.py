@@ -91,7 +91,7 @@ def tile(
     """
     padded, inside = sliding.pad(image, plan.size)
     windows = sliding.lay(padded.shape[1:], plan.size, plan.overlap)
-    size = [extent * times for extent, times in zip(plan.size, scale, strict=True)]
+    size = tuple(extent * times for extent, times in zip(plan.size, scale, strict=True))
     whole = [extent * times for extent, times in zip(padded.shape[1:], scale, strict=True)]
 
     def attempt(tried: sliding.Plan) -> Tensor:
@@ -101,7 +101,7 @@ def tile(
         for group, pixels in sliding.batches(padded, windows, tried):
             checkpoint()
             answers = moved(pixels).to("cpu", torch.float32)
-            if list(answers.shape[2:]) != size:
+            if tuple(answers.shape[2:]) != size:
                 raise ValueError(f"windows of {plan.size} were answered with {answers.shape[2:]}")
             if not len(total):
                 total = torch.zeros((answers.shape[1], *whole))

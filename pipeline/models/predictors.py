@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from pipeline.models import weights
+from pipeline.models import averaging, weights
 from pipeline.models.bundle import Bundle, BundleRefused
 from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.detection import DetectionPredictor
@@ -45,4 +45,4 @@ def open(bundle: Bundle, *, device: Device) -> Predictor:  # noqa: A001, read as
     make = _WITH_NETWORK.get((spec.kind, spec.input.spatial_dims))
     if make is None:
         raise BundleRefused(f"{spec.kind} of single images is not supported")
-    return make(spec, weights.load(bundle), device)
+    return make(spec, averaging.wrap(spec, weights.load(bundle)), device)

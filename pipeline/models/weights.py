@@ -9,6 +9,7 @@ from torch import nn
 
 from pipeline.models import networks
 from pipeline.models.bundle import Bundle, BundleRefused
+from pipeline.models.spec import ModelSpec
 
 #: what MONAI's classes refuse wrong arguments with, and torch weights that do not fit
 _REFUSALS = (
@@ -35,10 +36,17 @@ def load(bundle: Bundle) -> nn.Module:
         raise BundleRefused("the model has no network")
     try:
         with torch.device("meta" if networks.TABLE[bundle.spec.network].is_lazy else "cpu"):
-            network = networks.build(bundle.spec.network, bundle.spec.network_arguments)
+            network = _build(bundle.spec.network, bundle.spec)
     except _REFUSALS as error:
         raise BundleRefused(f"network {bundle.spec.network}: {_first_line(error)}") from error
     return fill(network, bundle)
+
+
+def _build(name: str, spec: ModelSpec) -> nn.Module:
+    """Build the network, or a ``ModuleList`` of as many as the ensemble has members."""
+    members = int(spec.options.get("members", 1))
+    built = [networks.build(name, spec.network_arguments) for _ in range(members)]
+    return built[0] if members == 1 else nn.ModuleList(built)
 
 
 def fill(network: nn.Module, bundle: Bundle) -> nn.Module:
