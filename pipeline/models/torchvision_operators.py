@@ -73,7 +73,8 @@ def _nothing_is_missing() -> None:
 def _define() -> None:
     import torch
 
-    library = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library
+    library = library.Library("torchvision", "DEF")
     library.define(f"nms{_SCHEMA}")
     library.define(f"qnms{_SCHEMA}")
     library.impl("nms", nms, "CompositeExplicitAutograd")
