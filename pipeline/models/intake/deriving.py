@@ -191,9 +191,8 @@ def _kind(given: Port, answer: Port, stated: Stated) -> tuple[Kind | None, list[
     if is_image and words <= _IMAGES:
         return Kind.RESTORATION, []
     said = f"type {answer.type!r}, format {answer.format!r}"
-    return None, [
-        f"the output of {said} is not known; state --kind if it is one of {', '.join(Kind)}"
-    ]
+    kinds = ", ".join(kind for kind in Kind if kind is not Kind.THRESHOLD)
+    return None, [f"the output of {said} is not known; state --kind if it is one of {kinds}"]
 
 
 def _modalities(given: Port, stated: Stated) -> tuple[tuple[str, ...], list[str]]:
