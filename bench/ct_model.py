@@ -24,22 +24,24 @@ ARGUMENTS = {
 }
 
 
-def make(folder: Path) -> Path:
+def make(folder: Path, *, classes: int = CLASSES, dtype: str = "float32") -> Path:
     """Write the bundle where it is not there yet; return its folder."""
     import torch
 
     from pipeline.models import networks
 
-    target = folder / NAME
+    is_plain = (classes, dtype) == (CLASSES, "float32")
+    target = folder / (NAME if is_plain else f"{NAME}-{classes}-{dtype}")
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(7)
-        network = networks.build("UNet", ARGUMENTS)
-        bundle.write(target, _spec(), weights=network.state_dict(), card=f"# {NAME}\n\n{__doc__}\n")
+        spec = _spec(classes, dtype)
+        network = networks.build("UNet", spec.network_arguments)
+        bundle.write(target, spec, weights=network.state_dict(), card=f"# {NAME}\n\n{__doc__}\n")
     return target
 
 
-def _spec() -> ModelSpec:
+def _spec(classes: int, dtype: str) -> ModelSpec:
     return ModelSpec(
         name=NAME,
         version="1",
@@ -54,8 +56,8 @@ def _spec() -> ModelSpec:
             size=(SIZE,) * 3,
             overlap=OVERLAP,
         ),
-        labels=tuple(Label(number=n, name=f"class {n}") for n in range(1, CLASSES)),
+        labels=tuple(Label(number=n, name=f"class {n}") for n in range(1, classes)),
         network="UNet",
-        network_arguments=ARGUMENTS,
-        options={"crop_foreground": True},
+        network_arguments=ARGUMENTS | {"out_channels": classes},
+        options={"crop_foreground": True, "dtype": dtype},
     )

@@ -32,9 +32,7 @@ class Product:
     def run(self, study: Path) -> dict[str, Any]:
         """Analyse the study in a folder; return where its labels are and seconds by stage."""
         began = time.perf_counter()
-        volume = reading.read(_series(study))
-        if not isinstance(volume, Volume):
-            raise TypeError("the study was not read as a volume")
+        volume = read(study)
         stages = {"read": time.perf_counter() - began}
         prediction = self.predictor.predict(volume, checkpoint=lambda: None)
         stages |= prediction.seconds
@@ -50,6 +48,14 @@ class Product:
             "seconds": ended - began,
             "options": dict(prediction.options),
         }
+
+
+def read(study: Path) -> Volume:
+    """Read the study in a folder, in a child process as a worker does."""
+    volume = reading.read(_series(study))
+    if not isinstance(volume, Volume):
+        raise TypeError("the study was not read as a volume")
+    return volume
 
 
 def _series(study: Path) -> reading.SeriesFiles:

@@ -1,0 +1,102 @@
+"""How much memory does one study in flight take, beside its model?
+
+    python -m bench.memory --work FOLDER [--classes 4 25]
+
+In a fresh process with a worker's environment: peak of the resident memory after the network alone
+ran two batches of windows, then peak while one study is read and predicted. The difference is what
+a study takes: its volume, what the network sees of it, sums of windows, labels. With more classes
+the sums are cut into blocks. Exits with 1 where that is more than ``MUST`` times the int16 volume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from bench import ct_export, ct_model
+from worker.queue import devices
+
+MUST = 6.0
+
+
+def peak() -> int:
+    """Return the most bytes that were resident since ``forget_peak``."""
+    status = Path("/proc/self/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    if found is None:
+        sys.exit("this system does not say how much memory a process took")
+    return 1024 * int(found[1])
+
+
+def forget_peak() -> None:
+    """Measure the peak from now on."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def measure(model: Path, study: Path, threads: int) -> dict[str, int]:
+    """Return bytes: of the volume as int16, of the model and its calls, and of the study."""
+    import torch
+
+    from bench.product import read
+    from pipeline.models import bundle, engines, predictors, weights
+    from pipeline.models.devices import Device
+
+    device = Device("cpu", threads=threads)
+    device.enter_thread()
+    loaded = bundle.load(model)
+    spec = loaded.spec.input
+    with torch.inference_mode():
+        windows = torch.rand(engines.default(device).batch, spec.channels, *spec.size)
+        network = weights.load(loaded)
+        for _ in range(2):
+            network(windows)
+        del network, windows
+    predictor = predictors.open(loaded, device=device)
+    alone = peak()
+    forget_peak()
+    volume = read(study)
+    predictor.predict(volume, checkpoint=lambda: None)
+    return {"volume": 2 * volume.stored.size, "alone": alone, "study": max(0, peak() - alone)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench.memory", description=__doc__.split("\n")[0])
+    parser.add_argument("--work", type=Path, required=True, help="where data and results are kept")
+    parser.add_argument("--classes", type=int, nargs="+", default=[ct_model.CLASSES, 25])
+    parser.add_argument("--slices", type=int, default=120)
+    parser.add_argument("--size", type=int, default=512, help="rows and columns")
+    parser.add_argument("--threads", type=int, default=devices.usable_cores())
+    parser.add_argument("--serve", type=Path, nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        print(json.dumps(measure(*options.serve, options.threads)))
+        return 0
+    (study,) = ct_export.make(
+        options.work / "data", studies=1, slices=options.slices, size=options.size
+    )
+    worst = 0.0
+    for classes in options.classes:
+        model = ct_model.make(options.work / "bundles", classes=classes)
+        command = [sys.executable, "-m", "bench.memory", "--work", str(options.work)]
+        command += ["--threads", str(options.threads), "--serve", str(model), str(study)]
+        environment = {**os.environ, **devices.allocator(), "OMP_NUM_THREADS": str(options.threads)}
+        said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        found = json.loads(said.stdout.splitlines()[-1])
+        ratio = found["study"] / found["volume"]
+        worst = max(worst, ratio)
+        print(
+            f"{classes} classes: volume {found['volume'] / 2**20:.0f} MiB as int16, process with "
+            f"its model {found['alone'] / 2**20:.0f} MiB, study {found['study'] / 2**20:.0f} MiB: "
+            f"{ratio:.1f} times the volume (must {MUST:g})",
+            flush=True,
+        )
+    return 0 if worst <= MUST else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
