@@ -134,14 +134,9 @@ def whole_grid(volume: Volume, spec: InputSpec) -> Grid:
     """
     axes, flips = _orient(volume, spec.orientation)
     affine = _LPS_TO_RAS @ volume.affine @ _reorder(volume.stored.shape, axes, flips)
-    shape = tuple(volume.stored.shape[axis] for axis in axes)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    target = np.asarray(spec.spacing if spec.spacing is not None else spacing, np.float64)
-    # MONAI leaves an axis alone that is this close to what is asked for
-    target = np.where(np.abs(target - spacing) <= AFFINE_TOL, spacing, target)
+    spacing, target = _spacings(affine, spec)
     # MONAI's own arithmetic: spacings that divide evenly end in .5 and its rounding must be ours
-    counts, _ = compute_shape_offset(shape, affine, zoom_affine(affine, target, diagonal=False))
-    full = (int(counts[0]), int(counts[1]), int(counts[2]))
+    full, _ = _laid_by_monai(volume, axes, affine, target)
     if np.prod(np.asarray(full, np.float64)) > LARGEST_GRID:
         raise ModelMismatch(f"the volume would fill {full} voxels at the model's spacing")
     steps = target / spacing
@@ -155,6 +150,42 @@ def whole_grid(volume: Volume, spec: InputSpec) -> Grid:
         start=(0, 0, 0),
         shape=full,
     )
+
+
+def shift_of_monai(volume: Volume, spec: InputSpec) -> float:
+    """Return how far away from ours, in mm, MONAI's ``Spacing`` lays the first voxel of its grid.
+
+    0 but for oblique volumes: it looks for a corner that no other lies before, to 1e-8 mm, and takes
+    another where the cosines are not at right angles to that many digits.
+    """
+    axes, flips = _orient(volume, spec.orientation)
+    affine = _LPS_TO_RAS @ volume.affine @ _reorder(volume.stored.shape, axes, flips)
+    _, target = _spacings(affine, spec)
+    _, start = _laid_by_monai(volume, axes, affine, target)
+    return float(np.linalg.norm(start - affine[:3, 3]))
+
+
+def _spacings(
+    affine: NDArray[np.float64], spec: InputSpec
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the spacing (3,) of an affine, and that of the network's grid."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    target = np.asarray(spec.spacing if spec.spacing is not None else spacing, np.float64)
+    # MONAI leaves an axis alone that is this close to what is asked for
+    return spacing, np.where(np.abs(target - spacing) <= AFFINE_TOL, spacing, target)
+
+
+def _laid_by_monai(
+    volume: Volume,
+    axes: tuple[int, int, int],
+    affine: NDArray[np.float64],
+    target: NDArray[np.float64],
+) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+    """Return the shape of the grid that MONAI lays, and where its first voxel is (RAS, mm)."""
+    shape = tuple(volume.stored.shape[axis] for axis in axes)
+    zoomed = zoom_affine(affine, target, diagonal=False)
+    counts, start = compute_shape_offset(shape, affine, zoomed)
+    return (int(counts[0]), int(counts[1]), int(counts[2])), np.asarray(start[:3], np.float64)
 
 
 def _orient(

@@ -1,9 +1,9 @@
 """Windows over an image, run in batches and stitched by gaussian or equal weights.
 
 The result is that of MONAI's ``SlidingWindowInferer``, its ``mode`` our ``blend``, its padding
-"constant". Batches keep one shape from the first to the last, since kernels are chosen by shape and a batch of one
-takes a path that is half as fast on CPUs. Sums are made in place, and in blocks where the whole
-would take too much memory (``pipeline.models.stitching``).
+"constant". Batches keep one shape from the first to the last, since kernels are chosen by shape and
+a batch of one takes a path that is half as fast on CPUs. Sums are made in place, and in blocks
+where the whole would take too much memory (``pipeline.models.stitching``).
 """
 
 from __future__ import annotations

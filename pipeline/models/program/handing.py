@@ -106,15 +106,17 @@ class Handing:
             name: one or f"{name}_{postfix}"
             for name, one, postfix in zip(names, stated, postfixes, strict=True)
         }
-        return _Load(
+        loading = Load(
             reader,
             {name: None if image_only else meta[name] for name in names},
             dtype=dtype,
             is_channel_first=ensure_channel_first,
         )
+        loading.is_plain = dtype is np.float32 and channel_dim is None and not as_closest_canonical
+        return loading
 
 
-class _Load(MapTransform):
+class Load(MapTransform):
     """What ``LoadImaged`` does with one reader. Keys whose files were not given are passed over.
 
     Args:
@@ -124,6 +126,9 @@ class _Load(MapTransform):
         is_channel_first: move the axis of channels to the front, or make one.
 
     """
+
+    #: whether it gives float32 on the grid of the file, its axes as they are
+    is_plain: bool
 
     def __init__(
         self,

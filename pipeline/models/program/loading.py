@@ -10,13 +10,15 @@ from pipeline.config.refusal import ConfigRefused
 from pipeline.models import weights
 from pipeline.models.bundle import Bundle, BundleRefused
 from pipeline.models.devices import Device
-from pipeline.models.program import layout
+from pipeline.models.program import flow, layout, lowering
 from pipeline.models.program.handing import Handing
+from pipeline.models.program.lowered import LoweredPredictor
 from pipeline.models.program.predictor import Program, ProgramPredictor
 from pipeline.models.program.resolving import DEVICE, resolver
+from pipeline.models.segmentation import SegmentationPredictor
 
 
-def open(bundle: Bundle, *, device: Device) -> ProgramPredictor:  # noqa: A001, read as loading.open
+def open(bundle: Bundle, *, device: Device) -> ProgramPredictor | LoweredPredictor:  # noqa: A001, read as loading.open
     """Load a bundle whose metadata names a program.
 
     Raises:
@@ -36,4 +38,15 @@ def open(bundle: Bundle, *, device: Device) -> ProgramPredictor:  # noqa: A001, 
         raise BundleRefused(f"{parts.network[0]} is no network")
     weights.fill(network, bundle)
     program = Program(document=document, layout=parts, network=network)
-    return ProgramPredictor(bundle.spec, program, device)
+    try:
+        # an image for each channel that never comes: programs load them under one key or several
+        files = {f"image-{number}": None for number in range(bundle.spec.input.channels)}
+        run = flow.build(document, parts, files, network, torch.device("cpu"))
+        usual = lowering.lowered(bundle.spec, run)
+        why = "MONAI lays its grid elsewhere on this oblique volume"
+    except ConfigRefused as refused:
+        raise BundleRefused(refused.faults) from refused
+    except lowering.NotLowered as other:
+        return ProgramPredictor(bundle.spec, program, device, why=str(other))
+    written = ProgramPredictor(bundle.spec, program, device, why=why)
+    return LoweredPredictor(written, SegmentationPredictor(usual, network, device))

@@ -38,18 +38,20 @@ class Program:
 class ProgramPredictor:
     """Run preprocessing, inferer and postprocessing of a configuration; read what they leave."""
 
-    def __init__(self, spec: ModelSpec, program: Program, device: Device) -> None:
+    def __init__(self, spec: ModelSpec, program: Program, device: Device, *, why: str) -> None:
+        """Take a program; ``why`` says why it runs as it is written."""
         self.spec = spec
+        self._why = why
         self._options = ProgramOptions.model_validate(dict(spec.options))
         self._program = program
         self._device = device
         self._network = program.network.to(device.torch)
         inferer = target(program.document, program.layout.inferer)
-        self._takes_volume = spec.input.spatial_dims == 3 or inferer == "SliceInferer"
+        self.takes_volume = spec.input.spatial_dims == 3 or inferer == "SliceInferer"
 
     def predict(self, image: Input | Channels, *, checkpoint: Checkpoint) -> Prediction:
         """Answer as the program states. See ``Predictor.predict``."""
-        fit.check(image, self.spec, takes_volume=self._takes_volume)
+        fit.check(image, self.spec, takes_volume=self.takes_volume)
         self._device.enter_thread()
         clock = Laps()
         answers: list[Answer] = []
@@ -62,7 +64,7 @@ class ProgramPredictor:
         clock.lap("postprocess")
         return Prediction(
             findings=tuple(found.findings),
-            options=_used(answers),
+            options={"way": f"as written, because {self._why}", **_used(answers)},
             seconds=clock.seconds,
             warnings=(*dict.fromkeys(warnings), *found.warnings),
             **found.fields,
@@ -120,7 +122,6 @@ def _used(answers: list[Answer]) -> dict[str, object]:
     """Return what the run report says of how the program was run."""
     run = answers[-1].run
     return {
-        "way": "program",
         "device": str(run.device),
         "dtype": "float32",
         "amp": run.amp and run.device.type == "cuda",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pipeline.models.spec import InputSpec, Kind
@@ -46,6 +47,13 @@ def invert(**others: Any) -> dict[str, Any]:
     )
 
 
+def with_steps(case: Case, *more: dict[str, Any]) -> Case:
+    """Return a case whose preprocessing goes on."""
+    preprocessing = case.config["preprocessing"]
+    longer = {**preprocessing, "transforms": [*preprocessing["transforms"], *more]}
+    return replace(case, config={**case.config, "preprocessing": longer})
+
+
 WRITE = step(
     "SaveImaged", "pred", output_dir="$@bundle_root + '/eval'", output_ext=".png", scale=255
 )
@@ -66,6 +74,26 @@ ORGANS = Case(
             step("AsDiscreted", "pred", argmax=True),
         ],
         windows(),
+    ),
+    kind=Kind.SEGMENTATION,
+    labels=("liver", "spleen", "pancreas"),
+    input=CT,
+)
+#: one step that does nothing, and it is no program of the usual form
+ORGANS_AS_WRITTEN = with_steps(ORGANS, step("Identityd"))
+#: the usual form in its other parts: cropped, gaussian windows, logits interpolated
+ORGANS_CROPPED = Case(
+    config=configuration(
+        unet(1, 4),
+        [
+            *LOAD,
+            *ON_GRID,
+            WINDOWED,
+            step("CropForegroundd", source_key="@image_key"),
+            step("CastToTyped", dtype="$torch.float32"),
+        ],
+        [invert(), step("AsDiscreted", "pred", argmax=True), WRITE],
+        windows(mode="gaussian"),
     ),
     kind=Kind.SEGMENTATION,
     labels=("liver", "spleen", "pancreas"),

@@ -48,14 +48,24 @@ def holds_every_label(label_map: NDArray[np.uint8] | None, count: int) -> bool:
 
 
 @pytest.mark.parametrize("place", GEOMETRIES)
-@pytest.mark.parametrize("case", [cases.ORGANS, cases.CROPPED], ids=["organs", "cropped"])
+@pytest.mark.parametrize(
+    ("case", "way"),
+    [
+        pytest.param(cases.ORGANS, "by ours", id="usual"),
+        pytest.param(cases.ORGANS_CROPPED, "by ours", id="usual, cropped"),
+        pytest.param(cases.ORGANS_AS_WRITTEN, "as written, because Identityd", id="as written"),
+        pytest.param(cases.CROPPED, "as written, because NormalizeIntensityd", id="cropped"),
+    ],
+)
 def test_labels_of_volumes_are_monais(
-    case: Case, place: NDArray[np.float64], tmp_path: Path
+    case: Case, way: str, place: NDArray[np.float64], tmp_path: Path
 ) -> None:
     volume = bundles.volume((14, 24, 22), place)
     expected = case.monai(tmp_path, nifti(volume, tmp_path / "image.nii"))["pred"][0]
     found = ours(case, tmp_path, volume)
     assert holds_every_label(found.label_map, 3)
+    is_straight = bool((np.abs(place[:3, :3]) > 0.01).sum() == 3)
+    assert str(found.options["way"]).startswith(way if is_straight else "as written")
     np.testing.assert_array_equal(found.label_map, as_slices(expected))
 
 

@@ -186,7 +186,7 @@ def test_a_run_stops_between_two_windows(tmp_path: Path) -> None:
 
 
 def test_the_run_report_says_how_it_ran(tmp_path: Path) -> None:
-    found = opened(cases.ORGANS, tmp_path).predict(bundles.volume(), checkpoint=go_on)
+    found = opened(cases.ORGANS_AS_WRITTEN, tmp_path).predict(bundles.volume(), checkpoint=go_on)
     assert found.options["device"] == "cpu"
     assert found.options["dtype"] == "float32"
     # a CPU computes in float32 whatever the configuration says of amp, as MONAI's evaluator does

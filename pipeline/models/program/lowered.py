@@ -1,0 +1,57 @@
+"""Programs of the usual form, answered by our own way for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from pipeline.errors import ModelMismatch
+from pipeline.models import preprocess
+from pipeline.models.predictor import Checkpoint
+from pipeline.models.program import fit
+from pipeline.models.program.predictor import ProgramPredictor
+from pipeline.models.segmentation import SegmentationPredictor
+from pipeline.results import Prediction
+from pipeline.volume import Channels, Input, Volume
+
+_WAY: Final = "by ours for programs of this form, with the same labels"
+#: mm by which MONAI may lay its grid elsewhere before labels differ
+_SAME_GRID: Final = 1e-4
+
+
+class LoweredPredictor:
+    """Answer in the place of a program with the predictor that ``lowering`` found for it.
+
+    Where MONAI would sample a volume at other points than we do, the program runs as written.
+    """
+
+    takes_volume: Final = True
+
+    def __init__(self, written: ProgramPredictor, usual: SegmentationPredictor) -> None:
+        self.spec = written.spec
+        self._written = written
+        self._usual = usual
+
+    def predict(self, image: Input | Channels, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer with a label map. See ``Predictor.predict``."""
+        fit.check(image, self.spec, takes_volume=True)
+        # one series: what takes several is never lowered
+        if not isinstance(image, Volume) or self._is_shifted(image):
+            return self._written.predict(image, checkpoint=checkpoint)
+        return self._checked(self._usual.predict(image, checkpoint=checkpoint))
+
+    def predict_with_probabilities(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer with one map per label too: see ``KeepsProbabilities``."""
+        fit.check(image, self.spec, takes_volume=True)
+        found = self._usual.predict_with_probabilities(image, checkpoint=checkpoint)
+        return self._checked(found)
+
+    def _is_shifted(self, volume: Volume) -> bool:
+        return preprocess.shift_of_monai(volume, self._usual.spec.input) > _SAME_GRID
+
+    def _checked(self, found: Prediction) -> Prediction:
+        last = 0 if found.label_map is None else int(found.label_map.max())
+        if last > len(self.spec.labels):
+            sentence = f"the program answers with label {last}, stated are {len(self.spec.labels)}"
+            raise ModelMismatch(sentence)
+        return replace(found, options={"way": _WAY, **found.options})
