@@ -62,12 +62,21 @@ class Vista3dInferer(Inferer):
 
         """
         super().__init__()
-        if not prompts or len(set(prompts)) != len(prompts) or min(prompts) < 1:
+        if not prompts or len(set(prompts)) != len(prompts) or not all(map(_is_class, prompts)):
             raise ValueError("prompts are different class numbers from 1, at least one")
         self._size = tuple(int(extent) for extent in roi_size)
         self._batch = sw_batch_size
-        self._prompts = tuple(int(prompt) for prompt in prompts)
+        self._prompts = tuple(prompts)
         self._room = room
+
+    def asking_for(self, prompts: Sequence[int]) -> Vista3dInferer:
+        """Return an inferer that looks for other classes.
+
+        Raises:
+            ValueError: as for a new one.
+
+        """
+        return Vista3dInferer(self._size, self._batch, prompts=prompts, room=self._room)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *_: Any, **__: Any) -> Tensor:
         """Return the class of every voxel, 0 for none of the prompts.
@@ -131,6 +140,10 @@ class Vista3dInferer(Inferer):
             for window, answer in zip(group, answers, strict=True):
                 blocks.add(window, answer, weight)
             yield from blocks.finished()
+
+
+def _is_class(prompt: object) -> bool:
+    return type(prompt) is int and prompt > 0
 
 
 class VistaPostTransformd(MapTransform):

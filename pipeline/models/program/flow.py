@@ -33,6 +33,7 @@ from pipeline.models.predictor import Checkpoint
 from pipeline.models.program.handing import Handing
 from pipeline.models.program.layout import Layout
 from pipeline.models.program.resolving import resolver
+from pipeline.networks.vista3d import Vista3dInferer
 
 IMAGE: Final[str] = CommonKeys.IMAGE
 PREDICTION: Final[str] = CommonKeys.PRED
@@ -143,6 +144,8 @@ def build(
         None if layout.postprocessing is None else parts.get(layout.postprocessing)
     )
     inferer = SimpleInferer() if layout.inferer is None else parts.get(layout.inferer)
+    if layout.prompts is not None and isinstance(inferer, Vista3dInferer):
+        inferer = _asking(inferer, layout.prompts, parts.get(layout.prompts))
     _let_miss(preprocessing, handing.absent)
     _let_miss(postprocessing, handing.absent | {CommonKeys.LABEL})
     return Run(
@@ -167,6 +170,15 @@ def _compose(found: Any) -> Compose:
     if found is None:
         return Compose([])
     return found if isinstance(found, Compose) else Compose(found)
+
+
+def _asking(inferer: Vista3dInferer, name: str, prompts: Any) -> Vista3dInferer:
+    if not isinstance(prompts, list | tuple):
+        raise ConfigRefused(f"{name} is no list of classes")
+    try:
+        return inferer.asking_for(prompts)
+    except ValueError as error:
+        raise ConfigRefused(f"{name}: {error}") from error
 
 
 def _let_miss(chain: Compose, absent: frozenset[str]) -> None:

@@ -30,11 +30,13 @@ class Layout:
     amp: str | None
     #: what is to be done before the rest is used, e.g. the settings of a detector
     required: str | None
+    #: the classes that VISTA3D is asked for; None = what its inferer looks for by itself
+    prompts: str | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Every id that is resolved."""
-        named = (self.inferer, self.postprocessing, self.amp, self.required)
+        named = (self.inferer, self.postprocessing, self.amp, self.required, self.prompts)
         return (self.network[0], self.preprocessing, *(name for name in named if name is not None))
 
 
@@ -63,6 +65,7 @@ def read(document: Document) -> Layout:
         postprocessing=part("postprocessing", "postprocessing"),
         amp=part("amp"),
         required=part("_requires_"),
+        prompts=part("hyper_kwargs::everything_labels"),
     )
 
 

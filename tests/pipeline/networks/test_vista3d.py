@@ -140,8 +140,8 @@ def test_everything_leaves_out_what_needs_points_or_lies_within_other_classes() 
     assert sorted({*EVERYTHING, *by_points, *together, *within}) == list(range(1, 133))
 
 
-@pytest.mark.parametrize("prompts", [(), (0, 1), (2, 2)])
-def test_prompts_that_are_no_classes_are_refused(prompts: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("prompts", [(), (0, 1), (2, 2), ("3",), (1.5,)])
+def test_prompts_that_are_no_classes_are_refused(prompts: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError, match="class numbers"):
         Vista3dInferer(WINDOW, prompts=prompts)
 
