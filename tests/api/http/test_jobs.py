@@ -29,6 +29,7 @@ def test_a_job_shows_its_attempts_events_and_models(admin: TestClient, world: Wo
 def test_a_job_explains_itself(admin: TestClient, world: World) -> None:
     body = admin.get(f"/v1/jobs/{world.done}/explain").json()
     assert body["plan"] == {"inputs": {"ct": {}}}
+    assert body["steps"] == []
     assert body["job"]["analysis"] == "ct-chest"
 
 
