@@ -1,9 +1,13 @@
-"""Boxes in volumes by a RetinaNet over overlapping windows, stated on the source grid and in mm."""
+"""Boxes by a RetinaNet over overlapping windows, stated on the source grid and in mm.
+
+A network of two axes looks at each frame of an image, or each slice of a volume, by itself: its
+boxes are one slice thick.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -11,23 +15,26 @@ from monai.data.box_utils import batched_nms
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.models import checks, preprocess, retinanet, sliding
+from pipeline.models import checks, planes, preprocess, retinanet, sliding
 from pipeline.models.devices import Device
 from pipeline.models.options import DetectionOptions
 from pipeline.models.predictor import Checkpoint
-from pipeline.models.preprocess import Grid, Prepared
+from pipeline.models.preprocess import Grid
 from pipeline.models.segmentation import Laps, plan_windows, used_options
 from pipeline.models.spec import ModelSpec
 from pipeline.models.tuned import choice_for
-from pipeline.results import Detection, Prediction
+from pipeline.results import Detection, Point, Prediction
 from pipeline.volume import Input, Volume
+
+#: along (slices, rows, columns)
+Corner: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Boxes:
     """Boxes on the network's grid: edges, so that voxel ``k`` spans ``k`` to ``k + 1``."""
 
-    #: (n, 6): three first edges, then three last ones
+    #: (n, 6) or (n, 4): the first edge along each axis, then the last ones
     edges: Tensor
     scores: Tensor
     numbers: Tensor
@@ -55,18 +62,17 @@ class DetectionPredictor:
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with boxes, the most certain first. See ``Predictor.predict``."""
-        volume = checks.volume(image, self.spec)
         self._device.enter_thread()
         clock = Laps()
-        prepared = preprocess.prepare(volume, self.spec.input)
+        stack, place, warnings = self._prepare(image)
         clock.lap("preprocess")
         with self._device.hold(checkpoint):
             clock.lap("wait")
-            (boxes, windows), plan, warnings = sliding.step_down(
-                self._plan, lambda tried: self._detect(prepared, tried, checkpoint)
+            (boxes, windows), plan, stepped = sliding.step_down(
+                self._plan, lambda tried: self._detect(stack, tried, checkpoint)
             )
         clock.lap("model")
-        found = self._findings(self._best(boxes), volume, prepared.grid)
+        found = self._findings(self._best(boxes), place)
         clock.lap("inverse")
         return Prediction(
             findings=found,
@@ -76,15 +82,38 @@ class DetectionPredictor:
                 "nms_iou": self._options.nms_iou,
             },
             seconds=clock.seconds,
-            warnings=(*prepared.warnings, *warnings),
+            warnings=(*warnings, *stepped),
         )
 
+    def _prepare(self, image: Input) -> tuple[Tensor, _Place, tuple[str, ...]]:
+        """Return what the network sees, (channels, slices, rows, columns), and where it lies."""
+        if isinstance(image, Volume) or self.spec.input.spatial_dims == 3:
+            volume = checks.volume(image, self.spec)
+            prepared = preprocess.prepare(volume, self.spec.input)
+            return prepared.image[None], _InVolume(volume, prepared.grid), prepared.warnings
+        picture = checks.picture(image, self.spec)
+        stack = planes.frames(picture, self.spec.input)[0]
+        return stack, _InImage(tuple(stack.shape[1:])), ()
+
     def _detect(
-        self, prepared: Prepared, plan: sliding.Plan, checkpoint: Checkpoint
+        self, stack: Tensor, plan: sliding.Plan, checkpoint: Checkpoint
     ) -> tuple[Boxes, int]:
-        """Return all boxes above the threshold, on the kept grid, and the number of windows."""
+        """Return all boxes above the threshold, on the stack's grid, and the number of windows."""
         detector = self._detector(sliding.on(self._network, plan, self._plan))
-        padded, inside = sliding.pad(prepared.image.to(plan.device)[None], plan.size)
+        stack = stack.to(plan.device)
+        if len(plan.size) == 3:
+            return self._sweep(stack, detector, plan, checkpoint)
+        found, windows = [], 0
+        for number in range(stack.shape[1]):
+            boxes, more = self._sweep(stack[:, number], detector, plan, checkpoint)
+            found.append(_on_plane(boxes, number))
+            windows += more
+        return _join(found), windows
+
+    def _sweep(
+        self, image: Tensor, detector: Any, plan: sliding.Plan, checkpoint: Checkpoint
+    ) -> tuple[Boxes, int]:
+        padded, inside = sliding.pad(image, plan.size)
         windows = sliding.lay(padded.shape[1:], plan.size, plan.overlap)
         seen = _Seen(
             shape=tuple(padded.shape[1:]),
@@ -123,27 +152,57 @@ class DetectionPredictor:
             edges=boxes.edges[kept], scores=boxes.scores[kept], numbers=boxes.numbers[kept]
         )
 
-    def _findings(self, boxes: Boxes, volume: Volume, grid: Grid) -> tuple[Detection, ...]:
+    def _findings(self, boxes: Boxes, place: _Place) -> tuple[Detection, ...]:
         by_number = {label.number: label for label in self.spec.labels}
         found = []
         for edges, score, number in zip(
             boxes.edges.numpy().astype(np.float64), boxes.scores, boxes.numbers, strict=True
         ):
-            low, high = to_source(edges, grid)
-            centre = volume.to_patient((low + high) / 2 - 0.5)
-            size = (high - low) * np.asarray(volume.spacing)
             label = by_number[int(number)]
+            low, high, centre, size = place.state(edges)
             found.append(
                 Detection(
                     label=label.name,
                     score=float(score),
                     index_box=(*_three(low), *_three(high)),
-                    centre=_three(centre),
-                    size=_three(size),
+                    centre=centre,
+                    size=size,
                     code=label.code,
                 )
             )
         return tuple(sorted(found, key=lambda one: (-one.score, one.index_box)))
+
+
+#: both corners as (slice, row, column), and middle and extent in mm where there is a patient
+_Stated: TypeAlias = tuple[Corner, Corner, Point | None, Point | None]
+
+
+@dataclass(frozen=True)
+class _InVolume:
+    volume: Volume
+    #: the network's
+    grid: Grid
+
+    def state(self, edges: Corner) -> _Stated:
+        """State a box on the network's grid in the volume."""
+        low, high = to_source(edges, self.grid)
+        centre = self.volume.to_patient((low + high) / 2 - 0.5)
+        size = (high - low) * np.asarray(self.volume.spacing)
+        return low, high, _three(centre), _three(size)
+
+
+@dataclass(frozen=True)
+class _InImage:
+    #: (frames, rows, columns)
+    shape: tuple[int, ...]
+
+    def state(self, edges: Corner) -> _Stated:
+        """State a box on the frames of an image, which has no place in the patient."""
+        low, high = (np.clip(ends, 0, self.shape) for ends in (edges[:3], edges[3:]))
+        return low, high, None, None
+
+
+_Place: TypeAlias = _InVolume | _InImage
 
 
 def to_source(
@@ -169,7 +228,8 @@ def _in_window(answer: dict[str, Tensor], window: sliding.Window, seen: _Seen) -
     """
     edges = answer["boxes"].float().cpu()
     start = torch.tensor([part.start for part in window], dtype=torch.float32)
-    centres = (edges[:, :3] + edges[:, 3:]) / 2 + start
+    first, last = edges.chunk(2, dim=1)
+    centres = (first + last) / 2 + start
     kept = torch.ones(len(edges), dtype=torch.bool)
     for axis, part in enumerate(window):
         margin = (part.stop - part.start) * seen.overlap / 2
@@ -183,6 +243,13 @@ def _in_window(answer: dict[str, Tensor], window: sliding.Window, seen: _Seen) -
         scores=answer["labels_scores"].float().cpu()[kept],
         numbers=answer["labels"].cpu()[kept],
     )
+
+
+def _on_plane(boxes: Boxes, number: int) -> Boxes:
+    """Give boxes of two axes the thickness of their plane, as the first axis."""
+    first, last = boxes.edges.chunk(2, dim=1)
+    low = torch.full((len(first), 1), float(number))
+    return replace(boxes, edges=torch.cat([low, first, low + 1, last], dim=1))
 
 
 def _join(found: list[Boxes]) -> Boxes:

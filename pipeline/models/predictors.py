@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from pipeline.models import averaging, weights
-from pipeline.models.bundle import Bundle, BundleRefused
+from pipeline.models.bundle import Bundle
 from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.detection import DetectionPredictor
 from pipeline.models.devices import Device
@@ -24,6 +24,7 @@ _WITH_NETWORK: Mapping[tuple[Kind, int], Callable[[ModelSpec, nn.Module, Device]
     (Kind.CLASSIFICATION, 3): ClassificationPredictor,
     (Kind.SEGMENTATION, 2): PlanesPredictor,
     (Kind.SEGMENTATION, 3): SegmentationPredictor,
+    (Kind.DETECTION, 2): DetectionPredictor,
     (Kind.DETECTION, 3): DetectionPredictor,
     (Kind.RESTORATION, 2): RestorationPredictor,
     (Kind.RESTORATION, 3): RestorationPredictor,
@@ -42,7 +43,5 @@ def open(bundle: Bundle, *, device: Device) -> Predictor:  # noqa: A001, read as
         return ThresholdPredictor(spec)
     if spec.program is not None:
         return loading.open(bundle, device=device)
-    make = _WITH_NETWORK.get((spec.kind, spec.input.spatial_dims))
-    if make is None:
-        raise BundleRefused(f"{spec.kind} of single images is not supported")
+    make = _WITH_NETWORK[spec.kind, spec.input.spatial_dims]
     return make(spec, averaging.wrap(spec, weights.load(bundle)), device)

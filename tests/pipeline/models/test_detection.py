@@ -15,21 +15,25 @@ from pipeline.models.detection import DetectionPredictor
 from pipeline.models.devices import Device
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
 from pipeline.results import Detection, Prediction
-from pipeline.volume import Volume
+from pipeline.volume import Image, Input, Volume
 from tests.pipeline.models.tiny import go_on
 
 
 class Spots(nn.Module):
     """Finds blocks of 2 x 2 x 2 bright voxels; its box is the anchor round each, unchanged."""
 
-    spatial_dims, num_classes, num_anchors, size_divisible = 3, 1, 1, 2
+    num_classes, num_anchors, size_divisible = 1, 1, 2
     cls_key, box_reg_key = "classification", "box_regression"
 
+    def __init__(self, spatial_dims: int = 3) -> None:
+        super().__init__()
+        self.spatial_dims = spatial_dims
+
     def forward(self, image: Tensor) -> dict[str, list[Tensor]]:
-        spots = F.avg_pool3d(image, 2)
+        spots = (F.avg_pool3d if self.spatial_dims == 3 else F.avg_pool2d)(image, 2)
         return {
             self.cls_key: [spots * 20 - 15],
-            self.box_reg_key: [torch.zeros(len(image), 6, *spots.shape[2:])],
+            self.box_reg_key: [torch.zeros(len(image), 2 * self.spatial_dims, *spots.shape[2:])],
         }
 
 
@@ -41,15 +45,16 @@ def spec(**changes: Any) -> ModelSpec:
         "size": (16, 16, 16),
         "overlap": 0.5,
     }
+    stated |= changes
     return ModelSpec(
         name="spots",
         version="1",
         kind=Kind.DETECTION,
         title="Spots",
-        input=InputSpec(**{**stated, **changes}),
+        input=InputSpec(**stated),
         labels=(Label(number=0, name="spot"),),
         network="RetinaNet",
-        network_arguments={"features": [8], "anchor_shapes": [[4, 4, 4]]},
+        network_arguments={"features": [8], "anchor_shapes": [[4] * stated["spatial_dims"]]},
     )
 
 
@@ -68,8 +73,9 @@ UPSIDE_DOWN = np.array([[0, 0, -1], [0, 1, 0], [-1, 0, 0]], float)
 OBLIQUE = np.linalg.qr(np.array([[0.1, 0.2, 1], [0.2, 1, -0.1], [1, -0.2, 0.1]]))[0]
 
 
-def detect(image: Volume, **changes: Any) -> tuple[Detection, ...]:
-    predictor = DetectionPredictor(spec(**changes), Spots().eval(), Device())
+def detect(image: Input, **changes: Any) -> tuple[Detection, ...]:
+    network = Spots(changes.get("spatial_dims", 3)).eval()
+    predictor = DetectionPredictor(spec(**changes), network, Device())
     prediction: Prediction = predictor.predict(image, checkpoint=go_on)
     assert all(isinstance(one, Detection) for one in prediction.findings)
     return prediction.findings  # type: ignore[return-value]
@@ -123,6 +129,46 @@ def test_every_box_finds_an_anchor_even_where_anchors_tie(middle: float) -> None
     # the detector warns where a box finds none, and warnings are errors here
     losses = detector([torch.zeros(1, 16, 16, 16)], [{"boxes": box, "labels": torch.tensor([0])}])
     assert float(losses["box_regression"].detach()) >= 0
+
+
+FLAT: dict[str, Any] = {"spatial_dims": 2, "size": (16, 16)}
+
+
+def test_boxes_in_the_frames_of_an_image_have_no_place_in_the_patient() -> None:
+    pixels = np.zeros((3, 24, 32), np.float32)
+    pixels[0, 8:10, 4:6] = pixels[2, 12:14, 30:32] = 100
+    found = sorted(detect(Image(pixels=pixels), **FLAT), key=lambda one: one.index_box)
+    assert [one.index_box for one in found] == [
+        pytest.approx((0, 7, 3, 1, 11, 7)),
+        pytest.approx((2, 11, 29, 3, 15, 32)),
+    ]
+    assert {(one.centre, one.size) for one in found} == {(None, None)}
+
+
+@pytest.mark.parametrize("orientation", [None, "SPL", "IAR"])
+def test_boxes_in_the_slices_of_a_volume_are_one_slice_thick(orientation: str | None) -> None:
+    image = volume([(6, 8, 4)], AXIAL)
+    found = sorted(detect(image, orientation=orientation, **FLAT), key=lambda one: one.index_box)
+    assert [one.index_box for one in found] == [
+        pytest.approx((6, 7, 3, 7, 11, 7)),
+        pytest.approx((7, 7, 3, 8, 11, 7)),
+    ]
+    assert found[0].size == pytest.approx((2.5, 2.8, 3.6))
+    assert found[0].centre == pytest.approx(tuple(image.to_patient(np.array((6.0, 8.5, 4.5)))))
+
+
+def test_a_smaller_batch_is_tried_when_memory_runs_out() -> None:
+    class Hungry(Spots):
+        def forward(self, image: Tensor) -> dict[str, list[Tensor]]:
+            if len(image) > 1:
+                raise MemoryError
+            return super().forward(image)
+
+    predictor = DetectionPredictor(spec(), Hungry().eval(), Device())
+    found = predictor.predict(volume([(16, 8, 8)], AXIAL), checkpoint=go_on)
+    assert len(found.findings) == 1
+    assert found.options["batch"] == 1
+    assert found.warnings == ("memory ran out with 2 windows at a time on the cpu",)
 
 
 def test_nothing_found_is_a_valid_answer() -> None:
