@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from pipeline.models import labels, preprocess, sliding
 from pipeline.models.spec import InputSpec
+from pipeline.models.stitching import Sweep
 from pipeline.volume import Volume
 
 WINDOW = (-175.0, 250.0)
@@ -174,3 +176,46 @@ def test_stitching_is_that_of_the_sliding_window_inferer(
     plan = sliding.Plan(size=size, overlap=overlap, batch=batch, device=torch.device("cpu"))
     stitched = sliding.run(net, image, plan, checkpoint=go_on)
     torch.testing.assert_close(stitched.logits, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("classes", [2, 25, 105])
+@pytest.mark.parametrize("room", [sys.maxsize, 0], ids=["whole", "in blocks"])
+def test_labels_of_many_classes_are_those_of_invertd_and_argmax(classes: int, room: int) -> None:
+    volume = Volume(stored=smooth((20, 31, 28), 9), affine=affine((2.5, 1.1, 1.2)), unit="HU")
+    chain = monai_chain((1.7, 1.6, 1.5), "RAS")
+    batch = list_data_collate([chain(monai_image(volume))])
+    grid_size = tuple(batch["image"].shape[2:])
+    generator = torch.Generator().manual_seed(classes)
+    coarse = torch.randn(1, classes, 4, 4, 4, generator=generator)
+    logits = torch.nn.functional.interpolate(coarse, grid_size, mode="trilinear")
+    post = Compose(
+        [
+            Invertd("pred", transform=chain, orig_keys="image", nearest_interp=False),
+            AsDiscreted("pred", argmax=True),
+        ]
+    )
+    batch["pred"] = 0 * batch["image"] + logits  # as an inferer answers: with the image's history
+    expected = post(decollate_batch(batch)[0])["pred"][0].numpy().astype(np.uint8)
+
+    spec = InputSpec(
+        modalities=("CT",),
+        spatial_dims=3,
+        orientation="RAS",
+        spacing=(1.7, 1.6, 1.5),
+        window=WINDOW,
+    )
+    grid = preprocess.prepare(volume, spec, crop_foreground=True).grid
+    assert grid.shape == grid_size
+    canvas = labels.Canvas(grid, checkpoint=go_on)
+    sweep = Sweep(axes=(2, 1, 0), room=room, finish=canvas.fill)
+    plan = sliding.Plan(size=(8, 8, 8), overlap=0.25, batch=4, device=torch.device("cpu"))
+    # a network that answers each window with its part of the known logits
+    places = torch.arange(logits[0, 0].numel(), dtype=torch.float32).view(1, *grid_size)
+
+    class Known(torch.nn.Module):
+        def forward(self, windows: torch.Tensor) -> torch.Tensor:
+            return logits[0].flatten(1)[:, windows[:, 0].long()].transpose(0, 1)
+
+    sliding.pass_over(Known(), places, plan, sweep=sweep, checkpoint=go_on)
+    assert len(np.unique(expected)) > min(classes, 20) / 2
+    assert (canvas.labels == expected).mean() >= 0.9999
