@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pipeline import deciding
 from pipeline.analysis import Analysis, Step
@@ -11,7 +12,7 @@ from pipeline.answers import Answer, Place, Skipped, StudyResult
 from pipeline.clause import Clause
 from pipeline.cropping import Part, box_around, mask_of
 from pipeline.errors import ComputeFailed, ModelMismatch, StudyRejected
-from pipeline.models.predictor import Checkpoint, KeepsProbabilities, Predictor
+from pipeline.models.predictor import Checkpoint, KeepsProbabilities, Predictor, TakesMany
 from pipeline.reasons import Reason
 from pipeline.results import Finding, Prediction
 from pipeline.volume import Input, Volume
@@ -37,7 +38,8 @@ def analyze(
         analysis: its steps need only others of them, and none itself: that was checked.
         inputs: by the name the steps use; several where an analysis takes each matching series.
         predictors: by step name.
-        checkpoint: called before each input of each step and, by predictors, between windows.
+        checkpoint: called before each input of each step (where a predictor takes many together,
+            before all) and, by predictors, between windows.
         clock: seconds, e.g. ``time.monotonic``.
 
     Raises:
@@ -56,9 +58,7 @@ def analyze(
         if predictor is None or not images:
             raise ComputeFailed(f"step {step.name} has no model or no input", Reason.RUN_ERROR)
         began = clock()
-        for position, image in enumerate(images):
-            checkpoint()
-            run.take(step, predictor, image, position)
+        run.take(step, predictor, images)
         seconds[step.name] = clock() - began
     return StudyResult(
         answers=tuple(run.answers),
@@ -76,6 +76,20 @@ class _NotRun(Exception):
         self.because, self.condition = because, condition
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """One input that a step is to answer for."""
+
+    place: Place
+    condition: Clause | None
+    part: Part | None
+    warnings: tuple[str, ...]
+
+    def seen(self) -> Input:
+        """Return what the model sees of the input."""
+        return self.place.image if self.part is None else self.part.cut()
+
+
 class _Run:
     """The answers so far, and what later steps ask of them."""
 
@@ -84,28 +98,37 @@ class _Run:
         self.skipped: list[Skipped] = []
         self._checkpoint = checkpoint
 
-    def take(self, step: Step, predictor: Predictor, image: Input, position: int) -> None:
-        """Run a step on one input, or say why not."""
+    def take(self, step: Step, predictor: Predictor, images: Sequence[Input]) -> None:
+        """Run a step on its inputs, or say of each why not."""
+        asked = [
+            question
+            for position, image in enumerate(images)
+            if (question := self._ask(step, image, position)) is not None
+        ]
+        said = _predict(step, predictor, asked, self._checkpoint)
+        for one, prediction in zip(asked, said, strict=True):
+            self.answers.append(
+                Answer(
+                    place=one.place,
+                    model=predictor.spec,
+                    prediction=prediction if one.part is None else one.part.paste(prediction),
+                    condition=one.condition,
+                    crop=step.crop,
+                    part=one.part,
+                    warnings=one.warnings,
+                )
+            )
+
+    def _ask(self, step: Step, image: Input, position: int) -> _Question | None:
+        """Return what a step is to answer of one input; None where it is skipped."""
         place = Place(step=step.name, input=step.input, position=position, image=image)
         try:
             condition = self._decide(step, position)
             part, warnings = self._part(step, image, position)
         except _NotRun as why:
             self.skipped.append(Skipped(place=place, because=why.because, condition=why.condition))
-            return
-        seen = image if part is None else part.cut()
-        prediction = _predict(step, predictor, seen, self._checkpoint)
-        self.answers.append(
-            Answer(
-                place=place,
-                model=predictor.spec,
-                prediction=prediction if part is None else part.paste(prediction),
-                condition=condition,
-                crop=step.crop,
-                part=part,
-                warnings=warnings,
-            )
-        )
+            return None
+        return _Question(place=place, condition=condition, part=part, warnings=warnings)
 
     def _decide(self, step: Step, position: int) -> Clause | None:
         """Return the condition of a step as it held; None where it has none.
@@ -165,7 +188,22 @@ class _Run:
         return [one for one in every if one.place.input != input_name or one.position == position]
 
 
-def _predict(step: Step, predictor: Predictor, image: Input, checkpoint: Checkpoint) -> Prediction:
+def _predict(
+    step: Step, predictor: Predictor, asked: Sequence[_Question], checkpoint: Checkpoint
+) -> Iterator[Prediction]:
+    """Answer each question, in order; small inputs together where the predictor takes many."""
+    if isinstance(predictor, TakesMany) and not step.keep and asked:
+        checkpoint()
+        yield from predictor.predict_many([one.seen() for one in asked], checkpoint=checkpoint)
+        return
+    for one in asked:
+        checkpoint()
+        yield _predict_one(step, predictor, one.seen(), checkpoint)
+
+
+def _predict_one(
+    step: Step, predictor: Predictor, image: Input, checkpoint: Checkpoint
+) -> Prediction:
     if "probabilities" not in step.keep:
         return predictor.predict(image, checkpoint=checkpoint)
     if not isinstance(predictor, KeepsProbabilities):

@@ -289,3 +289,27 @@ def test_a_crop_to_what_makes_no_mask_is_refused() -> None:
             checkpoint=go_on,
             clock=lambda: 0.0,
         )
+
+
+def test_inputs_of_one_step_are_answered_together_where_the_model_takes_many() -> None:
+    class Many(Mean):
+        calls = 0
+
+        def predict_many(
+            self, images: list[Input], *, checkpoint: Callable[[], None]
+        ) -> list[Prediction]:
+            self.calls += 1
+            return [self.predict(one, checkpoint=checkpoint) for one in images]
+
+    many = Many("model-a")
+    result = study.analyze(
+        analysis(step("a")),
+        {"image": [image(1), image(2), image(3)]},
+        {"a": many},
+        checkpoint=go_on,
+        clock=lambda: 0.0,
+    )
+    assert many.calls == 1
+    said = [answer.prediction.findings[0] for answer in result.answers]
+    assert [one.value for one in said if isinstance(one, Measurement)] == [1, 2, 3]
+    assert [answer.position for answer in result.answers] == [0, 1, 2]
