@@ -12,7 +12,7 @@ STUDIES ?= 6
 FUZZ_SECONDS ?= 600
 DATA ?= ../shared/data/dicom
 
-.PHONY: help run test lint types contracts tests bench bench-dicom fuzz verdicts models clean
+.PHONY: help run test lint types contracts tests bench bench-dicom fuzz verdicts zoo models clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -56,6 +56,9 @@ fuzz: .venv/installed ## hurl broken files at the header reader and its gate for
 
 verdicts: .venv/installed ## write docs/verdicts.md from the example data in DATA
 	@$(PY) -m bench.verdicts $(DATA) >build/verdicts.md && mv build/verdicts.md docs/verdicts.md
+
+zoo: .venv/installed ## write docs/zoo.md: what a checkout of MONAI's Model Zoo in ZOO comes to
+	@$(PY) -m bench.zoo "$(ZOO)" >build/zoo.md; status=$$?; [ $$status -gt 1 ] || mv build/zoo.md docs/zoo.md; exit $$status
 
 models: .venv/installed ## train the shipped demonstrations again, on phantoms
 	@$(PY) -m models.make
