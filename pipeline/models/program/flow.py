@@ -22,6 +22,7 @@ from monai.data.utils import decollate_batch, list_data_collate
 from monai.inferers.inferer import SimpleInferer
 from monai.transforms.compose import Compose
 from monai.transforms.transform import MapTransform
+from monai.transforms.utils import reset_ops_id
 from monai.utils.enums import CommonKeys
 from torch import nn
 
@@ -73,7 +74,9 @@ class Run:
         data = _applied(self.preprocessing, self.handing.data(), "preprocessing")
         if not isinstance(data.get(IMAGE), torch.Tensor):
             raise ConfigRefused(f"the preprocessing leaves nothing under {IMAGE!r}")
-        return data
+        # what a copy of the preprocessing inverts was done by other objects, which MONAI minds
+        prepared: dict[str, Any] = reset_ops_id(data)  # type: ignore[no-untyped-call]
+        return prepared
 
     def infer(self, data: Mapping[str, Any], *, checkpoint: Checkpoint, as_list: bool) -> Any:
         """Return the network's answer for prepared data, through the inferer, still as a batch.

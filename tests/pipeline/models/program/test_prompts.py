@@ -42,7 +42,7 @@ def document(everything: Any = EVERYTHING) -> Document:
         ],
         [
             step("monai.apps.vista3d.transforms.VistaPostTransformd", "pred"),
-            step("Invertd", "pred", transform="@preprocessing", orig_keys="image"),
+            step("Invertd", "pred", transform="$copy.deepcopy(@preprocessing)", orig_keys="image"),
         ],
         {
             "_target_": "scripts.inferer.Vista3dInferer",
@@ -52,6 +52,7 @@ def document(everything: Any = EVERYTHING) -> Document:
             "use_point_window": True,
         },
         everything_labels=everything,
+        copies="$import copy",
     )
     config["evaluator"] |= {
         "_target_": "scripts.evaluator.Vista3dEvaluator",
