@@ -46,6 +46,8 @@ def _row(class_name: str, parameters: str, **others: Any) -> Network:
 
 
 _DENSENET = "init_features growth_rate block_config bn_size act norm dropout_prob"
+_SENET = "layers groups reduction inplanes downsample_kernel_size input_3x3"
+_OFFLINE = {"pretrained": False}
 _UNET = "channels strides kernel_size up_kernel_size"
 
 TABLE: Mapping[str, Network] = {
@@ -62,6 +64,30 @@ TABLE: Mapping[str, Network] = {
         "kernel_size strides upsample_kernel_size filters dropout norm_name act_name "
         "deep_supervision deep_supr_num res_block trans_bias",
     ),
+    "SegResNetDS": _row(
+        "SegResNetDS",
+        "init_filters act norm blocks_down blocks_up dsdepth upsample_mode resolution",
+    ),
+    "FlexibleUNet": _row(
+        "FlexibleUNet",
+        "backbone decoder_channels norm act dropout decoder_bias upsample pre_conv interp_mode "
+        "is_pad",
+        fixed=_OFFLINE,
+    ),
+    "MedNeXt": _row(
+        "MedNeXt",
+        "init_filters encoder_expansion_ratio decoder_expansion_ratio bottleneck_expansion_ratio "
+        "kernel_size deep_supervision use_residual_connection blocks_down blocks_bottleneck "
+        "blocks_up norm_type global_resp_norm",
+    ),
+    "HighResNet": _row(
+        "HighResNet", "norm_type acti_type dropout_prob bias layer_params channel_matching"
+    ),
+    "AutoEncoder": _row(
+        "AutoEncoder",
+        f"{_UNET} num_res_units inter_channels inter_dilations num_inter_units act norm dropout "
+        "bias padding",
+    ),
     "SwinUNETR": _row(
         "SwinUNETR",
         "patch_size depths num_heads window_size qkv_bias mlp_ratio feature_size norm_name "
@@ -74,9 +100,12 @@ TABLE: Mapping[str, Network] = {
         "res_block dropout_rate qkv_bias",
     ),
     "DenseNet": _row("DenseNet", _DENSENET),
-    "DenseNet121": _row("DenseNet121", _DENSENET, fixed={"pretrained": False}),
-    "DenseNet169": _row("DenseNet169", _DENSENET, fixed={"pretrained": False}),
-    "DenseNet201": _row("DenseNet201", _DENSENET, fixed={"pretrained": False}),
+    "DenseNet121": _row("DenseNet121", _DENSENET, fixed=_OFFLINE),
+    "DenseNet169": _row("DenseNet169", _DENSENET, fixed=_OFFLINE),
+    "DenseNet201": _row("DenseNet201", _DENSENET, fixed=_OFFLINE),
+    "DenseNet264": _row("DenseNet264", _DENSENET, fixed=_OFFLINE),
+    "SEResNet50": _row("SEResNet50", _SENET, outputs="num_classes", fixed=_OFFLINE),
+    "SEResNext50": _row("SEResNext50", _SENET, outputs="num_classes", fixed=_OFFLINE),
     "ResNet": _row(
         "ResNet",
         "block layers block_inplanes conv1_t_size conv1_t_stride no_max_pool shortcut_type "
@@ -88,7 +117,7 @@ TABLE: Mapping[str, Network] = {
         "EfficientNetBN",
         "model_name norm adv_prop",
         outputs="num_classes",
-        fixed={"pretrained": False},
+        fixed=_OFFLINE,
     ),
     "RetinaNet": _row("", "features pyramid_channels anchor_shapes", outputs="num_classes"),
 }

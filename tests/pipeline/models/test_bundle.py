@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pickle
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from monai.networks import nets
 
 from pipeline.models import bundle, networks, weights
 from pipeline.models.bundle import Bundle, BundleRefused
@@ -186,14 +188,40 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "DenseNet": {"init_features": 8, "growth_rate": 4, "block_config": [1, 1]},
     "ResNet": {"block": "basic", "layers": [1] * 4, "block_inplanes": [4, 8, 8, 8]},
     "EfficientNetBN": {"model_name": "efficientnet-b0"},
+    "SEResNet50": {"layers": [1] * 4, "inplanes": 8},
+    "SEResNext50": {"layers": [1] * 4, "inplanes": 8},
+    "SegResNetDS": {"init_filters": 4, "blocks_down": [1, 1], "norm": "instance"},
+    "FlexibleUNet": {"backbone": "efficientnet-b0", "decoder_channels": [16, 8, 8, 4, 4]},
+    "MedNeXt": {"init_filters": 4, "kernel_size": 3, "blocks_down": [1] * 4, "blocks_up": [1] * 4},
+    "HighResNet": {
+        "layer_params": [
+            {"name": "conv_0", "n_features": 4, "kernel_size": 3},
+            {"name": "res_1", "n_features": 4, "kernels": [3, 3], "repeat": 1},
+            {"name": "conv_1", "n_features": 4, "kernel_size": 1},
+            {"name": "conv_2", "kernel_size": 1},
+        ]
+    },
+    "AutoEncoder": {"channels": [4, 8], "strides": [1, 2]},
     "RetinaNet": {"features": [8, 8], "pyramid_channels": 8},
+}
+MAPS = {
+    "UNet",
+    "BasicUNet",
+    "AttentionUnet",
+    "SegResNet",
+    "DynUNet",
+    "SegResNetDS",
+    "FlexibleUNet",
+    "MedNeXt",
+    "HighResNet",
+    "AutoEncoder",
 }
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_comes_back_from_its_bundle(tmp_path: Path, name: str) -> None:
     row = networks.TABLE[name]
-    is_map = name in {"UNet", "BasicUNet", "AttentionUnet", "SegResNet", "DynUNet"}
+    is_map = name in MAPS
     kind = Kind.SEGMENTATION if is_map else Kind.CLASSIFICATION
     kind = Kind.DETECTION if name == "RetinaNet" else kind
     given = {row.spatial_dims: 3, row.in_channels: 1, row.outputs: 2, **NETWORKS[name]}
@@ -211,8 +239,23 @@ def test_every_network_comes_back_from_its_bundle(tmp_path: Path, name: str) -> 
         network_arguments=given,
     )
     written = bundle.write(tmp_path / "some", spec, weights=built.state_dict(), card="#")
-    loaded = weights.load(written).state_dict()
-    assert all(torch.equal(value, loaded[key]) for key, value in built.state_dict().items())
+    loaded = weights.load(written)
+    filled = loaded.state_dict()
+    assert all(torch.equal(value, filled[key]) for key, value in built.state_dict().items())
+    if name in MAPS:
+        assert loaded(torch.zeros(1, 1, 32, 32, 32)).shape == (1, 2, 32, 32, 32)
+
+
+@pytest.mark.parametrize("name", sorted(set(networks.TABLE) - {"RetinaNet"}))
+def test_the_arguments_of_a_row_are_those_of_the_class(name: str) -> None:
+    row, known = networks.TABLE[name], set[str]()
+    for made in getattr(nets, row.class_name).__mro__:
+        if made.__module__.startswith("monai.networks.nets") and "__init__" in vars(made):
+            parameters = inspect.signature(made.__init__).parameters.values()
+            known |= {one.name for one in parameters}
+            if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+                break
+    assert row.allowed | set(row.fixed) <= known
 
 
 def test_no_row_of_the_table_lets_a_bundle_fetch_weights() -> None:
