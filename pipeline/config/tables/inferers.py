@@ -22,7 +22,12 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "rectified_flow": "RFlowScheduler",
     },
 }
+_WINDOWS = (
+    "SlidingWindowInferer SlidingWindowInfererAdapt SliceInferer SlidingWindowHoVerNetInferer"
+)
 SPECIAL: Mapping[str, Mapping[str, Any]] = {
+    # no bars on the terminal of whoever runs the worker
+    **{name: {"fixed": {"progress": False}} for name in _WINDOWS.split()},
     # MONAI imports a merger by its name
     "PatchInferer": {"choices": {"merger_cls": frozenset({"AvgMerger"})}},
 }

@@ -40,6 +40,15 @@ def test_every_network_is_kept_from_fetching_weights() -> None:
     assert held > 60
 
 
+def test_no_inferer_of_windows_draws_a_bar() -> None:
+    silent = 0
+    for entry in _ROWS.values():
+        if entry.kind is Kind.INFERER and issubclass(entry.load(), inferers.SlidingWindowInferer):
+            assert entry.fixed == {"progress": False}, entry.name
+            silent += 1
+    assert silent == 4
+
+
 def test_every_placeholder_says_what_it_does() -> None:
     placeholders = [entry for entry in _ROWS.values() if entry.kind is Kind.PLACEHOLDER]
     assert len(placeholders) > 40
