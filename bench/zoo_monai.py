@@ -110,7 +110,7 @@ def _without_truth(parser: ConfigParser, given: set[str]) -> None:
 def _arrays(left: list[Any], parser: ConfigParser) -> dict[str, Any]:
     batch, output = left[0]
     output = output[0] if isinstance(output, list) else output
-    answer = output["pred"] if "pred" in output else output["type_map"]
+    answer = output["type_map"] if "type_map" in output else output["pred"]
     if isinstance(answer, Mapping) and "box" in answer:
         image = (batch[0] if isinstance(batch, list) else batch)["image"]
         boxes = parser.get_parsed_content("postprocessing")({**answer, "image": image})

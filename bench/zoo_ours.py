@@ -14,8 +14,9 @@ import logging
 import shutil
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -33,7 +34,22 @@ from pipeline.models.program import layout, resolving
 from pipeline.models.program.handing import Handing
 from pipeline.results import Classification, Detection, Prediction
 
-_WEIGHTS = "models/model.safetensors"
+_WEIGHTS: Final = "models/model.safetensors"
+#: what a person writes of bundles that a few options cannot describe
+BLOCKS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "pathology_nuclei_segmentation_classification": {
+        "name": "hovernet-nuclei",
+        "kind": "segmentation",
+        "title": "Nuclei by their type",
+        "input": {"modalities": ["SM"], "spatial_dims": 2, "channels": 3},
+        "labels": [
+            {"number": number, "name": name}
+            for number, name in enumerate(("other", "inflammatory", "epithelial", "spindle"), 1)
+        ],
+        "program": "configs/inference.json",
+        "options": {"prediction_key": "type_map"},
+    }
+}
 
 
 def main() -> int:
@@ -60,6 +76,10 @@ def _run(brought: Path, work: Path, stated: Stated, found: dict[str, Any]) -> No
     copy = work / "bundle"
     shutil.copytree(brought, copy, ignore=shutil.ignore_patterns("*.pt", "*.ts", "*.pth"))
     has_weights = _add_weights(copy)
+    if brought.name in BLOCKS:
+        metadata = copy / "configs/metadata.json"
+        written = {**json.loads(metadata.read_text()), "nightshift": BLOCKS[brought.name]}
+        metadata.write_text(json.dumps(written))
     (work / "taken").mkdir()
     try:
         taken = take_in(copy, work / "taken", stated=stated)
@@ -101,7 +121,7 @@ def _add_weights(bundle: Path) -> bool:
         if parameter.ndim == 1:
             torch.nn.init.normal_(parameter, float(parameter.mean()), 0.5)
     (bundle / "models").mkdir(exist_ok=True)
-    save_file({n: v.contiguous() for n, v in network.state_dict().items()}, bundle / _WEIGHTS)
+    save_file({n: v.clone() for n, v in network.state_dict().items()}, bundle / _WEIGHTS)
     return True
 
 

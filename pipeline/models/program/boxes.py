@@ -17,9 +17,10 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.errors import ModelMismatch
-from pipeline.models.program.flow import IMAGE, TURN_BOXES, steps
+from pipeline.models.program.flow import TURN_BOXES, steps
 from pipeline.models.program.handing import ras_affine
 from pipeline.models.spec import Label
 from pipeline.results import Detection
@@ -68,17 +69,16 @@ def are_centred(chain: Compose) -> bool:
 
 def in_volume(
     boxes: Boxes,
-    data: Mapping[str, Any],
+    prepared: Tensor,
     volume: Volume,
     labels: Sequence[Label],
     *,
     is_centred: bool,
 ) -> list[Detection]:
     """State boxes of a volume, the most certain first."""
-    image = data[IMAGE]
-    if not isinstance(image, MetaTensor):
+    if not isinstance(prepared, MetaTensor):
         raise ModelMismatch("the prepared image has lost its place in the patient")
-    affine = np.asarray(image.affine.cpu().numpy(), np.float64)
+    affine = np.asarray(prepared.affine.cpu().numpy(), np.float64)
     to_index = np.linalg.inv(ras_affine(volume)) @ affine
     found = []
     for edges, score, number in _each(boxes):
@@ -102,13 +102,12 @@ def in_volume(
 
 
 def in_frame(
-    boxes: Boxes, data: Mapping[str, Any], frame: int, shape: Sequence[int], labels: Sequence[Label]
+    boxes: Boxes, prepared: Tensor, frame: int, shape: Sequence[int], labels: Sequence[Label]
 ) -> list[Detection]:
     """State boxes of one frame (rows, columns) of an image, the most certain first."""
-    image = data[IMAGE]
     affine = np.eye(3)
-    if isinstance(image, MetaTensor):
-        affine = np.asarray(image.affine.cpu().numpy(), np.float64)[np.ix_([0, 1, 3], [0, 1, 3])]
+    if isinstance(prepared, MetaTensor):
+        affine = np.asarray(prepared.affine.cpu().numpy(), np.float64)[np.ix_([0, 1, 3], [0, 1, 3])]
     found = []
     for edges, score, number in _each(boxes):
         low, high = _corners(edges, affine, is_centred=False)

@@ -19,7 +19,7 @@ from monai.apps.detection.transforms.dictionary import (
     ConvertBoxModed,
 )
 from monai.data.utils import decollate_batch, list_data_collate
-from monai.inferers.inferer import SimpleInferer
+from monai.inferers.inferer import SimpleInferer, SlidingWindowInferer
 from monai.transforms.compose import Compose
 from monai.transforms.transform import MapTransform
 from monai.transforms.utils import reset_ops_id
@@ -149,6 +149,9 @@ def build(
     inferer = SimpleInferer() if layout.inferer is None else parts.get(layout.inferer)
     if layout.prompts is not None and isinstance(inferer, Vista3dInferer):
         inferer = _asking(inferer, layout.prompts, parts.get(layout.prompts))
+    if isinstance(inferer, SlidingWindowInferer):
+        # no bar on the terminal of a worker
+        inferer.progress = False
     _let_miss(preprocessing, handing.absent)
     _let_miss(postprocessing, handing.absent | {CommonKeys.LABEL})
     return Run(
@@ -187,7 +190,8 @@ def _asking(inferer: Vista3dInferer, name: str, prompts: Any) -> Vista3dInferer:
 def _let_miss(chain: Compose, absent: frozenset[str]) -> None:
     """Let transforms pass over ground truth and whatever else is loaded but was not given."""
     for transform in chain.transforms:
-        if isinstance(transform, MapTransform) and absent & set(transform.keys):
+        # some transforms for dictionaries name their images in other ways than by keys
+        if isinstance(transform, MapTransform) and absent & set(getattr(transform, "keys", ())):
             transform.allow_missing_keys = True
 
 

@@ -72,7 +72,7 @@ def meanings(
 
     Args:
         chain: the postprocessing; what inverts is left out.
-        answer_shape: (channels, *spatial) of the network's answer.
+        answer_shape: (channels, *spatial) of the network's answer, () where it is no array.
         labels: numbered from 1; the channels are these, or background and these.
         key: where the answer is.
 
@@ -80,9 +80,9 @@ def meanings(
         The label's number by the number that is written; empty where that cannot be told.
 
     """
-    channels, *spatial = answer_shape
-    if channels not in {len(labels), len(labels) + 1}:
+    if not answer_shape or answer_shape[0] not in {len(labels), len(labels) + 1}:
         return {}
+    channels, *spatial = answer_shape
     first = _first_label(channels, labels)
     probe = (channels, *(min(count, _PROBE) for count in spatial))
     found: dict[int, int] = {}

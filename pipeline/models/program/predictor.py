@@ -115,7 +115,7 @@ class ProgramPredictor:
         data = run.finish(prepared, raw)
         clock.lap("postprocess")
         shape = tuple(raw.shape[1:]) if isinstance(raw, torch.Tensor) else ()
-        return Answer(run=run, data=data, shape=shape)
+        return Answer(run=run, prepared=prepared[flow.IMAGE], data=data, shape=shape)
 
 
 def _used(answers: list[Answer]) -> dict[str, object]:

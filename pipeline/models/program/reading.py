@@ -15,7 +15,7 @@ from pipeline.errors import ModelMismatch
 from pipeline.models import measures
 from pipeline.models.options import ProgramOptions
 from pipeline.models.program import boxes, classes, images, masks
-from pipeline.models.program.flow import IMAGE, Run
+from pipeline.models.program.flow import Run
 from pipeline.models.program.handing import ras_affine
 from pipeline.models.spec import Kind, ModelSpec
 from pipeline.results import Detection, Finding, Segment
@@ -30,6 +30,8 @@ class Answer:
     """What one run left: a volume's, or one frame's."""
 
     run: Run
+    #: (channels, *spatial), what the network saw
+    prepared: Tensor
     #: after the postprocessing
     data: Mapping[str, Any]
     #: (channels, *spatial) of the network's answer, () where it is no tensor
@@ -113,13 +115,13 @@ def _label_map(answer: Answer, asked: _Asked) -> tuple[NDArray[np.uint8], int]:
     """Return uint8 (slices, rows, columns), one slice for a frame, and the overlapping voxels."""
     labels = asked.spec.labels
     found = _prediction(answer, asked)
-    seen = tuple(answer.data[IMAGE].shape[1:])
+    seen = tuple(answer.prepared.shape[1:])
     if answer.shape and answer.shape[1:] != seen:
         sentence = f"the network answers on a grid of {answer.shape[1:]} for an image of {seen}"
         raise ModelMismatch(sentence)
-    numbers, overlapping = masks.of_answer(
-        found if found.ndim == len(answer.shape) else found[None], labels, asked.options.activation
-    )
+    # (channels, *spatial), as the image; postprocessing may have dropped the channel
+    stacked = found if found.ndim == len(seen) + 1 else found[None]
+    numbers, overlapping = masks.of_answer(stacked, labels, asked.options.activation)
     meaning = masks.meanings(
         answer.run.postprocessing, answer.shape, labels, asked.options.prediction_key
     )
@@ -130,7 +132,7 @@ def _label_map(answer: Answer, asked: _Asked) -> tuple[NDArray[np.uint8], int]:
         shape = asked.image.pixels.shape[1:3]
         affine = np.eye(4)
     placed = masks.on_grid(numbers, affine, shape[::-1])[0].cpu().numpy()
-    label_map = masks.to_labels(placed.T, meaning if len(found) == 1 else {}, labels)
+    label_map = masks.to_labels(placed.T, meaning if len(stacked) == 1 else {}, labels)
     if label_map.ndim == 2:
         label_map = label_map[None]
     return np.ascontiguousarray(label_map), overlapping
@@ -161,11 +163,11 @@ def _boxes(answers: Sequence[Answer], asked: _Asked) -> Reading:
         stated = boxes.read(answer.data, _box_keys(answer.run))
         if isinstance(asked.image, Image):
             shape = asked.image.pixels.shape[1:3]
-            found += boxes.in_frame(stated, answer.data, number, shape, asked.spec.labels)
+            found += boxes.in_frame(stated, answer.prepared, number, shape, asked.spec.labels)
         else:
             is_centred = boxes.are_centred(answer.run.postprocessing)
             found += boxes.in_volume(
-                stated, answer.data, asked.image, asked.spec.labels, is_centred=is_centred
+                stated, answer.prepared, asked.image, asked.spec.labels, is_centred=is_centred
             )
     kept = [one for one in found if one.score >= asked.options.score_threshold]
     kept.sort(key=lambda one: (-one.score, one.index_box))
@@ -182,7 +184,7 @@ def _box_keys(run: Run) -> tuple[str, str, str]:
 def _images(answers: Sequence[Answer], asked: _Asked) -> Reading:
     found = [_prediction(answer, asked) for answer in answers]
     if isinstance(asked.image, Volume):
-        derived = images.of_volume(found[0], answers[0].data[IMAGE], asked.spec.title)
+        derived = images.of_volume(found[0], answers[0].prepared, asked.spec.title)
     else:
         derived = images.of_frames(found, asked.spec.title)
     return Reading(findings=(), fields={"derived": (derived,)})

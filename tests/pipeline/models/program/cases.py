@@ -259,6 +259,7 @@ NODULES = Case(
                 "src_mode": "xyzxyz",
                 "dst_mode": "cccwhd",
             },
+            step("DeleteItemsd", ["@image_key"]),
         ],
         {
             "_target_": "scripts.detection_inferer.RetinaNetInferer",
