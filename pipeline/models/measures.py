@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.models.spec import Label
-from pipeline.results import Segment
+from pipeline.results import Code, Segment, ValueMap
 from pipeline.volume import Volume
+
+_PROBABILITY: Final = Code(scheme="DCM", value="122157", meaning="Probability")
 
 
 def segments(
@@ -46,6 +49,21 @@ def segments(
             )
         )
     return tuple(found)
+
+
+def probability_maps(
+    probabilities: NDArray[np.float32], labels: Sequence[Label]
+) -> tuple[ValueMap, ...]:
+    """Return the map of each label out of those of all classes (classes, slices, rows, columns)."""
+    return tuple(
+        ValueMap(
+            name=f"probability of {label.name}",
+            values=probabilities[label.number],
+            code=_PROBABILITY,
+            segment=label.number,
+        )
+        for label in labels
+    )
 
 
 def _moments(label_map: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -98,6 +98,7 @@ def parse(text: str, *, digest: str) -> tuple[ModelSpec | None, list[str]]:
     except ValidationError as invalid:
         return None, found + _sentences("nightshift.options", invalid)
     found += _averaging_faults(block.input, chosen)
+    found += _border_faults(block, chosen)
     if getattr(chosen, "crop_foreground", False) and block.input.window is None:
         found.append("crop_foreground needs input.window: foreground is what lies above it")
     if found:
@@ -161,6 +162,15 @@ def _averaging_faults(stated: _Input, chosen: object) -> list[str]:
     if chosen.turns and len(set(stated.size[-2:])) > 1:
         found.append("options.turns needs windows whose last two sides are equal")
     return found
+
+
+def _border_faults(block: _Block, chosen: object) -> list[str]:
+    if not isinstance(chosen, options.SegmentationOptions) or chosen.border is None:
+        return []
+    if not chosen.instances:
+        return ["options.border needs options.instances"]
+    is_known = chosen.border in {label.number for label in block.labels}
+    return [] if is_known else ["options.border is the number of no label"]
 
 
 def _label_faults(block: _Block) -> list[str]:

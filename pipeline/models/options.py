@@ -50,6 +50,12 @@ class SegmentationOptions(AveragingOptions):
     blend: Literal["gaussian", "constant"] = "gaussian"
     #: what is interpolated on the way back to the volume, where the largest then wins
     interpolates: Literal["logits", "probabilities"] = "logits"
+    #: whether each connected part of a label is an object of its own, with mask, box and score
+    instances: bool = False
+    #: objects of fewer voxels are left out
+    minimum_voxels: int = Field(default=1, ge=1)
+    #: number of the label that stands for borders between touching objects
+    border: int | None = Field(default=None, ge=1, le=255)
 
 
 class ClassificationOptions(AveragingOptions):

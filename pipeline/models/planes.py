@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from monai.data.utils import compute_importance_map
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.models import checks, preprocess, sliding
+from pipeline.models import checks, measures, preprocess, sliding
 from pipeline.models.devices import Device
 from pipeline.models.engines import DTYPES
 from pipeline.models.options import SegmentationOptions
@@ -145,6 +146,15 @@ class PlanesPredictor:
         """Answer with a label map on the grid of the input. See ``Predictor.predict``."""
         if isinstance(image, Volume):
             return self._volumes.predict(image, checkpoint=checkpoint)
+        return self._predict(image, checkpoint, keeps=False)
+
+    def predict_with_probabilities(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer with one map per label too: see ``KeepsProbabilities``."""
+        if isinstance(image, Volume):
+            return self._volumes.predict_with_probabilities(image, checkpoint=checkpoint)
+        return self._predict(image, checkpoint, keeps=True)
+
+    def _predict(self, image: Input, checkpoint: Checkpoint, *, keeps: bool) -> Prediction:
         picture = checks.picture(image, self.spec)
         self._device.enter_thread()
         clock = Laps()
@@ -155,13 +165,12 @@ class PlanesPredictor:
             tiled = tile(self._network, values, self._plan, scale=(1, 1, 1), checkpoint=checkpoint)
         clock.lap("model")
         labels = tiled.values.argmax(0).to(torch.uint8).numpy()
-        counts = np.bincount(labels.reshape(-1), minlength=256)
+        likely = tiled.values.softmax(0).numpy() if keeps else None
         clock.lap("inverse")
         return Prediction(
-            findings=tuple(
-                _segment(label, int(counts[label.number])) for label in self.spec.labels
-            ),
+            findings=flat_segments(labels, self.spec.labels),
             label_map=labels,
+            maps=() if likely is None else measures.probability_maps(likely, self.spec.labels),
             options=used_options(tiled),
             seconds=clock.seconds,
             warnings=tiled.warnings,
@@ -180,14 +189,18 @@ def used_options(tiled: Tiled) -> dict[str, object]:
     }
 
 
-def _segment(label: Label, pixels: int) -> Segment:
-    """Return a segment of an image: pixels have no volume and no place in the patient."""
-    return Segment(
-        number=label.number,
-        label=label.name,
-        voxels=pixels,
-        volume_ml=0.0,
-        centroid=None,
-        code=label.code,
-        category=label.category,
+def flat_segments(label_map: NDArray[np.uint8], labels: Sequence[Label]) -> tuple[Segment, ...]:
+    """State every label of an image, whose pixels have no volume and no place in the patient."""
+    counts = np.bincount(label_map.reshape(-1), minlength=256)
+    return tuple(
+        Segment(
+            number=label.number,
+            label=label.name,
+            voxels=int(counts[label.number]),
+            volume_ml=0.0,
+            centroid=None,
+            code=label.code,
+            category=label.category,
+        )
+        for label in labels
     )

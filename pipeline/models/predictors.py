@@ -11,6 +11,7 @@ from pipeline.models.bundle import Bundle
 from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.detection import DetectionPredictor
 from pipeline.models.devices import Device
+from pipeline.models.instances import InstancesPredictor
 from pipeline.models.planes import PlanesPredictor
 from pipeline.models.predictor import Predictor
 from pipeline.models.program import loading
@@ -44,4 +45,7 @@ def open(bundle: Bundle, *, device: Device) -> Predictor:  # noqa: A001, read as
     if spec.program is not None:
         return loading.open(bundle, device=device)
     make = _WITH_NETWORK[spec.kind, spec.input.spatial_dims]
-    return make(spec, averaging.wrap(spec, weights.load(bundle)), device)
+    made = make(spec, averaging.wrap(spec, weights.load(bundle)), device)
+    if spec.options.get("instances") and isinstance(made, SegmentationPredictor | PlanesPredictor):
+        return InstancesPredictor(made)
+    return made
