@@ -60,7 +60,7 @@ class Warm:
         ``on_evict`` is called with the digest of each model that goes.
         """
         self.device = device
-        self._budget = budget
+        self.budget = budget
         self._on_evict = on_evict
         self._places: OrderedDict[str, _Place] = OrderedDict()
         self._lock = threading.Lock()
@@ -81,7 +81,7 @@ class Warm:
         finally:
             with self._lock:
                 place.users -= 1
-            self._make_room(self._budget)
+            self._make_room(self.budget)
 
     def digests(self) -> tuple[str, ...]:
         """Return the digests of what is loaded or loading, the longest unused first."""
@@ -107,7 +107,7 @@ class Warm:
 
     def _load(self, bundle: Bundle, place: _Place) -> float:
         began = time.perf_counter()
-        self._make_room(self._budget)
+        self._make_room(self.budget)
         try:
             place.waiting.set_result(self._open(bundle))
         # whatever it was, those who wait must hear of it; ``use`` raises it in every one of them
