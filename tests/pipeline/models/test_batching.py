@@ -17,7 +17,7 @@ from pipeline.models.batching import Queue
 from pipeline.models.bundle import Bundle
 from pipeline.models.devices import Device
 from pipeline.models.segmentation import SegmentationPredictor
-from pipeline.models.stitching import Sweep
+from pipeline.models.stitching import Blocks, Box, Sweep
 from pipeline.results import Prediction
 from tests.pipeline.models import tiny
 from tests.pipeline.models.tiny import go_on
@@ -139,6 +139,27 @@ def test_who_lent_a_window_to_a_batch_that_failed_loses_nothing(error: BaseExcep
         assert passings[0].passed.plan.batch == 1
     else:
         assert passings[0].error is error
+
+
+def test_a_sum_that_failed_halfway_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, queue = Gate(), Queue(Device(threads=1))
+    add, answers = Blocks.add, []
+
+    def fails_once(blocks: Blocks, window: Box, answer: Tensor, weight: Tensor) -> None:
+        add(blocks, window, answer, weight)
+        answers.append(float(answer.flatten()[0]))
+        if answers[-1] == 4.0 and answers.count(4.0) == 1:  # lent by the second image
+            raise MemoryError
+
+    monkeypatch.setattr(Blocks, "add", fails_once)
+    passings = [Passing(gate, queue, value) for value in (1.0, 2.0)]
+    start(gate, queue, passings)
+    gate.released.set()
+    for passing in passings:
+        passing.join(WITHIN)
+    assert all(passing.says(value) for value, passing in zip((1.0, 2.0), passings, strict=True))
+    # the first began anew, one window at a time; the second had to as well
+    assert gate.batches == [[1, 1], [1, 2], [1], [1], [1], [2, 2], [2, 2]]
 
 
 def test_windows_of_many_are_all_run_and_once_each() -> None:
