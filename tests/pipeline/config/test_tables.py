@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 from monai import inferers, transforms
@@ -10,6 +11,7 @@ from monai.networks import nets
 
 from pipeline.config.tables.entry import Kind
 from pipeline.config.tables.lookup import _by_full_name, find, find_target, purpose
+from pipeline.config.tables.ours import OURS
 
 _ROWS = {entry.name: entry for entry in _by_full_name().values()}
 
@@ -81,6 +83,13 @@ def test_short_and_full_names_are_those_of_monai(name: str, package: object) -> 
 )
 def test_functions_and_constants_are_no_targets(name: str) -> None:
     assert find_target(name) is None
+
+
+def test_what_stands_for_code_of_bundles_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[3] / "docs/models.md").read_text(encoding="utf-8")
+    ours = [name for name in OURS if name.startswith("scripts.")]
+    assert len(ours) > 3
+    assert [name for name in ours if f"`{name}`" not in page] == []
 
 
 def test_nothing_that_reaches_outside_is_in_the_tables() -> None:
