@@ -202,17 +202,28 @@ def _network_faults(block: _Block) -> list[str]:
     if (block.network.name == "RetinaNet") != (block.kind is Kind.DETECTION):
         return ["detection models, and only they, use the network RetinaNet"]
     row = networks.TABLE[block.network.name]
+    if block.kind is Kind.RESTORATION:
+        found += _scale_faults(block)
     outputs = _outputs(block)
     stated = {
         row.spatial_dims: block.input.spatial_dims,
         row.in_channels: block.input.channels,
         row.outputs: outputs,
     }
-    return [
+    return found + [
         f"network argument {name} is {given[name]!r}, the input and labels ask for {value}"
         for name, value in stated.items()
         if given[name] != value
     ]
+
+
+def _scale_faults(block: _Block) -> list[str]:
+    given = block.network.arguments if block.network else {}
+    is_finer = block.network is not None and block.network.name == "SubpixelNet"
+    scale = given.get("scale", 2) if is_finer else 1
+    if block.options.get("scale", 1) == scale:
+        return []
+    return [f"options.scale must be {scale}, as the network answers"]
 
 
 def _outputs(block: _Block) -> int:

@@ -7,7 +7,7 @@ torch, so that roles without it can still check metadata.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ LARGEST_ARGUMENT = 8192
 class Network:
     """One row: where MONAI (or we) define the class, and which arguments a bundle may give."""
 
-    #: attribute of ``monai.networks.nets``, or "" for our RetinaNet
+    #: attribute of ``monai.networks.nets``, or "" for a network of ours
     class_name: str
     #: arguments a bundle may give, besides the three below
     parameters: frozenset[str]
@@ -119,6 +119,7 @@ TABLE: Mapping[str, Network] = {
         outputs="num_classes",
         fixed=_OFFLINE,
     ),
+    "SubpixelNet": _row("", "scale features"),
     "RetinaNet": _row("", "features pyramid_channels anchor_shapes", outputs="num_classes"),
 }
 
@@ -157,9 +158,11 @@ def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         raise ValueError("; ".join(found))
     row = TABLE[name]
     if not row.class_name:
-        from pipeline.models import retinanet
+        from pipeline.models import retinanet, subpixel
 
-        return retinanet.network(**arguments)
+        ours: Mapping[str, Callable[..., nn.Module]]
+        ours = {"RetinaNet": retinanet.network, "SubpixelNet": subpixel.network}
+        return ours[name](**arguments)
     from monai.networks import nets
 
     built: nn.Module = getattr(nets, row.class_name)(**_tuples(arguments), **row.fixed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
 from pipeline.errors import ModelMismatch
+from pipeline.models import bundle, networks, predictors
+from pipeline.models.bundle import Bundle, BundleRefused
 from pipeline.models.devices import Device
 from pipeline.models.restoration import RestorationPredictor
 from pipeline.models.spec import InputSpec, Kind, ModelSpec
@@ -186,3 +189,50 @@ def test_an_answer_of_another_size_or_without_numbers_is_refused() -> None:
 
     with pytest.raises(ModelMismatch, match="not finite"):
         restore(tiny.volume(), Broken())
+
+
+SUBPIXEL: dict[str, Any] = {"in_channels": 1, "out_channels": 1, "scale": 3, "features": [4]}
+
+
+def subpixel_bundle(folder: Path, **options: Any) -> Bundle:
+    """Write a network that adds nothing to its input, stretched to three times its size."""
+    arguments = {"spatial_dims": 2, **SUBPIXEL}
+    nothing = {
+        name: torch.zeros_like(value)
+        for name, value in networks.build("SubpixelNet", arguments).state_dict().items()
+    }
+    spec = ModelSpec(
+        name="finer",
+        version="1",
+        kind=Kind.RESTORATION,
+        title="Finer",
+        input=InputSpec(
+            modalities=("CT",), spatial_dims=2, window=(-1000.0, 1000.0), size=(16, 16)
+        ),
+        labels=(),
+        network="SubpixelNet",
+        network_arguments=arguments,
+        options={"residual": True, **options},
+    )
+    return bundle.write(folder / "finer", spec, weights=nothing, card="# Finer\n")
+
+
+def test_a_bundle_of_higher_resolution_answers_as_its_network_does(tmp_path: Path) -> None:
+    opened = predictors.open(subpixel_bundle(tmp_path, scale=3), device=Device())
+    image = tiny.volume(stored=np.full((4, 20, 18), 120, np.int16))
+    (found,) = opened.predict(image, checkpoint=go_on).derived
+    assert found.values.shape == (4, 60, 54)
+    np.testing.assert_allclose(found.values, 120, atol=1e-2)
+
+
+def test_a_bundle_that_states_another_scale_than_its_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleRefused, match="scale must be 3"):
+        subpixel_bundle(tmp_path, scale=2)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_the_subpixel_network_answers_with_scale_times_as_many_voxels(spatial_dims: int) -> None:
+    built = networks.build("SubpixelNet", {"spatial_dims": spatial_dims, **SUBPIXEL})
+    size = (5, 6, 7)[:spatial_dims]
+    answer = built(torch.zeros(2, 1, *size))
+    assert tuple(answer.shape) == (2, 1, *(3 * extent for extent in size))
