@@ -12,8 +12,9 @@ import numpy as np
 
 from bench import ct_export
 from pipeline.dicom import reading
-from pipeline.models import bundle, predictors
+from pipeline.models import autotune, bundle, predictors
 from pipeline.models.devices import Device
+from pipeline.models.tuned import Cache, key_of
 from pipeline.volume import Volume
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -22,11 +23,22 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 class Product:
     """The parts that a worker uses, one after the other."""
 
-    def __init__(self, folder: Path, out: Path, *, threads: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        out: Path,
+        *,
+        threads: int,
+        device: str = "cpu",
+        tuned: Path | None = None,
+    ) -> None:
+        """Load the bundle in ``folder``; with ``tuned``, run it as measured and kept there."""
         out.mkdir(parents=True, exist_ok=True)
-        self.predictor = predictors.open(
-            bundle.load(folder), device=Device(device, threads=threads)
-        )
+        cache = None if tuned is None else Cache(tuned)
+        place, loaded = Device(device, threads=threads, tuned=cache), bundle.load(folder)
+        if cache is not None and cache.find(key_of(loaded.spec, place)) is None:
+            autotune.tune_bundle(loaded, place, cache)
+        self.predictor = predictors.open(loaded, device=place)
         self.out = out
 
     def run(self, study: Path) -> dict[str, Any]:
