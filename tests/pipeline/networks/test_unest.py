@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -12,15 +11,6 @@ from pipeline.networks.unest import UNesT, unest
 
 #: the smallest that has more than one voxel where its maps are coarsest
 SMALL = Nesting(roi_size=64, widths=(4, 8, 16), heads=(1, 2, 4), depths=(1, 1, 1))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Maps this small are slower with more, by far where tests run side by side."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,15 +17,6 @@ from pipeline.networks.vista3d import EVERYTHING, Vista3dInferer, VistaPostTrans
 
 WINDOW = (16, 16, 16)
 PROMPTS = (3, 9, 1, 6, 11)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Maps this small are slower with more, by far where tests run side by side."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
