@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from safetensors.torch import load_file
 
 from pipeline.config.document import Document
+
+# MONAI comes after ours, which lets torchvision import
 from pipeline.models.program import layout
 
 
@@ -54,6 +55,9 @@ def main() -> int:
 
 
 def _run(work: Path) -> dict[str, Any]:
+    from ignite.engine import Events
+    from monai.bundle import ConfigParser
+
     configuration = next(iter(sorted((work / "bundle/configs").glob("inference.*"))))
     parts = layout.read(Document.read([configuration]))
     parser = ConfigParser()
@@ -64,18 +68,22 @@ def _run(work: Path) -> dict[str, Any]:
     data = dict(zip(keys, files, strict=False)) if len(keys) >= len(files) > 1 else {keys[0]: files}
     if len(files) == 1:
         data = {keys[0]: files[0]}
+    if _loads_no_truth(parser):
+        # what is compared with it is left out; the postprocessing may still turn it over
+        data["label"] = 0
     _without_truth(parser, set(data))
     parser["dataset"] = {"_target_": "Dataset", "data": [data], "transform": "@preprocessing"}
     parser["dataloader#num_workers"] = 0
     parser["dataloader#batch_size"] = 1
     parser["evaluator#val_handlers"] = None
+    if isinstance(parser.get("network_def"), dict) and "pretrained" in parser["network_def"]:
+        # weights from elsewhere, which ours would replace anyway
+        parser["network_def#pretrained"] = False
     for name in ("key_val_metric", "additional_metrics"):
         parser.config["evaluator"].pop(name, None)
     evaluator = parser.get_parsed_content("evaluator")
     network = parser.get_parsed_content(parts.network[0].replace("::", "#"))
     network.load_state_dict(load_file(work / "bundle/models/model.safetensors"))
-    from ignite.engine import Events
-
     left: list[Any] = []
     evaluator.add_event_handler(
         Events.ITERATION_COMPLETED,
@@ -85,7 +93,7 @@ def _run(work: Path) -> dict[str, Any]:
     return _arrays(left, parser)
 
 
-def _loaded_keys(parser: ConfigParser) -> list[str]:
+def _loaded_keys(parser: Any) -> list[str]:
     """Return the keys of the images that the preprocessing loads."""
     transforms = parser.get_parsed_content("preprocessing").transforms
     keys: list[str] = []
@@ -96,7 +104,14 @@ def _loaded_keys(parser: ConfigParser) -> list[str]:
     return [key for key in keys if key != "label"] or ["image"]
 
 
-def _without_truth(parser: ConfigParser, given: set[str]) -> None:
+def _loads_no_truth(parser: Any) -> bool:
+    """Whether the truth is a number of the data list, as of classifications."""
+    loading = [step for step in parser.get("preprocessing")["transforms"] if "Load" in str(step)]
+    is_named = "label" in str(parser.get("postprocessing")["transforms"])
+    return is_named and "label" not in str(loading)
+
+
+def _without_truth(parser: Any, given: set[str]) -> None:
     """Leave out ground truth that nobody has at inference, and what only writes files."""
     for part in ("preprocessing", "postprocessing"):
         transforms = parser.get(part, {}).get("transforms")
@@ -107,7 +122,7 @@ def _without_truth(parser: ConfigParser, given: set[str]) -> None:
                 transform["allow_missing_keys"] = True
 
 
-def _arrays(left: list[Any], parser: ConfigParser) -> dict[str, Any]:
+def _arrays(left: list[Any], parser: Any) -> dict[str, Any]:
     batch, output = left[0]
     output = output[0] if isinstance(output, list) else output
     answer = output["type_map"] if "type_map" in output else output["pred"]

@@ -119,7 +119,7 @@ def _add_weights(bundle: Path) -> bool:
         return False
     for parameter in network.parameters():
         if parameter.ndim == 1:
-            torch.nn.init.normal_(parameter, float(parameter.mean()), 0.5)
+            torch.nn.init.normal_(parameter, float(parameter.mean()), 0.2)
     (bundle / "models").mkdir(exist_ok=True)
     save_file({n: v.clone() for n, v in network.state_dict().items()}, bundle / _WEIGHTS)
     return True

@@ -7,9 +7,12 @@ from typing import Final
 
 import numpy as np
 import torch
+from monai.transforms.compose import Compose
+from monai.transforms.post.dictionary import AsDiscreted
 from torch import Tensor
 
 from pipeline.errors import ModelMismatch
+from pipeline.models.program.flow import steps
 from pipeline.models.spec import Label
 from pipeline.results import Classification
 
@@ -61,9 +64,9 @@ def findings(by_frame: Sequence[Sequence[float]], labels: Sequence[Label]) -> li
     ]
 
 
-def are_decided(by_frame: Sequence[Sequence[float]]) -> bool:
-    """Whether the program gave the label itself instead of scores: only zeros and ones."""
-    return all(score in {0.0, 1.0} for scores_ in by_frame for score in scores_)
+def are_decided(chain: Compose) -> bool:
+    """Whether the postprocessing leaves the label itself instead of scores."""
+    return any(isinstance(step, AsDiscreted) for step in steps(chain))
 
 
 def _of_number(value: float, count: int) -> Tensor:

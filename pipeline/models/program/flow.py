@@ -19,8 +19,9 @@ from monai.apps.detection.transforms.dictionary import (
     ConvertBoxModed,
 )
 from monai.data.utils import decollate_batch, list_data_collate
-from monai.inferers.inferer import SimpleInferer, SlidingWindowInferer
+from monai.inferers.inferer import SimpleInferer
 from monai.transforms.compose import Compose
+from monai.transforms.post.dictionary import AsDiscreted, Invertd
 from monai.transforms.transform import MapTransform
 from monai.transforms.utils import reset_ops_id
 from monai.utils.enums import CommonKeys
@@ -61,6 +62,8 @@ class Run:
     postprocessing: Compose
     #: whether a CUDA device computes in mixed precision
     amp: bool
+    #: what is done otherwise than written, in sentences
+    warnings: tuple[str, ...]
     network: nn.Module
     device: torch.device
 
@@ -149,9 +152,6 @@ def build(
     inferer = SimpleInferer() if layout.inferer is None else parts.get(layout.inferer)
     if layout.prompts is not None and isinstance(inferer, Vista3dInferer):
         inferer = _asking(inferer, layout.prompts, parts.get(layout.prompts))
-    if isinstance(inferer, SlidingWindowInferer):
-        # no bar on the terminal of a worker
-        inferer.progress = False
     _let_miss(preprocessing, handing.absent)
     _let_miss(postprocessing, handing.absent | {CommonKeys.LABEL})
     return Run(
@@ -160,6 +160,7 @@ def build(
         inferer=inferer,
         postprocessing=postprocessing,
         amp=layout.amp is not None and parts.get(layout.amp) is True,
+        warnings=_keep_numbers(postprocessing),
         network=network,
         device=device,
     )
@@ -193,6 +194,19 @@ def _let_miss(chain: Compose, absent: frozenset[str]) -> None:
         # some transforms for dictionaries name their images in other ways than by keys
         if isinstance(transform, MapTransform) and absent & set(getattr(transform, "keys", ())):
             transform.allow_missing_keys = True
+
+
+def _keep_numbers(chain: Compose) -> tuple[str, ...]:
+    """Invert label numbers by the nearest voxel: means of two labels are no label, or a third."""
+    are_numbers = False
+    found: tuple[str, ...] = ()
+    for transform in steps(chain):
+        if isinstance(transform, AsDiscreted) and any(transform.argmax):
+            are_numbers = True
+        elif are_numbers and isinstance(transform, Invertd) and not all(transform.nearest_interp):
+            transform.nearest_interp = (True,) * len(transform.nearest_interp)
+            found = ("label numbers are inverted by the nearest voxel, where linearly was stated",)
+    return found
 
 
 def _applied(chain: Compose, data: dict[str, Any], stage: str) -> dict[str, Any]:

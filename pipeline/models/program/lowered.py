@@ -40,6 +40,10 @@ class LoweredPredictor:
             return self._written.predict(image, checkpoint=checkpoint)
         return self._checked(self._usual.predict(image, checkpoint=checkpoint))
 
+    def predict_channels(self, channels: Channels, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer for several series as one input: see ``TakesChannels``."""
+        return self.predict(channels, checkpoint=checkpoint)
+
     def predict_with_probabilities(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with one map per label too: see ``KeepsProbabilities``."""
         fit.check(image, self.spec, takes_volume=True)

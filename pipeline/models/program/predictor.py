@@ -70,6 +70,10 @@ class ProgramPredictor:
             **found.fields,
         )
 
+    def predict_channels(self, channels: Channels, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer for several series as one input: see ``TakesChannels``."""
+        return self.predict(channels, checkpoint=checkpoint)
+
     def _run(
         self, files: Mapping[str, Any], clock: Laps, checkpoint: Checkpoint
     ) -> tuple[Answer, list[str]]:
@@ -77,7 +81,7 @@ class ProgramPredictor:
         warnings: list[str] = []
         for run, way in self._ways(files):
             try:
-                return self._once(run, clock, checkpoint), warnings
+                return self._once(run, clock, checkpoint), [*run.warnings, *warnings]
             except (RuntimeError, MemoryError) as error:
                 if not sliding.is_out_of_memory(error):
                     raise

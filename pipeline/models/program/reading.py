@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.errors import ModelMismatch
 from pipeline.models import measures
 from pipeline.models.options import ProgramOptions
+from pipeline.models.planes import flat_segments
 from pipeline.models.program import boxes, classes, images, masks
 from pipeline.models.program.flow import Run
 from pipeline.models.program.handing import ras_affine
@@ -92,7 +93,7 @@ def _classes(answers: Sequence[Answer], asked: _Asked) -> Reading:
     decided = "the program states the label alone: scores are 1 for it and 0 for the others"
     return Reading(
         findings=classes.findings(by_frame, labels),
-        warnings=(decided,) if classes.are_decided(by_frame) else (),
+        warnings=(decided,) if classes.are_decided(answers[0].run.postprocessing) else (),
     )
 
 
@@ -141,20 +142,7 @@ def _label_map(answer: Answer, asked: _Asked) -> tuple[NDArray[np.uint8], int]:
 def _segments(label_map: NDArray[np.uint8], asked: _Asked) -> tuple[Segment, ...]:
     if isinstance(asked.image, Volume):
         return measures.segments(label_map, asked.image, asked.spec.labels)
-    counts = np.bincount(label_map.ravel(), minlength=256)
-    return tuple(
-        Segment(
-            number=label.number,
-            label=label.name,
-            voxels=int(counts[label.number]),
-            # an image without a place in the patient has areas at most
-            volume_ml=0.0,
-            centroid=None,
-            code=label.code,
-            category=label.category,
-        )
-        for label in asked.spec.labels
-    )
+    return flat_segments(label_map, asked.spec.labels)
 
 
 def _boxes(answers: Sequence[Answer], asked: _Asked) -> Reading:

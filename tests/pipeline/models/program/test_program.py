@@ -170,6 +170,21 @@ def test_masks_may_overlap_and_then_the_last_label_counts(tmp_path: Path) -> Non
     )
 
 
+def test_label_numbers_are_never_interpolated(tmp_path: Path) -> None:
+    written = with_post(cases.ORGANS, step("AsDiscreted", "pred", argmax=True), cases.invert())
+    nearest = with_post(
+        cases.ORGANS,
+        step("AsDiscreted", "pred", argmax=True),
+        cases.invert(nearest_interp=True),
+    )
+    found = opened(written, tmp_path).predict(bundles.volume(), checkpoint=go_on)
+    expected = opened(nearest, tmp_path / "named").predict(bundles.volume(), checkpoint=go_on)
+    assert len(np.unique(found.label_map)) > 2
+    np.testing.assert_array_equal(found.label_map, expected.label_map)
+    assert "by the nearest voxel" in found.warnings[0]
+    assert expected.warnings == ()
+
+
 def test_a_run_stops_between_two_windows(tmp_path: Path) -> None:
     predictor = opened(cases.ORGANS, tmp_path)
     calls = []
