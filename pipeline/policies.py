@@ -16,6 +16,7 @@ GantryTilt: TypeAlias = Literal["refuse", "resample"]
 DuplicatePosition: TypeAlias = Literal["refuse", "first"]
 PartialPhase: TypeAlias = Literal["refuse", "whole"]
 Pet: TypeAlias = Literal["suv", "stated"]
+ChannelGrid: TypeAlias = Literal["refuse", "resample"]
 
 #: verdict -> the policy that can let it in
 _LETTING_IN: Final = {
@@ -41,6 +42,8 @@ class Policies:
     partial_phase: PartialPhase = "refuse"
     #: PET values as SUV by body weight (g/mL), or in the unit that the series states
     pet: Pet = "suv"
+    #: ``resample`` brings the series of a step that reads several onto the grid of the first
+    channel_grid: ChannelGrid = "refuse"
     minimum_slices: int = Field(default=3, ge=3)
     #: share by which distances between slices may differ from their median
     spacing_tolerance: float = Field(default=0.01, gt=0, le=0.2)

@@ -47,6 +47,8 @@ class SourceHeader:
     #: (row cosine, column cosine) and (between rows, between columns) in mm, as stated
     orientation: tuple[float, ...] | None = None
     pixel_spacing: tuple[float, ...] | None = None
+    #: of the other series that a result on these slices rests on
+    beside: tuple[SourceHeader, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,14 +265,23 @@ class Channels:
         """
         if not self.volumes:
             raise StudyRejected("there is no volume", Reason.SERIES_GEOMETRY_INVALID)
-        first = self.volumes[0]
-        shape = first.stored.shape
-        corners = np.array(list(itertools.product(*((0, count - 1) for count in shape))))
         for number, volume in enumerate(self.volumes[1:], start=2):
-            if volume.stored.shape != shape:
-                sentence = f"series {number} has {volume.stored.shape} voxels, series 1 has {shape}"
+            if differs := grid_difference(self.volumes[0], volume):
+                sentence = f"series {number} {differs}"
                 raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
-            apart = np.linalg.norm(volume.to_patient(corners) - first.to_patient(corners), axis=1)
-            if apart.max() > 0.1 * min(first.spacing):
-                sentence = f"series {number} lies up to {apart.max():.3g} mm away from series 1"
-                raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
+
+
+def grid_difference(first: Volume, other: Volume) -> str | None:
+    """Say by what the grid of another volume differs from that of the first; None: by nothing.
+
+    A tenth of the smallest voxel is nothing: so far do positions in decimals lie apart.
+    """
+    shapes = [" x ".join(map(str, one.stored.shape)) for one in (other, first)]
+    if shapes[0] != shapes[1]:
+        return f"has {shapes[0]} voxels, the first has {shapes[1]}"
+    ends = ((0, count - 1) for count in first.stored.shape)
+    corners = np.array(list(itertools.product(*ends)))
+    apart = np.linalg.norm(other.to_patient(corners) - first.to_patient(corners), axis=1).max()
+    if apart <= 0.1 * min(first.spacing):
+        return None
+    return f"lies up to {apart:.3g} mm away from the first"
