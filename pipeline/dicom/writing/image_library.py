@@ -31,22 +31,24 @@ _ORIENTATION: Final = tuple(
 )
 
 
-def image_library(first: Dataset, instances: Sequence[SourceInstance]) -> bytes:
-    """Return the library of one series, encoded: an item of a Content Sequence.
+def image_library(*series: tuple[Dataset, Sequence[SourceInstance]]) -> bytes:
+    """Return the library of one series or several, encoded: an item of a Content Sequence.
 
-    What all images share (modality, frame of reference, size, spacing, orientation) is said once
-    for the group, the position once per image (TID 1600, 1602): highdicom's own repeats
-    everything, which takes ten times as much room, and needs attributes that real radiographs
-    lack.
+    What all images of a series share (modality, frame of reference, size, spacing, orientation)
+    is said once for its group, the position once per image (TID 1600, 1602): highdicom's own
+    repeats everything, which takes ten times as much room, and needs attributes that real
+    radiographs lack.
 
     Args:
-        first: the header of the first image, cleaned; see ``source_images.source_dataset``.
-        instances: of one series, each instance once.
+        series: the header of the first image, cleaned (see ``source_images.source_dataset``), and
+            the instances, each once.
 
     """
-    images = [*_shared(first), *map(_entry, instances)]
-    group = sr_items.container(codes.DCM.ImageLibraryGroup, *images)
-    return sr_items.container(codes.DCM.ImageLibrary, group)
+    groups = (
+        sr_items.container(codes.DCM.ImageLibraryGroup, *_shared(first), *map(_entry, instances))
+        for first, instances in series
+    )
+    return sr_items.container(codes.DCM.ImageLibrary, *groups)
 
 
 def _shared(first: Dataset) -> Iterator[bytes]:

@@ -103,23 +103,27 @@ def start(target: Target, identity: Identity, provenance: Provenance) -> Dataset
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.Rows, dataset.Columns = slices.shape[1:]
-    dataset.ReferencedSeriesSequence = [_references(target.header)]
+    dataset.ReferencedSeriesSequence = list(_references(target.header))
     return dataset
 
 
-def _references(header: SourceHeader) -> Dataset:
-    """Return the series and all instances of the source (PS3.3 C.12.2)."""
-    classes = {one.sop_instance_uid: one.sop_class_uid for one in header.instances}
-    referenced = []
-    for sop_instance_uid, sop_class_uid in classes.items():
-        instance = Dataset()
-        instance.ReferencedSOPClassUID = UID(sop_class_uid)
-        instance.ReferencedSOPInstanceUID = UID(sop_instance_uid)
-        referenced.append(instance)
-    series = Dataset()
-    series.SeriesInstanceUID = UID(header.series_instance_uid)
-    series.ReferencedInstanceSequence = referenced
-    return series
+def _references(header: SourceHeader) -> Iterator[Dataset]:
+    """Yield each series of the source and all of its instances (PS3.3 C.12.2)."""
+    # two inputs may be phases of one series
+    by_series: dict[str, dict[str, str]] = {}
+    for one in (header, *header.beside):
+        classes = by_series.setdefault(one.series_instance_uid, {})
+        classes |= {instance.sop_instance_uid: instance.sop_class_uid for instance in one.instances}
+    for series_instance_uid, classes in by_series.items():
+        series = Dataset()
+        series.SeriesInstanceUID = UID(series_instance_uid)
+        series.ReferencedInstanceSequence = []
+        for sop_instance_uid, sop_class_uid in classes.items():
+            instance = Dataset()
+            instance.ReferencedSOPClassUID = UID(sop_class_uid)
+            instance.ReferencedSOPInstanceUID = UID(sop_instance_uid)
+            series.ReferencedInstanceSequence.append(instance)
+        yield series
 
 
 def add_frames(

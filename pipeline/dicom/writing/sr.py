@@ -65,8 +65,11 @@ def write_sr(
     """
     if source.header is None:
         raise ValueError("a report needs the header of its source")
-    instances = _once(source.header.instances)
-    first = source_dataset(source.header, instances[0])
+    headers = (source.header, *source.header.beside)
+    images = [
+        (source_dataset(header, header.instances[0]), _once(header.instances)) for header in headers
+    ]
+    first = images[0][0]
     report = MeasurementReport(
         observation_context=_observer(provenance),
         procedure_reported=_procedures(first),
@@ -81,8 +84,8 @@ def write_sr(
     measurements = report[0].ContentSequence[-1]
     del report[0].ContentSequence[-1]
     document = _document(report, first, provenance)
-    repeated = [image_library(first, instances), elements.item(elements.of_dataset(measurements))]
-    return _to_file(document, _evidence(source.header, instances, segmentation), repeated)
+    repeated = [image_library(*images), elements.item(elements.of_dataset(measurements))]
+    return _to_file(document, _evidence(headers, segmentation), repeated)
 
 
 def reference_to(seg: bytes, segments: Sequence[Segment], provenance: Provenance) -> SegReference:
@@ -184,22 +187,21 @@ def _procedures(image: Dataset) -> list[DicomCode | CodedConcept]:
     return found or [concepts.procedure(image.Modality)]
 
 
-def _evidence(
-    header: SourceHeader,
-    instances: Sequence[SourceInstance],
-    segmentation: SegReference | None,
-) -> bytes:
+def _evidence(headers: Sequence[SourceHeader], segmentation: SegReference | None) -> bytes:
     """Return all that the report rests on, encoded: the source, and a segmentation of it."""
+    # two inputs may be phases of one series
+    by_series: dict[str, list[SourceInstance]] = {}
+    for header in headers:
+        by_series.setdefault(header.series_instance_uid, []).extend(header.instances)
     series = {
-        header.series_instance_uid: [
-            sr_items.instance(one.sop_class_uid, one.sop_instance_uid) for one in instances
-        ]
+        uid: [sr_items.instance(one.sop_class_uid, one.sop_instance_uid) for one in _once(slices)]
+        for uid, slices in by_series.items()
     }
     if segmentation is not None:
         series[segmentation.series_instance_uid] = [
             sr_items.instance(segmentation.sop_class_uid, segmentation.sop_instance_uid)
         ]
-    return sr_items.evidence(header.study_instance_uid, series)
+    return sr_items.evidence(headers[0].study_instance_uid, series)
 
 
 def _equipment(provenance: Provenance) -> dict[str, Any]:
