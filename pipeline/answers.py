@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.analysis.steps import Crop
@@ -11,23 +11,58 @@ from pipeline.clause import Clause
 from pipeline.cropping import Part
 from pipeline.models.spec import ModelSpec
 from pipeline.results import Prediction
-from pipeline.volume import Input
+from pipeline.volume import Channels, Input
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One input of one step."""
+    """One input of one step: a series, or several as its channels."""
 
     step: str
-    input: str
+    #: names of the inputs, in the order of the channels
+    inputs: tuple[str, ...]
     #: place among the step's inputs, from 0
     position: int
-    image: Input = field(repr=False)
+    #: as they were read, one for each name
+    series: tuple[Input, ...] = field(repr=False)
+    #: what the step is to answer for: the series, or several on the grid of the first
+    given: Input | Channels = field(repr=False)
+
+    @property
+    def image(self) -> Input:
+        """The series on whose grid answers lie. Of several its header names the others beside."""
+        first, *others = self.series
+        headers = tuple(one.header for one in others if one.header is not None)
+        if first.header is None or not headers:
+            return first
+        return replace(first, header=replace(first.header, beside=headers))
 
     @property
     def series_instance_uid(self) -> str | None:
-        """The series the input was read from, where that is known."""
-        return None if self.image.header is None else self.image.header.series_instance_uid
+        """The series that answers lie on, where that is known."""
+        return _uid(self.series[0])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Every warning of what the step is given, once."""
+        given = self.given
+        every = given.volumes if isinstance(given, Channels) else (given,)
+        return tuple(dict.fromkeys(warning for one in every for warning in one.warnings))
+
+    def report(self) -> dict[str, Any]:
+        """Return the series, JSON values; ``channels`` is empty where it is one."""
+        channels = [
+            {"input": name, "series_instance_uid": _uid(one)}
+            for name, one in zip(self.inputs, self.series, strict=True)
+        ]
+        return {
+            "series_instance_uid": self.series_instance_uid,
+            "channels": channels if len(channels) > 1 else [],
+        }
+
+
+def _uid(image: Input) -> str | None:
+    return None if image.header is None else image.header.series_instance_uid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +91,7 @@ class Answer:
 
     @property
     def image(self) -> Input:
-        """The whole input."""
+        """The whole input, of several series the first: see ``Place.image``."""
         return self.place.image
 
     @property
@@ -158,12 +193,12 @@ class StudyResult:
 
 
 def _warnings(answer: Answer) -> tuple[str, ...]:
-    return (*answer.image.warnings, *answer.warnings, *answer.prediction.warnings)
+    return (*answer.place.warnings, *answer.warnings, *answer.prediction.warnings)
 
 
 def _input_report(answer: Answer) -> dict[str, Any]:
     return {
-        "series_instance_uid": answer.series_instance_uid,
+        **answer.place.report(),
         "when": None if answer.condition is None else answer.condition.explained(),
         "crop": _crop_report(answer),
         "options": dict(answer.prediction.options),
@@ -185,7 +220,7 @@ def _crop_report(answer: Answer) -> dict[str, Any] | None:
 
 def _skip_report(skipped: Skipped) -> dict[str, Any]:
     return {
-        "series_instance_uid": skipped.place.series_instance_uid,
+        **skipped.place.report(),
         "because": skipped.because,
         "when": None if skipped.condition is None else skipped.condition.explained(),
     }

@@ -117,7 +117,7 @@ def _step(step: Step) -> dict[str, Any]:
     return {
         "step": step.name,
         "model": step.model,
-        "input": step.input,
+        "input": step.input if isinstance(step.input, str) else list(step.input),
         "after": list(step.after),
         "crop": None if step.crop is None else _cropped(step.crop),
         "when": None if step.when is None else describe(step.when),

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline import deciding
+from pipeline.aligning import aligned
 from pipeline.analysis import Analysis, Step
 from pipeline.analysis.steps import in_order
 from pipeline.answers import Answer, Place, Skipped, StudyResult
 from pipeline.clause import Clause
 from pipeline.cropping import Part, box_around, mask_of
 from pipeline.errors import ComputeFailed, ModelMismatch, StudyRejected
-from pipeline.models.predictor import Checkpoint, KeepsProbabilities, Predictor, TakesMany
+from pipeline.models.predictor import (
+    Checkpoint,
+    KeepsProbabilities,
+    Predictor,
+    TakesChannels,
+    TakesMany,
+)
 from pipeline.reasons import Reason
 from pipeline.results import Finding, Prediction
-from pipeline.volume import Input, Volume
+from pipeline.volume import Channels, Input, Volume
 
 #: returns seconds that only ever grow
 Clock = Callable[[], float]
@@ -51,14 +58,14 @@ def analyze(
             were registered, so this is our fault, not the input's.
 
     """
-    run = _Run(checkpoint)
+    run = _Run(analysis, inputs, checkpoint)
     seconds: dict[str, float] = {}
     for step in in_order(analysis.steps):
-        images, predictor = inputs.get(step.input, ()), predictors.get(step.name)
-        if predictor is None or not images:
+        predictor = predictors.get(step.name)
+        if predictor is None or not all(inputs.get(name) for name in step.inputs):
             raise ComputeFailed(f"step {step.name} has no model or no input", Reason.RUN_ERROR)
         began = clock()
-        run.take(step, predictor, images)
+        run.take(step, predictor)
         seconds[step.name] = clock() - began
     return StudyResult(
         answers=tuple(run.answers),
@@ -85,25 +92,37 @@ class _Question:
     part: Part | None
     warnings: tuple[str, ...]
 
-    def seen(self) -> Input:
+    def seen(self) -> Input | Channels:
         """Return what the model sees of the input."""
-        return self.place.image if self.part is None else self.part.cut()
+        given, part = self.place.given, self.part
+        if part is None:
+            return given
+        if isinstance(given, Channels):
+            parts = (replace(part, whole=volume) for volume in given.volumes)
+            return Channels(volumes=tuple(one.cut() for one in parts))
+        return part.cut()
 
 
 class _Run:
     """The answers so far, and what later steps ask of them."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, analysis: Analysis, inputs: Mapping[str, Sequence[Input]], checkpoint: Checkpoint
+    ) -> None:
         self.answers: list[Answer] = []
         self.skipped: list[Skipped] = []
+        self._analysis = analysis
+        self._inputs = inputs
         self._checkpoint = checkpoint
+        #: several series on one grid, by the names of their inputs: steps share them
+        self._channels: dict[tuple[str, ...], Channels] = {}
 
-    def take(self, step: Step, predictor: Predictor, images: Sequence[Input]) -> None:
+    def take(self, step: Step, predictor: Predictor) -> None:
         """Run a step on its inputs, or say of each why not."""
         asked = [
             question
-            for position, image in enumerate(images)
-            if (question := self._ask(step, image, position)) is not None
+            for place in self._places(step)
+            if (question := self._ask(step, place)) is not None
         ]
         said = _predict(step, predictor, asked, self._checkpoint)
         for one, prediction in zip(asked, said, strict=True):
@@ -119,12 +138,29 @@ class _Run:
                 )
             )
 
-    def _ask(self, step: Step, image: Input, position: int) -> _Question | None:
+    def _places(self, step: Step) -> Iterator[Place]:
+        """Yield every input of a step: each series of its one input, or several as channels."""
+        names = step.inputs
+        if len(names) == 1:
+            for position, image in enumerate(self._inputs[names[0]]):
+                yield Place(
+                    step=step.name, inputs=names, position=position, series=(image,), given=image
+                )
+            return
+        series = {name: self._inputs[name][0] for name in names}
+        if names not in self._channels:
+            volumes = {name: one for name, one in series.items() if isinstance(one, Volume)}
+            self._channels[names] = aligned(
+                volumes, policy=self._analysis.policies.channel_grid, checkpoint=self._checkpoint
+            )
+        given, images = self._channels[names], tuple(series.values())
+        yield Place(step=step.name, inputs=names, position=0, series=images, given=given)
+
+    def _ask(self, step: Step, place: Place) -> _Question | None:
         """Return what a step is to answer of one input; None where it is skipped."""
-        place = Place(step=step.name, input=step.input, position=position, image=image)
         try:
-            condition = self._decide(step, position)
-            part, warnings = self._part(step, image, position)
+            condition = self._decide(step, place.position)
+            part, warnings = self._part(step, place)
         except _NotRun as why:
             self.skipped.append(Skipped(place=place, because=why.because, condition=why.condition))
             return None
@@ -138,13 +174,13 @@ class _Run:
 
         """
         for name in step.after:
-            if not self._of(name, step.input, position):
+            if not self._of(name, step, position):
                 raise _NotRun(f"step {name} was skipped")
         if step.when is None:
             return None
 
         def found(name: str) -> list[Finding]:
-            every = self._of(name, step.input, position)
+            every = self._of(name, step, position)
             return [finding for answer in every for finding in answer.prediction.findings]
 
         condition = deciding.judge(step.when, found)
@@ -152,7 +188,7 @@ class _Run:
             raise _NotRun(deciding.failure(condition), condition)
         return condition
 
-    def _part(self, step: Step, image: Input, position: int) -> tuple[Part | None, tuple[str, ...]]:
+    def _part(self, step: Step, place: Place) -> tuple[Part | None, tuple[str, ...]]:
         """Return the part of the input that a step sees, None for the whole, and warnings.
 
         Raises:
@@ -162,9 +198,10 @@ class _Run:
         crop = step.crop
         if crop is None:
             return None, ()
+        image = place.series[0]
         if not isinstance(image, Volume):
             raise ModelMismatch(f"step {step.name} is cropped, and its input is no volume")
-        (answer,) = self._of(crop.to, step.input, position)
+        (answer,) = self._of(crop.to, step, place.position)
         try:
             mask = mask_of(answer.prediction, crop.segments)
         except LookupError as missing:
@@ -182,19 +219,26 @@ class _Run:
             case "whole":
                 return None, (f"{sentence}: step {step.name} saw the whole input",)
 
-    def _of(self, name: str, input_name: str, position: int) -> list[Answer]:
-        """Return the answers of a step for the same input; all, where it reads another one."""
+    def _of(self, name: str, asking: Step, position: int) -> list[Answer]:
+        """Return the answers of a step for the same input; all, where it reads another one.
+
+        Of several inputs the first counts: on its grid the answers lie.
+        """
         every = [answer for answer in self.answers if answer.step == name]
-        return [one for one in every if one.place.input != input_name or one.position == position]
+        first = asking.inputs[0]
+        return [one for one in every if one.place.inputs[0] != first or one.position == position]
 
 
 def _predict(
     step: Step, predictor: Predictor, asked: Sequence[_Question], checkpoint: Checkpoint
 ) -> Iterator[Prediction]:
     """Answer each question, in order; small inputs together where the predictor takes many."""
-    if isinstance(predictor, TakesMany) and not step.keep and asked:
+    is_one = len(step.inputs) == 1
+    if isinstance(predictor, TakesMany) and is_one and asked and not step.keep:
         checkpoint()
-        yield from predictor.predict_many([one.seen() for one in asked], checkpoint=checkpoint)
+        seen = (one.seen() for one in asked)
+        images = [image for image in seen if not isinstance(image, Channels)]
+        yield from predictor.predict_many(images, checkpoint=checkpoint)
         return
     for one in asked:
         checkpoint()
@@ -202,11 +246,17 @@ def _predict(
 
 
 def _predict_one(
-    step: Step, predictor: Predictor, image: Input, checkpoint: Checkpoint
+    step: Step, predictor: Predictor, seen: Input | Channels, checkpoint: Checkpoint
 ) -> Prediction:
+    name = predictor.spec.name
+    if isinstance(seen, Channels):
+        if step.keep:
+            raise ModelMismatch(f"model {name} keeps no probabilities of several series")
+        if not isinstance(predictor, TakesChannels):
+            raise ModelMismatch(f"model {name} reads one series, not {len(seen.volumes)}")
+        return predictor.predict_channels(seen, checkpoint=checkpoint)
     if "probabilities" not in step.keep:
-        return predictor.predict(image, checkpoint=checkpoint)
+        return predictor.predict(seen, checkpoint=checkpoint)
     if not isinstance(predictor, KeepsProbabilities):
-        sentence = f"model {predictor.spec.name} has no probabilities per voxel to keep"
-        raise ModelMismatch(sentence)
-    return predictor.predict_with_probabilities(image, checkpoint=checkpoint)
+        raise ModelMismatch(f"model {name} has no probabilities per voxel to keep")
+    return predictor.predict_with_probabilities(seen, checkpoint=checkpoint)

@@ -12,6 +12,7 @@ import models as shipped
 from pipeline.analysis import Analysis, AnalysisInvalid, json_schema, parse
 from pipeline.analysis.fitting import faults
 from pipeline.models import bundle, metadata
+from pipeline.models.intake import monai
 from pipeline.models.spec import ModelSpec
 from worker.queue.settings import Settings
 from worker.verbs import FAILED, WELL, complain
@@ -25,8 +26,8 @@ def check_analysis(words: argparse.Namespace) -> int:
         return complain(str(invalid), FAILED)
     except OSError as unreadable:
         return complain(unreadable.strerror or "the file cannot be read", FAILED)
-    known = _models(analysis, Settings())
-    if found := faults(analysis, known):
+    known, channels = _models(analysis, Settings())
+    if found := faults(analysis, known, channels):
         return complain("\n".join(found), FAILED)
     for name in sorted({step.model for step in analysis.steps} - set(known)):
         sys.stdout.write(f"model {name} is not at hand: what it can do was not checked\n")
@@ -42,12 +43,28 @@ def analysis_schema(words: argparse.Namespace) -> int:
     return WELL
 
 
-def _models(analysis: Analysis, settings: Settings) -> dict[str, ModelSpec]:
-    """Return the models that an analysis names: the active version, else the shipped one."""
+def _models(
+    analysis: Analysis, settings: Settings
+) -> tuple[dict[str, ModelSpec], dict[str, list[str]]]:
+    """Return the models that an analysis names, and what their channels are called.
+
+    Of each the active version, else the shipped one.
+    """
     wanted = {step.model for step in analysis.steps}
-    stated = (*_shipped(), *_active(wanted, settings))
-    specs = (metadata.parse(text, digest="")[0] for text in stated)
-    return {spec.name: spec for spec in specs if spec is not None and spec.name in wanted}
+    specs: dict[str, ModelSpec] = {}
+    channels: dict[str, list[str]] = {}
+    for text in (*_shipped(), *_active(wanted, settings)):
+        spec, _ = metadata.parse(text, digest="")
+        if spec is not None and spec.name in wanted:
+            specs[spec.name] = spec
+            channels[spec.name] = _channel_names(text)
+    return specs, channels
+
+
+def _channel_names(text: str) -> list[str]:
+    stated, _ = monai.parse(json.loads(text))
+    data = None if stated is None else stated.network_data_format
+    return [] if data is None else next(iter(data.inputs.values())).channel_names
 
 
 def _shipped() -> Iterator[str]:

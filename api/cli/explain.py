@@ -71,7 +71,7 @@ def _say_clause(clause: Mapping[str, Any], *, indent: int, words: str = "holds F
 def _say_planned(step: Mapping[str, Any]) -> None:
     """Print a step as the analysis has it."""
     after = f", after {printing.show(step['after'])}" if step.get("after") else ""
-    printing.say(f"  step {step['step']}: {step['model']} on {step['input']}{after}")
+    printing.say(f"  step {step['step']}: {step['model']} on {printing.show(step['input'])}{after}")
     if step.get("crop"):
         printing.say(f"        cropped {step['crop']}")
     if step.get("when"):
@@ -85,14 +85,23 @@ def _say_step(step: Mapping[str, Any]) -> None:
     printing.say(f"  {name}: {how}")
     for one in step.get("skipped", []):
         printing.say(f"    - series {one['series_instance_uid']}: skipped, {one['because']}")
+        _say_channels(one)
         if one.get("when"):
             _say_clause(one["when"], indent=8)
     for one in step.get("inputs", []):
         printing.say(f"    + series {one['series_instance_uid']}")
+        _say_channels(one)
         if one.get("when"):
             _say_clause(one["when"], indent=8)
         if one.get("crop"):
             _say_crop(one["crop"])
+
+
+def _say_channels(one: Mapping[str, Any]) -> None:
+    """Print the series that are the channels of one input, in their order."""
+    for number, channel in enumerate(one.get("channels", []), start=1):
+        series = f"input {channel['input']}, series {channel['series_instance_uid']}"
+        printing.say(f"        channel {number}: {series}")
 
 
 def _say_crop(crop: Mapping[str, Any]) -> None:

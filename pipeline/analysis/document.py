@@ -112,7 +112,8 @@ class Analysis:
         names = [step.name for step in self.steps]
         if len(set(names)) != len(names):
             raise ValueError("two steps share a name")
-        unknown = sorted({step.input for step in self.steps} - set(self.inputs))
+        read = {name for step in self.steps for name in step.inputs}
+        unknown = sorted(read - set(self.inputs))
         if unknown:
             raise ValueError(f"steps read inputs that are not described: {', '.join(unknown)}")
         try:
@@ -120,21 +121,37 @@ class Analysis:
         except StepsInvalid as invalid:
             raise ValueError(str(invalid)) from None
         for step in self.steps:
+            self._check_channels(step)
             self._check_crop(step)
-        unused = sorted(set(self.inputs) - {step.input for step in self.steps})
+        unused = sorted(set(self.inputs) - read)
         if unused:
             raise ValueError(f"no step reads these inputs: {', '.join(unused)}")
         return self
+
+    def _check_channels(self, step: Step) -> None:
+        if len(step.inputs) == 1:
+            return
+        if len(set(step.inputs)) < len(step.inputs):
+            raise ValueError(f"step {step.name} reads an input as two channels")
+        for name in step.inputs:
+            rule = self.inputs[name]
+            if rule.each or rule.kind != "volume":
+                what = "every series that matches" if rule.each else "single images"
+                raise ValueError(
+                    f"step {step.name} reads {name} as a channel, which is {what}: "
+                    "a channel is one volume"
+                )
 
     def _check_crop(self, step: Step) -> None:
         if step.crop is None:
             return
         (other,) = (one for one in self.steps if one.name == step.crop.to)
-        if other.input != step.input:
+        first, others = step.inputs[0], other.inputs[0]
+        if others != first:
             sentence = f"step {step.name} is cropped to {other.name}, which reads another input"
-            raise ValueError(f"{sentence} ({other.input}, not {step.input})")
-        if self.inputs[step.input].kind != "volume":
-            raise ValueError(f"step {step.name} is cropped, and {step.input} is no volume")
+            raise ValueError(f"{sentence} ({others}, not {first})")
+        if self.inputs[first].kind != "volume":
+            raise ValueError(f"step {step.name} is cropped, and {first} is no volume")
 
     @property
     def document(self) -> dict[str, Any]:

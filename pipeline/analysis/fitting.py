@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from pipeline.analysis.document import Analysis
@@ -23,18 +24,24 @@ _STATED_BY: Final = {
 _ModelOf = Callable[[str], ModelSpec | None]
 
 
-def faults(analysis: Analysis, models: Mapping[str, ModelSpec]) -> list[str]:
+def faults(
+    analysis: Analysis,
+    models: Mapping[str, ModelSpec],
+    channels: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> list[str]:
     """Return what the models of an analysis cannot give, each a sentence.
 
     Args:
         analysis: a valid analysis.
         models: by name, as many as are at hand. Of others nothing is said.
+        channels: by model, what the channels of its input are called, where that is known.
 
     """
     bound = {step.name: models.get(step.model) for step in analysis.steps}
     found: list[str] = []
     for step in analysis.steps:
         found += _input_faults(analysis, step, bound[step.name])
+        found += _channel_faults(analysis, step, bound[step.name], channels.get(step.model, ()))
         found += _crop_faults(step, bound.get)
         for comparison in () if step.when is None else comparisons_of(step.when):
             found += _condition_faults(step, comparison, bound[comparison.step])
@@ -44,12 +51,30 @@ def faults(analysis: Analysis, models: Mapping[str, ModelSpec]) -> list[str]:
 def _input_faults(analysis: Analysis, step: Step, model: ModelSpec | None) -> Iterator[str]:
     if model is None:
         return
-    rule = analysis.inputs[step.input]
-    if not set(rule.where.modality) & set(model.input.modalities):
-        known, asked = ", ".join(model.input.modalities), ", ".join(rule.where.modality)
-        yield f"step {step.name}: model {model.name} is for {known}, input {step.input} is {asked}"
+    for name in step.inputs:
+        modalities = analysis.inputs[name].where.modality
+        if not set(modalities) & set(model.input.modalities):
+            known, asked = ", ".join(model.input.modalities), ", ".join(modalities)
+            yield f"step {step.name}: model {model.name} is for {known}, input {name} is {asked}"
     if "probabilities" in step.keep and model.kind is not Kind.SEGMENTATION:
         yield f"step {step.name}: model {model.name} has no probabilities per voxel to keep"
+
+
+def _channel_faults(
+    analysis: Analysis, step: Step, model: ModelSpec | None, names: Sequence[str]
+) -> Iterator[str]:
+    # the colours of a single image are channels too
+    if model is None or analysis.inputs[step.inputs[0]].kind != "volume":
+        return
+    count, wanted = len(step.inputs), model.input.channels
+    if count != wanted:
+        called = f" ({', '.join(names)})" if names else ""
+        yield (
+            f"step {step.name}: model {model.name} reads {wanted} series as channels{called}, "
+            f"the step gives it {count}"
+        )
+    elif count > 1 and step.keep:
+        yield f"step {step.name}: probabilities are kept of a step that reads one series only"
 
 
 def _crop_faults(step: Step, model_of: _ModelOf) -> Iterator[str]:

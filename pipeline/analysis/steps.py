@@ -28,13 +28,18 @@ Words: TypeAlias = Annotated[
     BeforeValidator(listed, json_schema_input_type=Word | tuple[Word, ...]),
 ]
 Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
+#: one input, or several as the channels of the model's input, in their order
+Inputs: TypeAlias = Name | Annotated[tuple[Name, ...], Field(min_length=2, max_length=64)]
 #: what a comparison can be about, in the order of the fields
 QUANTITIES: Final = ("top", "score", "volume_ml", "count", "value")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Crop:
-    """Cut the input of a step to the box around the mask of another step on the same input."""
+    """Cut the input of a step to the box around the mask of another step on the same input.
+
+    Of several inputs the first counts, on whose grid the mask lies.
+    """
 
     to: Name
     #: labels of the mask; None = all
@@ -160,13 +165,18 @@ class Step:
 
     name: Name
     model: Name
-    input: Name
+    input: Inputs
     #: steps that must have run before, beside those that ``crop`` and ``when`` name
     needs: tuple[Name, ...] = ()
     #: what a predictor makes on the way and else throws away
     keep: tuple[Keep, ...] = ()
     crop: Crop | None = None
     when: Condition | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of what it reads; answers lie on the grid of the first."""
+        return (self.input,) if isinstance(self.input, str) else self.input
 
     @property
     def after(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from pipeline.models.spec import ModelSpec
 from pipeline.results import Prediction
-from pipeline.volume import Input
+from pipeline.volume import Channels, Input
 
 #: Called between windows; raises ``pipeline.errors.Interrupted`` or ``DeadlineExceeded`` to stop.
 Checkpoint = Callable[[], None]
@@ -55,6 +55,21 @@ class TakesMany(Protocol):
         Raises:
             ModelMismatch, OutOfMemory, Interrupted, DeadlineExceeded: as ``Predictor.predict``, for
                 any of the inputs.
+
+        """
+        ...
+
+
+@runtime_checkable
+class TakesChannels(Protocol):
+    """A predictor that answers for several series of one study as the channels of one input."""
+
+    def predict_channels(self, channels: Channels, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer as ``predict`` does, on the grid that the series share.
+
+        Raises:
+            ModelMismatch, OutOfMemory, Interrupted, DeadlineExceeded: as ``Predictor.predict``;
+                ModelMismatch also where the model asks for another number of series.
 
         """
         ...

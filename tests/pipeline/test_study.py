@@ -17,7 +17,7 @@ from pipeline.models import measures
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
 from pipeline.reasons import Reason
 from pipeline.results import Measurement, Prediction, ValueMap
-from pipeline.volume import Image, Input, Volume
+from pipeline.volume import Channels, Image, Input, SourceHeader, SourceInstance, Volume
 
 
 def step(name: str, **others: Any) -> dict[str, Any]:
@@ -313,3 +313,123 @@ def test_inputs_of_one_step_are_answered_together_where_the_model_takes_many() -
     said = [answer.prediction.findings[0] for answer in result.answers]
     assert [one.value for one in said if isinstance(one, Measurement)] == [1, 2, 3]
     assert [answer.position for answer in result.answers] == [0, 1, 2]
+
+
+def headed(volume: Volume, series: str) -> Volume:
+    """Return a volume of a series of one study and frame of reference."""
+    instances = tuple(
+        SourceInstance(sop_class_uid="1.2", sop_instance_uid=f"{series}.{number}")
+        for number in range(len(volume.stored))
+    )
+    header = SourceHeader(
+        template=b"",
+        instances=instances,
+        study_instance_uid="1",
+        series_instance_uid=series,
+        frame_of_reference_uid="1.9",
+        modality="MR",
+    )
+    return replace(volume, header=header)
+
+
+SPOTS = {"a": spot(1), "b": spot(2)}
+
+
+class Sum(Threshold):
+    """A predictor that sees where the sum of its channels is above a level."""
+
+    def predict_channels(self, channels: Channels, *, checkpoint: Callable[[], None]) -> Prediction:
+        first = channels.volumes[0]
+        total = np.sum([one.values() for one in channels.volumes], axis=0)
+        self.seen += channels.volumes
+        return self.predict(
+            replace(first, stored=total, slope=1, intercept=0), checkpoint=checkpoint
+        )
+
+
+def several(
+    *steps: dict[str, Any],
+    inputs: dict[str, Volume],
+    models: dict[str, Threshold] | None = None,
+    **policies: str,
+) -> tuple[StudyResult, dict[str, Threshold]]:
+    where = {"kind": "volume", "where": {"modality": "MR"}}
+    document = {
+        "name": "several",
+        "version": "1",
+        "title": "Several series as one input",
+        "inputs": dict.fromkeys(inputs, where),
+        "steps": list(steps),
+        "policies": policies,
+    }
+    models = models or {one["name"]: Sum(one.pop("level", 10)) for one in steps}
+    result = study.analyze(
+        from_document(document),
+        {name: [volume] for name, volume in inputs.items()},
+        models,
+        checkpoint=go_on,
+        clock=lambda: 0.0,
+    )
+    return result, models
+
+
+def test_a_step_sees_several_series_as_channels_in_its_order() -> None:
+    t1, t2 = headed(spot(6), "1.1"), headed(spot(7), "1.2")
+    result, models = several(step("sum", input=["t2", "t1"]), inputs={"t1": t1, "t2": t2})
+    assert models["sum"].seen[:2] == [t2, t1]
+    (answer,) = result.answers
+    # neither alone is above the level
+    np.testing.assert_array_equal(answer.prediction.label_map, t1.stored > 0)
+    (told,) = result.report()["steps"][0]["inputs"]
+    assert told["series_instance_uid"] == answer.series_instance_uid == "1.2"
+    assert told["channels"] == [
+        {"input": "t2", "series_instance_uid": "1.2"},
+        {"input": "t1", "series_instance_uid": "1.1"},
+    ]
+    header = answer.image.header
+    assert header is not None
+    assert [header.series_instance_uid, *(one.series_instance_uid for one in header.beside)] == [
+        "1.2",
+        "1.1",
+    ]
+
+
+def test_channels_are_cropped_together_to_the_mask_of_the_first() -> None:
+    result, models = several(
+        step("mask", input="t1", level=5),
+        step("both", input=["t1", "t2"], **CROPPED),
+        step("again", input="t1", crop={"to": "both", "margin_mm": 0, "minimum_voxels": 1}),
+        inputs={"t1": spot(6), "t2": spot(7)},
+    )
+    assert [one.stored.shape for one in models["both"].seen[:2]] == [(8, 7, 9)] * 2
+    (both,) = result.of("both")
+    np.testing.assert_array_equal(both.prediction.label_map, spot(1).stored)
+    assert models["again"].seen[0].stored.shape == (4, 3, 5)
+
+
+def test_series_on_several_grids_are_refused_or_resampled_once_for_all_steps() -> None:
+    t1, t2 = headed(spot(6), "1.1"), headed(spot(7), "1.2")
+    moved = t2.affine.copy()
+    moved[0, 3] = 1
+    inputs = {"t1": t1, "t2": replace(t2, affine=moved)}
+    steps = [step("one", input=["t1", "t2"]), step("two", input=["t1", "t2"])]
+    with pytest.raises(StudyRejected, match="input t2 lies up to 1 mm away"):
+        several(*map(dict, steps), inputs=inputs)
+    result, models = several(*steps, inputs=inputs, channel_grid="resample")
+    seen = models["one"].seen[1]
+    # a slice of 1 mm further on
+    np.testing.assert_array_equal(seen.values()[5:9, 9:12, 10:15], 7)
+    assert models["two"].seen[1] is seen
+    (said,) = result.warnings
+    assert said.startswith("input t2 was resampled linearly onto the grid of the first series")
+    assert [answer.image.warnings for answer in result.answers] == [(), ()]
+
+
+def test_a_model_of_one_series_is_not_given_several() -> None:
+    with pytest.raises(ModelMismatch, match="model threshold reads one series, not 2"):
+        several(step("both", input=["a", "b"]), inputs=SPOTS, models={"both": Threshold(1)})
+
+
+def test_of_several_series_no_probabilities_are_kept() -> None:
+    with pytest.raises(ModelMismatch, match="keeps no probabilities of several series"):
+        several(step("both", input=["a", "b"], keep=["probabilities"]), inputs=SPOTS)

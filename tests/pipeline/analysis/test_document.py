@@ -214,6 +214,55 @@ def test_a_crop_stays_on_its_input() -> None:
         parse(other.replace("threshold-lung, input: ct", "threshold-lung, input: pt"))
 
 
+CHANNELS = """
+name: tumour
+version: "1"
+title: Four series of a head as one input
+inputs:
+  t1c: {kind: volume, where: {modality: MR, description_matches: 't1.*gd'}}
+  t1: {kind: volume, where: {modality: MR, description: t1}}
+  flair: {kind: volume, where: {modality: MR, description_contains: flair}}
+steps:
+  - {name: whole, model: m, input: [t1c, t1, flair]}
+  - {name: core, model: n, input: [t1c, flair], crop: {to: whole}}
+  - {name: size, model: o, input: t1c, crop: {to: whole}, when: {step: core, value: d, above: 1}}
+policies: {channel_grid: resample}
+"""
+
+
+def test_several_inputs_are_channels_in_their_order_and_survive_the_database() -> None:
+    analysis = parse(CHANNELS)
+    assert [step.inputs for step in analysis.steps] == [
+        ("t1c", "t1", "flair"),
+        ("t1c", "flair"),
+        ("t1c",),
+    ]
+    again = from_document(json.loads(json.dumps(analysis.document)))
+    assert again == analysis
+    assert again.digest == analysis.digest
+    assert parse(CHANNELS.replace("[t1c, t1, flair]", "[t1c, flair, t1]")).digest != again.digest
+    assert parse(CHANNELS.replace("resample", "refuse")).document["policies"] == {
+        "missing_slice": "refuse"
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[t1c, t1, flair]", "[t1c, t1, t2]", "not described: t2"),
+        ("[t1c, flair]", "[t1c, t1c]", "core reads an input as two channels"),
+        ("[t1c, flair]", "[flair, t1c]", r"reads another input \(t1c, not flair\)"),
+        ("[t1c, flair]", "[t1c]", "steps.1.input"),
+        ("description: t1}", "description: t1}, each: true", "t1 as a channel.*every series"),
+        ("t1: {kind: volume", "t1: {kind: image", "t1 as a channel.*single images"),
+        ("[t1c, t1, flair]", "[t1c, flair]", "no step reads these inputs: t1"),
+    ],
+)
+def test_mistakes_in_channels_are_named(old: str, new: str, said: str) -> None:
+    with pytest.raises(AnalysisInvalid, match=said):
+        parse(CHANNELS.replace(old, new))
+
+
 def test_the_schema_for_editors_knows_clauses_crops_and_conditions() -> None:
     schema = json_schema()
     kinds = schema["$defs"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.analysis import parse
@@ -76,3 +78,62 @@ def test_of_models_that_are_not_at_hand_nothing_is_said() -> None:
 def test_what_a_model_cannot_give_is_said(old: str, new: str, said: str) -> None:
     found = faults(parse(TEXT.replace(old, new)), MODELS)
     assert any(said in sentence for sentence in found), found
+
+
+CHANNELS = """
+name: tumour
+version: "1"
+title: Two series as one input
+inputs:
+  t1: {kind: volume, where: {modality: MR}}
+  flair: {kind: volume, where: {modality: MR}}
+steps:
+  - {name: tumour, model: pair, input: [t1, flair]}
+"""
+
+
+def pair(channels: int = 2) -> dict[str, ModelSpec]:
+    stated = InputSpec(modalities=("MR",), spatial_dims=3, channels=channels)
+    return {"pair": replace(spec("pair", Kind.SEGMENTATION, "tumour"), input=stated)}
+
+
+def test_as_many_series_as_the_model_has_channels_fit() -> None:
+    assert faults(parse(CHANNELS), pair()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "channels", "said"),
+    [
+        (CHANNELS, 3, "tumour: model pair reads 3 series as channels (a, b), the step gives it 2"),
+        (CHANNELS, 1, "reads 1 series as channels (a, b), the step gives it 2"),
+        (
+            CHANNELS.replace(
+                "input: [t1, flair]}", "input: t1}\n  - {name: b, model: x, input: flair}"
+            ),
+            2,
+            "reads 2 series as channels (a, b), the step gives it 1",
+        ),
+        (
+            CHANNELS.replace(
+                "flair: {kind: volume, where: {modality: MR",
+                "flair: {kind: volume, where: {modality: CT",
+            ),
+            2,
+            "model pair is for MR, input flair is CT",
+        ),
+        (
+            CHANNELS.replace("model: pair,", "model: pair, keep: [probabilities],"),
+            2,
+            "one series only",
+        ),
+    ],
+)
+def test_channels_that_a_model_does_not_have_are_said(text: str, channels: int, said: str) -> None:
+    (found,) = faults(parse(text), pair(channels), {"pair": ["a", "b"]})
+    assert said in found
+
+
+def test_colours_of_an_image_are_no_series() -> None:
+    text = CHANNELS.replace("kind: volume", "kind: image").replace("[t1, flair]", "t1")
+    text += "  - {name: b, model: x, input: flair}\n"
+    assert faults(parse(text), pair(3)) == []
