@@ -288,7 +288,9 @@ def test_an_example_for_readers_is_valid(block: dict[str, Any]) -> None:
         document["inputs"]["ct"]["where"] = block["where"]
     elif "steps" in block:
         steps = block["steps"]
-        document["inputs"] = {step["input"]: document["inputs"]["ct"] for step in steps}
+        named = [step["input"] for step in steps]
+        names = [name for one in named for name in (one if isinstance(one, list) else [one])]
+        document["inputs"] = dict.fromkeys(names, document["inputs"]["ct"])
         document["steps"] = steps
     else:
         document = block
