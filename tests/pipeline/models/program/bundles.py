@@ -144,14 +144,14 @@ class Case:
         (one,) = found
         return one
 
-    def monai_boxes(self, file: Path) -> dict[str, Any]:
+    def monai_boxes(self, file: Path, *, by_windows: bool = False) -> dict[str, Any]:
         """Return what MONAI's detector and the postprocessing leave of one image."""
         with warnings.catch_warnings(action="ignore"), torch.no_grad():
             parser = self._parser({"datalist": [str(file)]})
             parser.get_parsed_content("network").load_state_dict(self.weights())
             parser.get_parsed_content("detector_ops")
             image = parser.get_parsed_content("dataset")[0]["image"]
-            (boxes,) = parser.get_parsed_content("detector").eval()([image])
+            (boxes,) = parser.get_parsed_content("detector").eval()([image], use_inferer=by_windows)
             found: dict[str, Any] = parser.get_parsed_content("postprocessing")(
                 {**boxes, "image": image}
             )
