@@ -5,10 +5,6 @@ The phantoms know their answers; the chest of a real scanner shows that it holds
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +19,10 @@ from pipeline.phantoms.head import DEFAULT as HEAD
 from tests.data import shared
 from tests.machine import write_studies
 from tests.system import blobs
+from tests.system.program import Program
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
-SCRIPT = Path(sys.executable).parent / "nightshift"
 #: the body of a chest in the box of its lungs, beside the body in the whole
 CROPPED = """
 name: cropped
@@ -38,6 +34,25 @@ steps:
   - {name: near, model: threshold-body, input: ct, crop: {to: lungs, segments: lung, margin_mm: 5}}
   - {name: lungs, model: threshold-lung, input: ct}
   - {name: whole, model: threshold-body, input: ct}
+outputs: [dicom-seg]
+"""
+#: conditions on the lungs of a real chest: one holds, one cannot
+ASKED = """
+name: asked
+version: "1"
+title: The body where there are lungs
+inputs:
+  ct: {kind: volume, where: {modality: CT, minimum_slices: 10}}
+steps:
+  - {name: lungs, model: threshold-lung, input: ct}
+  - name: likely
+    model: threshold-body
+    input: ct
+    when: {step: lungs, volume_ml: lung, above: 500}
+  - name: impossible
+    model: threshold-body
+    input: ct
+    when: {step: lungs, volume_ml: lung, above: 100000}
 outputs: [dicom-seg]
 """
 #: a classifier decides whether a step runs
@@ -56,47 +71,6 @@ steps:
   - {name: third, model: demo-mr-lesion-classification, input: mr, needs: [second]}
 outputs: [dicom-sr]
 """
-
-
-class Program:
-    """The command line on a home of its own."""
-
-    def __init__(self, folder: Path, source: Path) -> None:
-        self.out = folder / "out"
-        self._folder, self._source = folder, source
-        self._environment = os.environ | {"NIGHTSHIFT_HOME": str(folder / "home")}
-
-    def __call__(self, *words: str) -> str:
-        done = subprocess.run(
-            [str(SCRIPT), *words],
-            env=self._environment,
-            check=False,
-            timeout=240,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def run(self, *documents: str, options: tuple[str, ...] = ()) -> str:
-        """Run documents over the source."""
-        words = ["run", str(self._source), "--out", str(self.out), *options]
-        for number, document in enumerate(documents):
-            path = self._folder / f"{number}.yaml"
-            path.write_text(document)
-            words += ["--analysis", str(path)]
-        return self(*words)
-
-    def jobs(self, analysis: str) -> list[dict[str, Any]]:
-        """Return every job.json of an analysis."""
-        found = (json.loads(path.read_text()) for path in self.out.glob("studies/*/*/job.json"))
-        return [job for job in found if job["analysis"]["name"] == analysis]
-
-    def masks(self, job: dict[str, Any]) -> dict[str, hd.Volume]:
-        """Return what each step segmented, read by highdicom."""
-        folder = self.out / "studies" / job["study"] / job["job"]
-        read = {path.stem: hd.seg.segread(path) for path in folder.glob("*.dcm")}
-        return {name: seg.get_volume(combine_segments=True) for name, seg in read.items()}
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +170,36 @@ def test_a_dry_run_tells_clauses_crops_and_conditions(tmp_path: Path) -> None:
     assert "cropped to lung of step lungs and 5 mm around it, skipped where that is empty" in plan
 
 
-def test_a_chest_of_a_real_scanner_is_cropped_to_its_lungs(tmp_path: Path) -> None:
-    real = Program(tmp_path, shared("dicom", "ct_chest_lidc0314"))
-    real.run(CROPPED)
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """A crop and conditions over the chest of a real scanner."""
+    made = Program(tmp_path_factory.mktemp("real"), shared("dicom", "ct_chest_lidc0314"))
+    made.run(CROPPED, ASKED)
+    return made
+
+
+def test_a_chest_of_a_real_scanner_is_cropped_to_its_lungs(real: Program) -> None:
     (job,) = real.jobs("cropped")
     check_crop(real, job)
     assert "cropped to lung of step lungs" in real("explain", job["job"])
+
+
+def test_what_is_found_in_a_real_chest_decides_which_steps_run(real: Program) -> None:
+    (job,) = real.jobs("asked")
+    assert job["status"] == "succeeded"
+    (lungs,) = (one for one in job["results"] if one["step"] == "lungs")
+    volume = lungs["value"]
+    assert 500 < volume < 100_000
+    assert {one["step"] for one in job["results"]} == {"lungs", "likely"}
+    steps = steps_of(job)
+    (ran,), (skipped,) = steps["likely"]["inputs"], steps["impossible"]["skipped"]
+    assert (steps["likely"]["ran"], steps["impossible"]["ran"]) == (True, False)
+    assert ran["when"]["holds"] is True
+    assert ran["when"]["actual"] == pytest.approx(volume, rel=1e-3)
+    assert skipped["when"]["holds"] is False
+    found = f"volume in mL of lung in step lungs is {skipped['when']['actual']:g}"
+    assert skipped["because"] == f"{found}, wanted above 100000"
+    told = real("explain", job["job"])
+    assert "holds  volume in mL of lung in step lungs: asked above 500, is" in told
+    assert "FAILS  volume in mL of lung in step lungs: asked above 100000, is" in told
+    assert f"skipped, {skipped['because']}" in told
