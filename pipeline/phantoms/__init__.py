@@ -6,7 +6,7 @@ flips, units) is tested against what a phantom states in formulas, never against
 
 from pipeline.phantoms.anatomy import Phantom, PhantomParameters, Sphere, Tissue
 from pipeline.phantoms.chest import chest
-from pipeline.phantoms.head import head
+from pipeline.phantoms.head import Weighting, head
 from pipeline.phantoms.image import ImageKind, ImageParameters, ImagePhantom, image
 from pipeline.phantoms.writing import Written, write_image, write_series
 
@@ -18,6 +18,7 @@ __all__ = [
     "PhantomParameters",
     "Sphere",
     "Tissue",
+    "Weighting",
     "Written",
     "chest",
     "head",

@@ -1,6 +1,11 @@
-"""An MR head, FLAIR-like: scalp, skull, grey and white matter, dark ventricles, bright lesions."""
+"""An MR head of four weightings: scalp, skull, grey and white matter, ventricles, lesions."""
 
 from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +28,45 @@ DEFAULT = PhantomParameters(
     shape=(32, 96, 96), spacing=(5.0, 2.3, 2.1), lesions=2, radius=(6.0, 11.0), noise=12.0
 )
 
-#: signal, arbitrary units
-_SCALP, _SKULL, _GREY, _WHITE, _FLUID, _LESION = 520.0, 40.0, 420.0, 340.0, 90.0, 760.0
+
+class Weighting(enum.StrEnum):
+    """What makes the contrast between tissues."""
+
+    FLAIR = "flair"
+    T1 = "t1"
+    #: T1 after contrast agent, which stays in the lesions
+    T1C = "t1c"
+    T2 = "t2"
 
 
-def head(parameters: PhantomParameters = DEFAULT) -> Phantom:
+@dataclass(frozen=True)
+class _Signal:
+    """Of each tissue, arbitrary units."""
+
+    scalp: float
+    skull: float
+    grey: float
+    white: float
+    fluid: float
+    lesion: float
+
+
+_SIGNALS: Final[Mapping[Weighting, _Signal]] = {
+    Weighting.FLAIR: _Signal(520.0, 40.0, 420.0, 340.0, 90.0, 760.0),
+    Weighting.T1: _Signal(640.0, 40.0, 300.0, 420.0, 110.0, 240.0),
+    Weighting.T1C: _Signal(640.0, 40.0, 310.0, 430.0, 110.0, 800.0),
+    Weighting.T2: _Signal(420.0, 40.0, 400.0, 300.0, 780.0, 620.0),
+}
+
+
+def head(
+    parameters: PhantomParameters = DEFAULT, *, weighting: Weighting = Weighting.FLAIR
+) -> Phantom:
     """Build the head. Anatomy scales with the field of view; lesions are in mm.
+
+    Args:
+        parameters: the same ones give the same anatomy whatever the weighting.
+        weighting: which series of a study it imitates.
 
     Returns:
         A phantom of modality MR; ``volume.stored`` is int16, no unit, Rician noise and a
@@ -43,19 +81,20 @@ def head(parameters: PhantomParameters = DEFAULT) -> Phantom:
     scalp, skull, grey, white, *ventricles = _solids(parameters, rng)
     values = np.zeros(parameters.shape, np.float32)
     truth = np.zeros(parameters.shape, np.uint8)
+    signal = _SIGNALS[weighting]
     layers = [
-        (scalp, _SCALP, Tissue.BODY),
-        (skull, _SKULL, Tissue.BONE),
-        (grey, _GREY, Tissue.BRAIN),
-        (white, _WHITE, Tissue.BRAIN),
-        *((ventricle, _FLUID, Tissue.VENTRICLE) for ventricle in ventricles),
+        (scalp, signal.scalp, Tissue.BODY),
+        (skull, signal.skull, Tissue.BONE),
+        (grey, signal.grey, Tissue.BRAIN),
+        (white, signal.white, Tissue.BRAIN),
+        *((ventricle, signal.fluid, Tissue.VENTRICLE) for ventricle in ventricles),
     ]
     for solid, level, tissue in layers:
         inside = solid.on(grid)
         values[inside] = level
         truth[inside] = tissue
     balls = place_balls(parameters, rng, (grey,), keep_out=ventricles)
-    paint_balls(values, grid, balls, _LESION)
+    paint_balls(values, grid, balls, signal.lesion)
     mark_balls(truth, grid, balls)
     affine = affine_of(parameters)
     lesions = to_spheres(balls, parameters, affine)

@@ -26,6 +26,8 @@ from pipeline.volume import Volume
 
 _NAMESPACE = uuid.UUID("6d4b9a52-8f0e-5c61-9b7a-1f0f5d2e7c34")
 _WHEN = ("20240102", "030405")
+#: what all series of a study share: the patient stays where she lies
+_OF_STUDY = frozenset({"study", "frame of reference"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class _Identity:
     uid_root: str
 
     def uid(self, what: str) -> str:
-        scope = self.study_seed if what == "study" else f"{self.study_seed}/{self.seed}"
+        scope = self.study_seed if what in _OF_STUDY else f"{self.study_seed}/{self.seed}"
         number = uuid.uuid5(_NAMESPACE, f"{scope}/{what}").int
         room = 64 - len(self.uid_root) - 1
         return f"{self.uid_root}.{str(number)[:room]}"
@@ -66,7 +68,8 @@ def write_series(
     """Write a volume phantom as one CT or MR series, one file per slice.
 
     File names are hexadecimal and in no order; InstanceNumber follows the slices. Two series
-    with the same ``study_seed`` (default: ``seed``) belong to one study and one patient.
+    with the same ``study_seed`` (default: ``seed``) belong to one study, one patient and
+    one frame of reference.
     """
     volume, identity = phantom.volume, _Identity(seed, _or(study_seed, seed), uid_root)
     dataset = _header(phantom.modality, identity)

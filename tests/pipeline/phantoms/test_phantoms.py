@@ -13,6 +13,7 @@ from pipeline.phantoms import (
     Phantom,
     PhantomParameters,
     Tissue,
+    Weighting,
     chest,
     head,
     image,
@@ -108,3 +109,18 @@ def test_an_ultrasound_loop_has_frames() -> None:
     loop = image(ImageParameters(kind=ImageKind.US, frames=4))
     assert loop.image.pixels.shape == (4, 128, 128)
     assert loop.truth.shape == (4, 128, 128)
+
+
+def test_weightings_show_the_same_head_with_other_contrasts() -> None:
+    flair, *others = (head(replace(HEAD, noise=0.0), weighting=one) for one in Weighting)
+    for other in others:
+        assert np.array_equal(other.truth, flair.truth)
+        assert np.array_equal(other.volume.affine, flair.volume.affine)
+
+    def mean(phantom: Phantom, tissue: Tissue) -> float:
+        return float(phantom.volume.stored[phantom.mask(tissue)].mean())
+
+    t1, t1c, t2 = others
+    assert mean(flair, Tissue.VENTRICLE) < mean(flair, Tissue.BRAIN) < mean(flair, Tissue.LESION)
+    assert mean(t1, Tissue.LESION) < mean(t1, Tissue.BRAIN) < mean(t1c, Tissue.LESION)
+    assert mean(t2, Tissue.BRAIN) < mean(t2, Tissue.LESION) < mean(t2, Tissue.VENTRICLE)

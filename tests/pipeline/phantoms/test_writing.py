@@ -50,11 +50,12 @@ def test_the_same_seed_writes_the_same_files_and_another_seed_others(tmp_path: P
     assert {p.name for p in one.paths}.isdisjoint(p.name for p in third.paths)
 
 
-def test_series_of_one_study_share_study_and_patient_only(tmp_path: Path) -> None:
+def test_series_of_one_study_share_study_patient_and_frame_of_reference(tmp_path: Path) -> None:
     phantom = chest(SMALL)
     one = write_series(phantom, tmp_path, seed=1, study_seed=9)
     other = write_series(phantom, tmp_path, seed=2, study_seed=9)
     assert one.study_instance_uid == other.study_instance_uid
+    assert one.frame_of_reference_uid == other.frame_of_reference_uid
     assert one.series_instance_uid != other.series_instance_uid
     patients = {str(pydicom.dcmread(p).PatientID) for p in (*one.paths, *other.paths)}
     assert patients == {"PHANTOM-9"}
