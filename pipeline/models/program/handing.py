@@ -142,7 +142,7 @@ class Load(MapTransform):
         self._reader = reader
         self._meta_keys = meta_keys
         self._dtype = dtype
-        self._is_channel_first = is_channel_first
+        self.is_channel_first = is_channel_first
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the data with images in the place of names."""
@@ -152,7 +152,7 @@ class Load(MapTransform):
             array = convert_to_dst_type(array, dst=array, dtype=self._dtype)[0]
             meta["filename_or_obj"] = ensure_tuple(loaded[key])[0]
             image = MetaTensor.ensure_torch_and_prune_meta(array, meta)
-            loaded[key] = EnsureChannelFirst()(image) if self._is_channel_first else image
+            loaded[key] = EnsureChannelFirst()(image) if self.is_channel_first else image
             meta_key = self._meta_keys[key]
             if meta_key is not None:
                 loaded[meta_key] = image.meta

@@ -31,6 +31,8 @@ _Fields = dict[str, Any]
 _FLOATS: Final = (None, torch.float32, np.float32, "float32")
 #: the deviation of our gaussian windows, as a part of their size
 _SIGMA: Final = 0.125
+#: what MONAI calls the directions of RAS axes
+_DIRECTIONS: Final = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
 class NotLowered(Exception):
@@ -77,22 +79,26 @@ def _before(run: Run) -> _Fields:
         _require(tuple(step.keys) == (IMAGE,), "it prepares more than the image")
         found |= _STEPS[place][1](step)
         last = place
+    _require(found.pop("has_channel", False), "its image has no axis of channels")
     return found
 
 
 def _load(step: Any) -> _Fields:
     _require(step.is_plain, "it loads in a way of its own")
-    return {}
+    return {"has_channel": step.is_channel_first}
 
 
 def _channel_first(step: Any) -> _Fields:
     _require(step.adjuster.input_channel_dim in (None, "no_channel"), "a channel axis is stated")
-    return {}
+    return {"has_channel": True}
 
 
 def _orientation(step: Any) -> _Fields:
     inner = step.ornt_transform
-    _require(not inner.as_closest_canonical and not step.lazy, "it orients in a way of its own")
+    _require(
+        not inner.as_closest_canonical and not step.lazy and inner.labels in (None, _DIRECTIONS),
+        "it orients in a way of its own",
+    )
     return {"orientation": str(inner.axcodes)}
 
 

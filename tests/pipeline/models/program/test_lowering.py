@@ -74,6 +74,15 @@ def test_the_usual_form_is_recognised_in_its_variants(case: Case, tmp_path: Path
             "resamples in a way of its own",
         ),
         (changed("preprocessing", *LOAD, {**SCALE, "clip": False}), "other than 0..1"),
+        (
+            changed(
+                "preprocessing",
+                *LOAD,
+                {**TURN, "labels": [["R", "L"], ["A", "P"], ["S", "I"]]},
+                SCALE,
+            ),
+            "orients in a way of its own",
+        ),
         (changed("preprocessing", *LOAD, {**SCALE, "b_max": 2.0}), "other than 0..1"),
         (
             changed(
