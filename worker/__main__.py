@@ -28,6 +28,7 @@ VERBS = {
     "register-analysis": "worker.verbs:register_analysis",
     "check-model": "worker.registering:check_model",
     "register-model": "worker.registering:register_model",
+    "tune-model": "worker.tuning:tune_model",
     "decoders": "worker.decoders:say",
     "deidentify": "worker.deidentifying:deidentify",
     "reidentify": "worker.deidentifying:reidentify",
@@ -64,7 +65,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_models(words: Any) -> None:
-    """Add the two verbs that take a bundle in, for a look and for good."""
+    """Add what looks at a bundle, takes one in, and measures one that was taken in."""
+    tune = words.add_parser("tune-model", help="measure how a bundle runs fastest, as JSON")
+    tune.add_argument("path", type=Path)
+    tune.add_argument("--seconds", type=float, required=True)
     check = words.add_parser("check-model", help="say what is wrong with a bundle, as JSON")
     register = words.add_parser("register-model", help="register a bundle as a candidate")
     for verb in (check, register):

@@ -22,6 +22,7 @@ from worker.queue.settings import Settings
 if TYPE_CHECKING:
     import torch
 
+    from pipeline.models.devices import Device
     from pipeline.models.predictor import Predictor
     from pipeline.models.warm import Warm
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 #: processes, each with its own; the rest is for images and for what networks make on the way
 GPU_SHARE: Final = 4
 CPU_SHARE: Final = 8
+#: file in the home in which is kept how models run fastest on this machine
+TUNED: Final = "tuned.json"
 
 log = structlog.get_logger(__name__)
 
@@ -118,18 +121,24 @@ def _note_eviction(digest: str) -> None:
     log.info("model.evicted", digest=digest)
 
 
-def _warm(settings: Settings) -> Warm:
+def device_of(settings: Settings) -> Device:
+    """Return the device that this process predicts on, and what was measured of models there."""
     import torch
 
     from pipeline.models.devices import Device
     from pipeline.models.tuned import Cache
-    from pipeline.models.warm import Warm
 
     name = settings.device
     if name == "auto":
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
-    tuned = Cache(settings.home / "tuned.json")
-    device = Device(name, threads=settings.threads or None, tuned=tuned)
+    tuned = Cache(settings.home / TUNED)
+    return Device(name, threads=settings.threads or None, tuned=tuned)
+
+
+def _warm(settings: Settings) -> Warm:
+    from pipeline.models.warm import Warm
+
+    device = device_of(settings)
     budget = settings.model_memory or _share(device.torch)
     return Warm(device, budget=budget, on_evict=_note_eviction)
 

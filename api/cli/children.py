@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -38,8 +38,15 @@ class Answer:
         return lines[-1] if lines else "it said nothing"
 
 
-def ask(settings: Settings, words: Sequence[str]) -> Answer:
+def ask(
+    settings: Settings, words: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Answer:
     """Run ``python -m worker WORDS`` under the settings in force and return what it says.
+
+    Args:
+        settings: those in force.
+        words: the verb and its words.
+        environment: what the child gets beside them.
 
     Raises:
         Problem: this machine has no pipeline.
@@ -47,14 +54,13 @@ def ask(settings: Settings, words: Sequence[str]) -> Answer:
     from worker.queue.processes import environment_of
 
     require_pipeline()
-    environment = inherited() | environment_of(settings)
     done = subprocess.run(
         [sys.executable, "-P", "-m", "worker", *words],
         capture_output=True,
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        env=environment,
+        env={**inherited(), **environment_of(settings), **(environment or {})},
     )
     return Answer(done.returncode, done.stdout, done.stderr)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import printing, registering
+from api.cli import printing, registering, tuning
 from api.cli.context import open_records, operator
 from api.cli.epochs import headline
 from api.cli.outcome import Problem, sentence_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Registered models and their versions.")
 app.command()(registering.register)
 app.command()(registering.check)
+app.command()(tuning.tune)
 
 Name = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
 Version = Annotated[str, typer.Argument(help="Version, as `models list` shows it.")]

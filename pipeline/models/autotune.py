@@ -18,10 +18,12 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from pipeline.models import engines, weights
+from pipeline.models import averaging, engines, weights
 from pipeline.models.bundle import Bundle
 from pipeline.models.devices import Device
 from pipeline.models.engines import Choice
+from pipeline.models.program import loading
+from pipeline.models.program.lowering import NotLowered
 from pipeline.models.spec import Kind, ModelSpec
 from pipeline.models.tuned import Cache, Trial, Tuned, key_of
 
@@ -53,18 +55,28 @@ def tune_bundle(
         sample: windows to measure on, float32 (n, channels, *window), 0 to 1; None = smooth noise.
 
     Raises:
-        ValueError: the model is of another kind.
+        NotTuned: the model does not run in windows of one size.
+        BundleRefused: it cannot be loaded.
 
     """
-    spec = bundle.spec
-    if spec.kind is not Kind.SEGMENTATION:
-        raise ValueError(f"{spec.kind} models are not tuned")
+    spec, network = _subject(bundle)
     windows = smooth_noise((spec.input.channels, *spec.input.size)) if sample is None else sample
-    tuned = tune(
-        weights.load(bundle), windows, device, dtypes=_dtypes(spec, device), seconds=seconds
-    )
+    tuned = tune(network, windows, device, dtypes=_dtypes(spec, device), seconds=seconds)
     cache.keep(key_of(spec, device), tuned)
     return tuned
+
+
+def _subject(bundle: Bundle) -> tuple[ModelSpec, nn.Module]:
+    """Return what ``SegmentationPredictor`` is given of a bundle."""
+    if bundle.spec.kind is not Kind.SEGMENTATION or bundle.spec.input.spatial_dims != 3:
+        raise NotTuned(f"model {bundle.spec.name} is no segmentation of volumes, which alone are tuned")
+    if bundle.spec.program is None:
+        return bundle.spec, averaging.wrap(bundle.spec, weights.load(bundle))
+    try:
+        return loading.lowered(bundle)
+    except NotLowered as why:
+        sentence = f"model {bundle.spec.name} runs as its program is written, because {why}"
+        raise NotTuned(sentence) from None
 
 
 def tune(
@@ -107,6 +119,10 @@ def smooth_noise(window: tuple[int, ...], count: int = 2) -> Tensor:
     coarse = pool(noise, 5, stride=1, padding=2)
     low, high = coarse.amin(), coarse.amax()
     return (coarse - low) / (high - low)
+
+
+class NotTuned(ValueError):
+    """The model runs in one way only."""
 
 
 class _Bench:

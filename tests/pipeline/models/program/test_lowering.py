@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelMismatch
-from pipeline.models import predictors, preprocess
+from pipeline.models import autotune, predictors, preprocess
 from pipeline.models.devices import Device
 from pipeline.models.spec import InputSpec
+from pipeline.models.tuned import Cache
 from tests.pipeline.models.program import bundles, cases
 from tests.pipeline.models.program.bundles import Case, go_on, step
 from tests.pipeline.models.test_against_monai import affine
@@ -145,3 +147,23 @@ def test_monai_lays_its_grid_elsewhere_only_where_cosines_are_rounded() -> None:
     assert preprocess.shift_of_monai(exact, SPACED) < 1e-9
     assert preprocess.shift_of_monai(rounded, SPACED) > 0.5
     assert preprocess.shift_of_monai(bundles.volume(), SPACED) < 1e-9
+
+
+def test_a_program_of_the_usual_form_is_tuned_and_run_as_chosen(tmp_path: Path) -> None:
+    bundle = cases.ORGANS.write(tmp_path / "bundle")
+    device = Device("cpu", threads=1, tuned=Cache(tmp_path / "tuned.json"))
+    assert device.tuned is not None
+    tuned = autotune.tune_bundle(bundle, device, device.tuned, seconds=0.0)
+    # as if eight windows at once had been the fastest
+    (key,) = json.loads((tmp_path / "tuned.json").read_text())
+    chosen = tuned.choice.model_copy(update={"batch": 8})
+    device.tuned.keep(key, tuned.model_copy(update={"choice": chosen}))
+    found = predictors.open(bundle, device=device).predict(bundles.volume(), checkpoint=go_on)
+    assert found.options["batch"] == 8
+
+
+def test_a_program_of_another_form_is_not_tuned_and_says_why(tmp_path: Path) -> None:
+    case = changed("preprocessing", *LOAD, step("NormalizeIntensityd", "image"))
+    cache = Cache(tmp_path / "tuned.json")
+    with pytest.raises(autotune.NotTuned, match="NormalizeIntensityd is in its preprocessing"):
+        autotune.tune_bundle(case.write(tmp_path / "bundle"), CPU, cache)
