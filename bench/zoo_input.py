@@ -19,6 +19,8 @@ from pipeline.volume import Channels, Image, Volume
 
 #: (slices, rows, columns), and mm between them; a third of the windows that the zoo has
 _SHAPE: Final = (20, 44, 40)
+#: for a network that sees the whole at once: whole after every halving
+_WHOLE: Final = (32, 48, 48)
 _STEPS: Final = (3.0, 1.4, 1.2)
 #: (rows, columns) of an image
 _PICTURE: Final = (240, 280)
@@ -32,10 +34,11 @@ class Made:
     files: tuple[Path, ...]
 
 
-def make(spec: InputSpec, folder: Path, *, takes_volume: bool) -> Made:
+def make(spec: InputSpec, folder: Path, *, takes_volume: bool, sees_whole: bool) -> Made:
     """Make an input in memory, and as NIfTI or PNG files in a folder."""
     if takes_volume:
-        volumes = tuple(_volume(number, spec) for number in range(spec.channels))
+        shape = _WHOLE if sees_whole else _SHAPE
+        volumes = tuple(_volume(number, shape, spec) for number in range(spec.channels))
         files = tuple(_nifti(one, folder / f"{n}.nii.gz") for n, one in enumerate(volumes))
         image = volumes[0] if len(volumes) == 1 else Channels(volumes=volumes)
         return Made(image=image, files=files)
@@ -49,9 +52,9 @@ def make(spec: InputSpec, folder: Path, *, takes_volume: bool) -> Made:
     return Made(image=Image(pixels=np.moveaxis(pixels, 0, -1)[None]), files=(path,))
 
 
-def _volume(number: int, spec: InputSpec) -> Volume:
+def _volume(number: int, shape: tuple[int, ...], spec: InputSpec) -> Volume:
     is_ct = "CT" in spec.modalities
-    field = _field((1, *_SHAPE), seed=number)[0]
+    field = _field((1, *shape), seed=number)[0]
     stored = field * 300 - 50 if is_ct else np.maximum(field * 200 + 400, 0)
     affine = np.zeros((4, 4))
     affine[[2, 1, 0], [0, 1, 2]] = _STEPS

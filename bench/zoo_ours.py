@@ -95,7 +95,14 @@ def _run(brought: Path, work: Path, stated: Stated, found: dict[str, Any]) -> No
     predictor: Any = predictors.open(taken.bundle, device=Device("cpu"))
     takes_volume = getattr(predictor, "takes_volume", spec.input.spatial_dims == 3)
     (work / "files").mkdir()
-    made = zoo_input.make(spec.input, work / "files", takes_volume=takes_volume)
+    document = Document.read([taken.bundle.folder / str(spec.program)])
+    inferer = layout.target(document, layout.read(document).inferer)
+    made = zoo_input.make(
+        spec.input,
+        work / "files",
+        takes_volume=takes_volume,
+        sees_whole=inferer in ("", "SimpleInferer"),
+    )
     started = time.perf_counter()
     prediction: Prediction = predictor.predict(made.image, checkpoint=lambda: None)
     found["seconds"] = time.perf_counter() - started
