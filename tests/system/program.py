@@ -23,7 +23,7 @@ class Program:
         self._environment = os.environ | {"NIGHTSHIFT_HOME": str(folder / "home")}
 
     def __call__(self, *words: str, status: int = 0) -> str:
-        """Run a command, which has to end with this exit code, and return what it prints."""
+        """Run a command, which has to end with this exit code, and return all that it says."""
         done = subprocess.run(
             [str(SCRIPT), *words],
             env=self._environment,
@@ -32,8 +32,8 @@ class Program:
             capture_output=True,
             text=True,
         )
-        assert done.returncode == status, done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def run(self, *documents: str, options: tuple[str, ...] = (), status: int = 0) -> str:
         """Run documents over the source."""
