@@ -69,7 +69,9 @@ def tune_bundle(
 def _subject(bundle: Bundle) -> tuple[ModelSpec, nn.Module]:
     """Return what ``SegmentationPredictor`` is given of a bundle."""
     if bundle.spec.kind is not Kind.SEGMENTATION or bundle.spec.input.spatial_dims != 3:
-        raise NotTuned(f"model {bundle.spec.name} is no segmentation of volumes, which alone are tuned")
+        raise NotTuned(
+            f"model {bundle.spec.name} is no segmentation of volumes, which alone are tuned"
+        )
     if bundle.spec.program is None:
         return bundle.spec, averaging.wrap(bundle.spec, weights.load(bundle))
     try:

@@ -19,10 +19,9 @@ from scipy import ndimage
 
 from pipeline.models import measures
 from pipeline.models.options import SegmentationOptions
-from pipeline.models.planes import flat_segments
 from pipeline.models.predictor import Checkpoint, KeepsProbabilities, Predictor
 from pipeline.models.spec import Label, ModelSpec
-from pipeline.results import Detection, Point, Prediction, Segment, ValueMap
+from pipeline.results import Detection, Point, Prediction, ValueMap
 from pipeline.volume import Input, Volume
 
 #: what a label map of bytes can number
@@ -60,7 +59,7 @@ class InstancesPredictor:
         return dataclasses.replace(
             whole,
             findings=(
-                *_segments(masks, image, labels),
+                *measures.segments(masks, image, labels),
                 *self._detections(masks, of_label[:_MOST], image, whole.maps),
             ),
             label_map=masks if labels else None,
@@ -132,14 +131,6 @@ class InstancesPredictor:
                 )
             )
         return found
-
-
-def _segments(
-    masks: NDArray[np.uint8], image: Input, labels: Sequence[Label]
-) -> tuple[Segment, ...]:
-    if isinstance(image, Volume):
-        return measures.segments(masks, image, labels)
-    return flat_segments(masks, labels)
 
 
 def _components(inner: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from pipeline.models.spec import Label
 from pipeline.results import Code, Segment, ValueMap
-from pipeline.volume import Volume
+from pipeline.volume import Input, Volume
 
 _PROBABILITY: Final = Code(scheme="DCM", value="122157", meaning="Probability")
 
 
 def segments(
-    label_map: NDArray[np.uint8], volume: Volume, labels: Sequence[Label]
+    label_map: NDArray[np.uint8], image: Input, labels: Sequence[Label]
 ) -> tuple[Segment, ...]:
     """State every label, the empty ones too.
 
     Args:
-        label_map: uint8 (slices, rows, columns) on the grid of ``volume``.
-        volume: for the place in the patient.
+        label_map: uint8 (slices or frames, rows, columns) on the grid of ``image``.
+        image: for the place in the patient. Pixels of an ``Image`` have no place and no volume.
         labels: what the numbers mean.
 
     Returns:
@@ -33,16 +33,18 @@ def segments(
     found = []
     for label in labels:
         voxels = int(counts[label.number])
-        centroid = None
-        if voxels:
-            x, y, z = volume.to_patient(sums[label.number] / voxels)
-            centroid = (float(x), float(y), float(z))
+        centroid, voxel_ml = None, 0.0
+        if isinstance(image, Volume):
+            voxel_ml = image.voxel_volume_ml
+            if voxels:
+                x, y, z = image.to_patient(sums[label.number] / voxels)
+                centroid = (float(x), float(y), float(z))
         found.append(
             Segment(
                 number=label.number,
                 label=label.name,
                 voxels=voxels,
-                volume_ml=voxels * volume.voxel_volume_ml,
+                volume_ml=voxels * voxel_ml,
                 centroid=centroid,
                 code=label.code,
                 category=label.category,

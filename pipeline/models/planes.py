@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from monai.data.utils import compute_importance_map
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.models import checks, measures, preprocess, sliding
@@ -17,9 +16,9 @@ from pipeline.models.engines import DTYPES
 from pipeline.models.options import SegmentationOptions
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.segmentation import Laps, SegmentationPredictor
-from pipeline.models.spec import InputSpec, Label, ModelSpec
+from pipeline.models.spec import InputSpec, ModelSpec
 from pipeline.models.tuned import choice_for
-from pipeline.results import Prediction, Segment
+from pipeline.results import Prediction
 from pipeline.volume import Image, Input, Volume
 
 
@@ -168,7 +167,7 @@ class PlanesPredictor:
         likely = tiled.values.softmax(0).numpy() if keeps else None
         clock.lap("inverse")
         return Prediction(
-            findings=flat_segments(labels, self.spec.labels),
+            findings=measures.segments(labels, picture, self.spec.labels),
             label_map=labels,
             maps=() if likely is None else measures.probability_maps(likely, self.spec.labels),
             options=used_options(tiled),
@@ -187,20 +186,3 @@ def used_options(tiled: Tiled) -> dict[str, object]:
         "batch": tiled.plan.batch,
         "windows": tiled.windows,
     }
-
-
-def flat_segments(label_map: NDArray[np.uint8], labels: Sequence[Label]) -> tuple[Segment, ...]:
-    """State every label of an image, whose pixels have no volume and no place in the patient."""
-    counts = np.bincount(label_map.reshape(-1), minlength=256)
-    return tuple(
-        Segment(
-            number=label.number,
-            label=label.name,
-            voxels=int(counts[label.number]),
-            volume_ml=0.0,
-            centroid=None,
-            code=label.code,
-            category=label.category,
-        )
-        for label in labels
-    )

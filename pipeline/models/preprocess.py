@@ -155,8 +155,8 @@ def whole_grid(volume: Volume, spec: InputSpec) -> Grid:
 def shift_of_monai(volume: Volume, spec: InputSpec) -> float:
     """Return how far away from ours, in mm, MONAI's ``Spacing`` lays the first voxel of its grid.
 
-    0 but for oblique volumes: it looks for a corner that no other lies before, to 1e-8 mm, and takes
-    another where the cosines are not at right angles to that many digits.
+    0 but for oblique volumes: it looks for a corner that no other lies before, to 1e-8 mm, and
+    takes another where the cosines are not at right angles to that many digits.
     """
     axes, flips = _orient(volume, spec.orientation)
     affine = _LPS_TO_RAS @ volume.affine @ _reorder(volume.stored.shape, axes, flips)

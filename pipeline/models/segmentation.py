@@ -22,14 +22,13 @@ from pipeline.models.predictor import Checkpoint
 from pipeline.models.preprocess import Prepared
 from pipeline.models.spec import ModelSpec
 from pipeline.models.stitching import Blend, Box, Sweep
-from pipeline.results import Code, Prediction, ValueMap
+from pipeline.results import Prediction
 from pipeline.volume import Input, Volume
 
 #: of the sums of windows, for each voxel of the volume: twice what an int16 volume takes
 _ROOM_PER_VOXEL: Final = 4
 #: of all probability maps of one prediction
 _MOST_MAP_BYTES: Final = 8 * 2**30
-_PROBABILITY: Final = Code(scheme="DCM", value="122157", meaning="Probability")
 
 
 class SegmentationPredictor:
@@ -75,7 +74,7 @@ class SegmentationPredictor:
         return Prediction(
             findings=found,
             label_map=label_map,
-            maps=() if kept is None else self._maps(kept),
+            maps=() if kept is None else measures.probability_maps(kept, self.spec.labels),
             options=used,
             seconds=clock.seconds,
             warnings=(*prepared.warnings, *warnings),
@@ -100,17 +99,6 @@ class SegmentationPredictor:
             sentence = f"the probabilities of {classes} classes take more than 8 GiB"
             raise OutOfMemory(sentence)
         return np.zeros((classes, *shape), np.float32)
-
-    def _maps(self, kept: NDArray[np.float32]) -> tuple[ValueMap, ...]:
-        return tuple(
-            ValueMap(
-                name=f"probability of {label.name}",
-                values=kept[label.number],
-                code=_PROBABILITY,
-                segment=label.number,
-            )
-            for label in self.spec.labels
-        )
 
     def _infer(
         self,

@@ -14,12 +14,11 @@ from torch import Tensor
 from pipeline.errors import ModelMismatch
 from pipeline.models import measures
 from pipeline.models.options import ProgramOptions
-from pipeline.models.planes import flat_segments
 from pipeline.models.program import boxes, classes, images, masks
 from pipeline.models.program.flow import Run
 from pipeline.models.program.handing import ras_affine
 from pipeline.models.spec import Kind, ModelSpec
-from pipeline.results import Detection, Finding, Segment
+from pipeline.results import Detection, Finding
 from pipeline.volume import Channels, Image, Input, Volume
 
 #: what MONAI's detectors call boxes, scores and classes where nothing else is said
@@ -106,7 +105,7 @@ def _masks(answers: Sequence[Answer], asked: _Asked) -> Reading:
     label_map = maps[0] if isinstance(asked.image, Volume) else np.concatenate(maps)
     sentence = f"{overlapping} voxels lie in several masks; there the last label counts"
     return Reading(
-        findings=_segments(label_map, asked),
+        findings=measures.segments(label_map, asked.image, asked.spec.labels),
         fields={"label_map": label_map},
         warnings=(sentence,) if overlapping else (),
     )
@@ -137,12 +136,6 @@ def _label_map(answer: Answer, asked: _Asked) -> tuple[NDArray[np.uint8], int]:
     if label_map.ndim == 2:
         label_map = label_map[None]
     return np.ascontiguousarray(label_map), overlapping
-
-
-def _segments(label_map: NDArray[np.uint8], asked: _Asked) -> tuple[Segment, ...]:
-    if isinstance(asked.image, Volume):
-        return measures.segments(label_map, asked.image, asked.spec.labels)
-    return flat_segments(label_map, asked.spec.labels)
 
 
 def _boxes(answers: Sequence[Answer], asked: _Asked) -> Reading:
