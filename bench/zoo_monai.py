@@ -63,6 +63,7 @@ def _run(work: Path) -> dict[str, Any]:
     parser = ConfigParser()
     parser.read_config(str(configuration))
     parser["bundle_root"] = "."
+    _settle(parser)
     keys = _loaded_keys(parser)
     files = [str(path) for path in sorted((work / "files").iterdir())]
     data = dict(zip(keys, files, strict=False)) if len(keys) >= len(files) > 1 else {keys[0]: files}
@@ -91,6 +92,19 @@ def _run(work: Path) -> dict[str, Any]:
     )
     evaluator.run()
     return _arrays(left, parser)
+
+
+def _settle(parser: Any) -> None:
+    """Read NIfTI without ITK, and invert label numbers by the nearest voxel, as ours does."""
+    are_numbers = False
+    for part in ("preprocessing", "postprocessing"):
+        transforms = parser.get(part, {}).get("transforms")
+        for transform in transforms if isinstance(transforms, list) else ():
+            if transform.get("reader") == "ITKReader":
+                transform.pop("reader")
+            are_numbers |= transform.get("argmax") is True
+            if are_numbers and transform.get("_target_") == "Invertd":
+                transform["nearest_interp"] = True
 
 
 def _loaded_keys(parser: Any) -> list[str]:
