@@ -37,10 +37,10 @@ holds none, and run on one small made input: a volume of 20 x 44 x 40 voxels for
 48 x 48 where the network sees the whole at once), or an image of 240 x 280. MONAI's own run is its
 `ConfigParser`, the scripts and the evaluator that the bundle names, with the same weights, on the
 same input as NIfTI or PNG files; where it would invert label numbers linearly, it is told to take
-the nearest voxel, as ours does and says. *Same* compares what both leave: every voxel of a label map,
-scores and values to 1e-4, centres of boxes to 0.01 mm. Seconds are of one run, on a machine that
-did other things too. *Stated* is what the person who registers has to say, because the metadata
-does not.
+the nearest voxel, as ours does and says. *Same* compares what both leave: every voxel of a label
+map, scores and values to 1e-4, centres of boxes to 0.01 mm. Seconds are of one run, on a machine
+that did other things too. *Stated* is what the person who registers has to say, because the
+metadata does not.
 
 In scope is a bundle whose inference takes images of one study and gives classes, masks, boxes or an
 image.
