@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.errors import ModelMismatch
 from pipeline.models.spec import InputSpec, Kind, ModelSpec
-from pipeline.volume import Image, Input, Volume
+from pipeline.volume import Channels, Image, Input, Volume
 
 #: a volume this many times coarser or finer than the model's spacing holds other structures
 COARSEST_RATIO = 8.0
@@ -37,6 +39,21 @@ def volume(image: Input, spec: ModelSpec) -> Volume:
     if image.stored.dtype.kind == "f" and not np.isfinite(image.stored).all():
         raise ModelMismatch("the volume holds values that are not finite")
     return image
+
+
+def series(channels: Channels, spec: ModelSpec) -> tuple[Volume, ...]:
+    """Return the volumes that are the channels ``spec`` asks for.
+
+    Raises:
+        ModelMismatch: there are more or fewer, or one of them is not what ``volume`` asks for.
+
+    """
+    count = len(channels.volumes)
+    if count != spec.input.channels:
+        wanted = f"model {spec.name} needs {spec.input.channels} series as channels"
+        raise ModelMismatch(f"{wanted}, there are {count}")
+    one = replace(spec, input=replace(spec.input, channels=1))
+    return tuple(volume(each, one) for each in channels.volumes)
 
 
 def picture(image: Input, spec: ModelSpec) -> Image:

@@ -8,6 +8,7 @@ float, and each axis is resampled by itself (two gathers and a lerp) instead of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,7 +81,7 @@ class Grid:
 class Prepared:
     """What the network sees of a volume."""
 
-    #: float32, 0 to 1, shape ``grid.shape``
+    #: float32, 0 to 1, shape ``grid.shape``, channels before it where they were prepared
     image: Tensor
     grid: Grid
     #: True where nothing was in the foreground and there is nothing to run on
@@ -107,22 +108,47 @@ def prepare(
         ModelMismatch: the grid would be larger than ``LARGEST_GRID``.
 
     """
-    grid = whole_grid(volume, spec)
-    bounds = [(0, count) for count in volume.stored.shape]
+    prepared = prepare_channels((volume,), spec, crop_foreground=crop_foreground, device=device)
+    return replace(prepared, image=prepared.image[0])
+
+
+def prepare_channels(
+    volumes: Sequence[Volume],
+    spec: InputSpec,
+    *,
+    crop_foreground: bool = False,
+    device: torch.device = _CPU,
+) -> Prepared:
+    """Prepare volumes that lie on one grid as ``prepare`` does one.
+
+    The foreground is what any of them has above the window's low end.
+
+    Returns:
+        An image of shape (channels, *grid.shape).
+
+    """
+    count, grid = len(volumes), whole_grid(volumes[0], spec)
+    bounds = [(0, extent) for extent in volumes[0].stored.shape]
     if crop_foreground and spec.window is not None:
-        found = _foreground_bounds(volume, spec.window[0])
+        found = _foreground_bounds(volumes, spec.window[0])
         if found is None:
-            return Prepared(image=torch.zeros(grid.shape), grid=grid, is_empty=True)
+            return Prepared(image=torch.zeros(count, *grid.shape), grid=grid, is_empty=True)
         grid, bounds = _cut(grid, found), found
-    low, high, warnings = value_range(volume, spec)
-    image = _resample(_stored(volume, bounds, device), grid, bounds)
-    # (stored * slope + intercept - low) / (high - low), clipped: MONAI's ScaleIntensityRange
-    image.mul_(volume.slope).add_(volume.intercept - low).div_(max(high - low, 1e-12)).clamp_(0, 1)
+    images, warnings = [], list[str]()
+    for volume in volumes:
+        low, high, said = value_range(volume, spec)
+        image = _resample(_stored(volume, bounds, device), grid, bounds)
+        # (stored * slope + intercept - low) / (high - low), clipped: MONAI's ScaleIntensityRange
+        image.mul_(volume.slope).add_(volume.intercept - low)
+        images.append(image.div_(max(high - low, 1e-12)).clamp_(0, 1))
+        warnings += said
+    # one is not copied
+    stack = torch.stack(images) if count > 1 else images[0][None]
     if crop_foreground:
-        image, grid = _tighten(image, grid)
-        if min(image.shape) == 0:
-            return Prepared(image=torch.zeros(1, 1, 1), grid=grid, is_empty=True)
-    return Prepared(image=image.contiguous(), grid=grid, warnings=warnings)
+        stack, grid = _tighten(stack, grid)
+        if min(stack.shape) == 0:
+            return Prepared(image=torch.zeros(count, 1, 1, 1), grid=grid, is_empty=True)
+    return Prepared(image=stack.contiguous(), grid=grid, warnings=tuple(dict.fromkeys(warnings)))
 
 
 def whole_grid(volume: Volume, spec: InputSpec) -> Grid:
@@ -215,20 +241,21 @@ def _reorder(
     return change
 
 
-def _foreground_bounds(volume: Volume, low: float) -> list[tuple[int, int]] | None:
+def _foreground_bounds(volumes: Sequence[Volume], low: float) -> list[tuple[int, int]] | None:
     """Return [first, past the last) per source axis of all voxels above ``low``, one voxel wider.
 
-    Exact, from two passes of maxima over the stored integers. A sample of the grid lies between
-    two voxels, so it can be above ``low`` only inside this box.
+    Exact, from two passes of maxima over the stored integers of each volume. A sample of the grid
+    lies between two voxels, so it can be above ``low`` only inside this box.
     """
-    level = (low - volume.intercept) / volume.slope
-    stored = volume.stored
-    if volume.slope > 0:
-        plane, slices = stored.max(axis=0), stored.max(axis=(1, 2))
-        above = [slices > level, plane.max(axis=1) > level, plane.max(axis=0) > level]
-    else:
-        plane, slices = stored.min(axis=0), stored.min(axis=(1, 2))
-        above = [slices < level, plane.min(axis=1) < level, plane.min(axis=0) < level]
+    above = [np.zeros(count, bool) for count in volumes[0].stored.shape]
+    for volume in volumes:
+        level, stored = (low - volume.intercept) / volume.slope, volume.stored
+        if volume.slope > 0:
+            plane, slices = stored.max(axis=0) > level, stored.max(axis=(1, 2)) > level
+        else:
+            plane, slices = stored.min(axis=0) < level, stored.min(axis=(1, 2)) < level
+        for hits, more in zip(above, (slices, plane.any(axis=1), plane.any(axis=0)), strict=True):
+            np.logical_or(hits, more, out=hits)
     if not above[0].any():
         return None
     bounds = []
@@ -289,20 +316,20 @@ def _interpolate(image: Tensor, positions: NDArray[np.float64], axis: int) -> Te
     )
 
 
-def _tighten(image: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
-    """Cut to the box of what is above 0, as MONAI's CropForeground does."""
+def _tighten(stack: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
+    """Cut to the box of what is above 0 in any channel, as MONAI's CropForeground does."""
     start, shape = [], []
     for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        inside = torch.nonzero(image.amax(dim=others) > 0)[:, 0]
+        others = tuple(other for other in range(4) if other != axis + 1)
+        inside = torch.nonzero(stack.amax(dim=others) > 0)[:, 0]
         if len(inside) == 0:
-            return image[:0], grid
+            return stack[:, :0], grid
         start.append(int(inside[0]))
         shape.append(int(inside[-1]) + 1 - start[-1])
-        image = image.narrow(axis, start[-1], shape[-1])
+        stack = stack.narrow(axis + 1, start[-1], shape[-1])
     first, second, third = (old + more for old, more in zip(grid.start, start, strict=True))
     cut = replace(grid, start=(first, second, third), shape=(shape[0], shape[1], shape[2]))
-    return image, cut
+    return stack, cut
 
 
 def value_range(volume: Volume, spec: InputSpec) -> tuple[float, float, tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -23,7 +23,7 @@ from pipeline.models.preprocess import Prepared
 from pipeline.models.spec import ModelSpec
 from pipeline.models.stitching import Blend, Box, Sweep
 from pipeline.results import Prediction
-from pipeline.volume import Input, Volume
+from pipeline.volume import Channels, Input, Volume
 
 #: of the sums of windows, for each voxel of the volume: twice what an int16 volume takes
 _ROOM_PER_VOXEL: Final = 4
@@ -46,7 +46,11 @@ class SegmentationPredictor:
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with a label map on the volume's grid. See ``Predictor.predict``."""
-        return self._predict(image, checkpoint, keeps=False)
+        return self._predict((checks.volume(image, self.spec),), checkpoint, keeps=False)
+
+    def predict_channels(self, channels: Channels, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer for several series as one input: see ``TakesChannels``."""
+        return self._predict(checks.series(channels, self.spec), checkpoint, keeps=False)
 
     def predict_with_probabilities(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with one map per label too: see ``KeepsProbabilities``.
@@ -54,14 +58,16 @@ class SegmentationPredictor:
         A probability is the softmax over the classes of the logits that decide the label, or what
         was interpolated where ``interpolates`` says that those were probabilities.
         """
-        return self._predict(image, checkpoint, keeps=True)
+        return self._predict((checks.volume(image, self.spec),), checkpoint, keeps=True)
 
-    def _predict(self, image: Input, checkpoint: Checkpoint, *, keeps: bool) -> Prediction:
-        volume = checks.volume(image, self.spec)
+    def _predict(
+        self, volumes: Sequence[Volume], checkpoint: Checkpoint, *, keeps: bool
+    ) -> Prediction:
+        volume = volumes[0]
         kept = self._room(volume.stored.shape) if keeps else None
         self._device.enter_thread(self._choice.threads)
         clock = Laps()
-        prepared = self._prepare(volume)
+        prepared = self._prepare(*volumes)
         clock.lap("preprocess")
         if prepared.is_empty:
             label_map = np.zeros(volume.stored.shape, np.uint8)
@@ -80,15 +86,16 @@ class SegmentationPredictor:
             warnings=(*prepared.warnings, *warnings),
         )
 
-    def _prepare(self, volume: Volume) -> Prepared:
-        """Prepare a volume on the device, or on the CPU where its memory is used up."""
+    def _prepare(self, *volumes: Volume) -> Prepared:
+        """Prepare volumes on the device, or on the CPU where its memory is used up."""
         spec, crop = self.spec.input, self._options.crop_foreground
+        device = self._device.torch
         try:
-            return preprocess.prepare(volume, spec, crop_foreground=crop, device=self._device.torch)
+            return preprocess.prepare_channels(volumes, spec, crop_foreground=crop, device=device)
         except (RuntimeError, MemoryError) as error:
-            if not sliding.is_out_of_memory(error) or self._device.torch.type == "cpu":
+            if not sliding.is_out_of_memory(error) or device.type == "cpu":
                 raise
-        prepared = preprocess.prepare(volume, spec, crop_foreground=crop)
+        prepared = preprocess.prepare_channels(volumes, spec, crop_foreground=crop)
         sentence = "memory ran out on the device while the input was resampled"
         return replace(prepared, warnings=(*prepared.warnings, sentence))
 
@@ -126,7 +133,7 @@ class SegmentationPredictor:
 
         passed = sliding.pass_over(
             self._network,
-            prepared.image[None],
+            prepared.image,
             self._plan,
             sweep=Sweep(
                 axes=tuple(grid.network_axis(axis) for axis in range(3)),
