@@ -133,6 +133,14 @@ def test_channels_that_a_model_does_not_have_are_said(text: str, channels: int, 
     assert said in found
 
 
+def test_a_model_of_another_kind_is_not_given_several_series() -> None:
+    scoring = replace(pair()["pair"], kind=Kind.CLASSIFICATION)
+    (found,) = faults(parse(CHANNELS), {"pair": scoring})
+    assert "model pair cannot be given several series" in found
+    program = replace(scoring, program="configs/inference.json")
+    assert faults(parse(CHANNELS), {"pair": program}) == []
+
+
 def test_colours_of_an_image_are_no_series() -> None:
     text = CHANNELS.replace("kind: volume", "kind: image").replace("[t1, flair]", "t1")
     text += "  - {name: b, model: x, input: flair}\n"
