@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import Interrupted, ModelMismatch, OutOfMemory
-from pipeline.models import predictors, sliding
+from pipeline.models import predictors, preprocess, sliding
 from pipeline.models.bundle import Bundle
 from pipeline.models.devices import Device, one_thread
 from pipeline.models.segmentation import SegmentationPredictor
@@ -71,6 +71,37 @@ def test_memory_that_never_suffices_is_said() -> None:
     predictor = SegmentationPredictor(tiny.unet_spec(), Hungry(0, MemoryError()), Device())
     with pytest.raises(OutOfMemory, match="1 window at a time on the cpu"):
         predictor.predict(tiny.volume(), checkpoint=go_on)
+
+
+def test_what_a_full_device_cannot_resample_is_resampled_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    predictor = SegmentationPredictor(tiny.unet_spec(), Brightness(), Device())
+    image = tiny.volume()
+    expected = predictor._prepare(image)
+    resampled = preprocess._stored
+
+    def full(*asked: Any) -> Tensor:
+        if asked[-1].type != "cpu":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return resampled(*asked)
+
+    monkeypatch.setattr(preprocess, "_stored", full)
+    predictor._device.torch = torch.device("cuda")
+    found = predictor._prepare(image)
+    assert torch.equal(found.image, expected.image)
+    assert found.warnings == ("memory ran out on the device while the input was resampled",)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "f4"])
+def test_stored_values_reach_a_device_as_they_are(dtype: str) -> None:
+    image = tiny.volume(stored=np.arange(4 * 5 * 6).reshape(4, 5, 6).astype(dtype))
+    image.stored.setflags(write=False)
+    bounds = [(1, 3), (0, 5), (2, 6)]
+    there = preprocess._stored(image, bounds, torch.device("meta"))
+    here = preprocess._stored(image, bounds, torch.device("cpu"))
+    assert (there.device.type, there.dtype, there.shape) == ("meta", torch.float32, (2, 5, 4))
+    np.testing.assert_array_equal(here.numpy(), image.stored[1:3, :, 2:6])
 
 
 def test_other_errors_are_not_taken_for_memory() -> None:
