@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from pipeline.models import checks, planes, preprocess, retinanet, sliding
 from pipeline.models.devices import Device
+from pipeline.models.grids import Grid
 from pipeline.models.options import DetectionOptions
 from pipeline.models.predictor import Checkpoint
-from pipeline.models.preprocess import Grid
 from pipeline.models.segmentation import Laps, plan_windows, used_options
 from pipeline.models.spec import ModelSpec
 from pipeline.models.tuned import choice_for

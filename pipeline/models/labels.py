@@ -22,8 +22,8 @@ from torch import Tensor
 
 from pipeline.models.cells import Cells, largest
 from pipeline.models.devices import one_thread
+from pipeline.models.grids import Grid
 from pipeline.models.predictor import Checkpoint
-from pipeline.models.preprocess import Grid
 from pipeline.models.stitching import Box
 from pipeline.models.taps import Taps, reach, taps_of
 

@@ -12,10 +12,10 @@ from pipeline.errors import ModelMismatch
 from pipeline.models import checks, planes, preprocess, sliding
 from pipeline.models.devices import Device
 from pipeline.models.engines import DTYPES
+from pipeline.models.grids import Grid
 from pipeline.models.options import RestorationOptions
 from pipeline.models.planes import PlaneWise, Tiled
 from pipeline.models.predictor import Checkpoint
-from pipeline.models.preprocess import Grid
 from pipeline.models.segmentation import Laps
 from pipeline.models.spec import ModelSpec
 from pipeline.results import DerivedImage, Prediction

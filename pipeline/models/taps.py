@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.models.preprocess import Grid
+from pipeline.models.grids import Grid
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from pipeline.errors import StudyRejected
 from pipeline.models import retinanet
-from pipeline.models.preprocess import Grid, prepare
+from pipeline.models.grids import Grid
+from pipeline.models.preprocess import prepare
 from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
 from pipeline.training import data, evaluation

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from pipeline.errors import ModelMismatch
-from pipeline.models import preprocess
+from pipeline.models import grids
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.program import fit
 from pipeline.models.program.predictor import ProgramPredictor
@@ -51,7 +51,7 @@ class LoweredPredictor:
         return self._checked(found)
 
     def _is_shifted(self, volume: Volume) -> bool:
-        return preprocess.shift_of_monai(volume, self._usual.spec.input) > _SAME_GRID
+        return grids.shift_of_monai(volume, self._usual.spec.input) > _SAME_GRID
 
     def _checked(self, found: Prediction) -> Prediction:
         last = 0 if found.label_map is None else int(found.label_map.max())

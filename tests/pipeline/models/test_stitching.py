@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.models import labels, preprocess, sliding, stitching
+from pipeline.models import grids, labels, sliding, stitching
 from pipeline.models.devices import Device
 from pipeline.models.segmentation import SegmentationPredictor
 from pipeline.models.spec import InputSpec, Label
@@ -132,7 +132,7 @@ def test_labels_made_block_by_block_are_those_of_the_whole(
 def test_logits_of_divided_cells_alone_give_the_labels_of_all(
     monkeypatch: pytest.MonkeyPatch, classes: int
 ) -> None:
-    grid = preprocess.Grid(
+    grid = grids.Grid(
         source_shape=(23, 41, 38),
         axes=(2, 1, 0),
         flips=(True, False, True),

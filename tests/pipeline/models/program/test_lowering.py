@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelMismatch
-from pipeline.models import autotune, predictors, preprocess
+from pipeline.models import autotune, grids, predictors
 from pipeline.models.devices import Device
 from pipeline.models.spec import InputSpec
 from pipeline.models.tuned import Cache
@@ -144,9 +144,9 @@ def test_monai_lays_its_grid_elsewhere_only_where_cosines_are_rounded() -> None:
     oblique = affine((3.0, 1.1, 0.9), degrees=(12, -20, 9))
     exact = replace(bundles.volume(), affine=oblique)
     rounded = bundles.volume(affine=oblique)
-    assert preprocess.shift_of_monai(exact, SPACED) < 1e-9
-    assert preprocess.shift_of_monai(rounded, SPACED) > 0.5
-    assert preprocess.shift_of_monai(bundles.volume(), SPACED) < 1e-9
+    assert grids.shift_of_monai(exact, SPACED) < 1e-9
+    assert grids.shift_of_monai(rounded, SPACED) > 0.5
+    assert grids.shift_of_monai(bundles.volume(), SPACED) < 1e-9
 
 
 def test_a_program_of_the_usual_form_is_tuned_and_run_as_chosen(tmp_path: Path) -> None:
