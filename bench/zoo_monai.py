@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from pipeline.config.document import Document
 
 # MONAI comes after ours, which lets torchvision import
+from pipeline.models import arrays
 from pipeline.models.program import layout
 
 
@@ -77,6 +78,7 @@ def _run(work: Path) -> dict[str, Any]:
     parser["dataloader#num_workers"] = 0
     parser["dataloader#batch_size"] = 1
     parser["evaluator#val_handlers"] = None
+    _settle_topology(parser)
     if isinstance(parser.get("network_def"), dict) and "pretrained" in parser["network_def"]:
         # weights from elsewhere, which ours would replace anyway
         parser["network_def#pretrained"] = False
@@ -105,6 +107,13 @@ def _settle(parser: Any) -> None:
             are_numbers |= transform.get("argmax") is True
             if are_numbers and transform.get("_target_") == "Invertd":
                 transform["nearest_interp"] = True
+
+
+def _settle_topology(parser: Any) -> None:
+    """Read the arrays of a DiNTS, which torch takes for no weights, and build it on a CPU."""
+    if "dints_space" in parser:
+        torch.serialization.add_safe_globals(list(arrays.GLOBALS))
+        parser["dints_space#device"] = "cpu"
 
 
 def _loaded_keys(parser: Any) -> list[str]:

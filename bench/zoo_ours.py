@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from bench import zoo_input
+from bench import zoo_input, zoo_topology
 from pipeline.config.document import Document
 from pipeline.config.refusal import ConfigRefused
 from pipeline.errors import PipelineError
@@ -75,7 +75,7 @@ def main() -> int:
 def _run(brought: Path, work: Path, stated: Stated, found: dict[str, Any]) -> None:
     copy = work / "bundle"
     shutil.copytree(brought, copy, ignore=shutil.ignore_patterns("*.pt", "*.ts", "*.pth"))
-    has_weights = _add_weights(copy)
+    has_weights = _add_weights(copy, found)
     if brought.name in BLOCKS:
         metadata = copy / "configs/metadata.json"
         written = {**json.loads(metadata.read_text()), "nightshift": BLOCKS[brought.name]}
@@ -112,13 +112,15 @@ def _run(brought: Path, work: Path, stated: Stated, found: dict[str, Any]) -> No
     np.savez(work / "ours.npz", **_arrays(prediction))
 
 
-def _add_weights(bundle: Path) -> bool:
+def _add_weights(bundle: Path, found: dict[str, Any]) -> bool:
     """Give a bundle random weights, spread wider than those of a fresh network."""
     configurations = sorted((bundle / "configs").glob("inference.*"))
     try:
         document = Document.read(configurations[:1], bundle)
         parts = layout.read(document)
-        given = {resolving.DEVICE: torch.device("cpu")}
+        topology = zoo_topology.add(document, bundle)
+        found["has_made_topology"] = bool(topology)
+        given = {resolving.DEVICE: torch.device("cpu"), **topology}
         torch.manual_seed(0)
         resolver = resolving.resolver(document, given=given, load=Handing({}))
         network = resolver.get(parts.network[0])
