@@ -162,11 +162,9 @@ def test_the_limits_of_a_read_hold_for_kept_headers(folder: Path) -> None:
     assert told == [(Reason.PIXELS_TOO_LARGE, "48 pixel values are more than the 47 allowed")] * 2
 
 
-@pytest.mark.parametrize("now", [0, time.time_ns() - 10**9])
-def test_files_that_may_have_changed_while_they_were_scanned_are_not_kept(
-    folder: Path, now: int
-) -> None:
-    assert indexed(folder, now).headers is None
+def test_files_that_may_have_changed_while_they_were_scanned_are_not_kept(folder: Path) -> None:
+    for now in (0, time.time_ns() - 10**9):
+        assert indexed(folder, now).headers is None
     assert indexed(folder).headers is not None
 
 
