@@ -25,8 +25,8 @@ from pipeline.models.stitching import Blend, Box, Sweep
 from pipeline.results import Prediction
 from pipeline.volume import Channels, Input, Volume
 
-#: of the sums of windows, for each voxel of the volume: twice what an int16 volume takes
-_ROOM_PER_VOXEL: Final = 4
+#: of the sums of windows, for each voxel of the volume: what an int16 volume takes
+_ROOM_PER_VOXEL: Final = 2
 #: of all probability maps of one prediction
 _MOST_MAP_BYTES: Final = 8 * 2**30
 
