@@ -190,6 +190,7 @@ class Batcher:
             self._put_back(others)
             raise
         except Exception:
+            # whichever input it was, the others must not fail with it: each is tried again alone
             if not others:
                 raise
             for one in group:
