@@ -1,4 +1,4 @@
-"""Seeded phantoms with closed-form answers: CT chest, MR head, single images, and their DICOM.
+"""Seeded phantoms with closed-form answers: chests, heads, images, photographs, and their DICOM.
 
 Same parameters, same bytes. Everything that must be right in the pipeline (positions, volumes,
 flips, units) is tested against what a phantom states in formulas, never against another run.
@@ -8,7 +8,8 @@ from pipeline.phantoms.anatomy import Phantom, PhantomParameters, Sphere, Tissue
 from pipeline.phantoms.chest import chest
 from pipeline.phantoms.head import Weighting, head
 from pipeline.phantoms.image import ImageKind, ImageParameters, ImagePhantom, image
-from pipeline.phantoms.writing import Written, write_image, write_series
+from pipeline.phantoms.photo import PhotoKind, PhotoParameters, PhotoPhantom, photo
+from pipeline.phantoms.writing import Written, write_image, write_photo, write_series
 
 __all__ = [
     "ImageKind",
@@ -16,6 +17,9 @@ __all__ = [
     "ImagePhantom",
     "Phantom",
     "PhantomParameters",
+    "PhotoKind",
+    "PhotoParameters",
+    "PhotoPhantom",
     "Sphere",
     "Tissue",
     "Weighting",
@@ -23,6 +27,8 @@ __all__ = [
     "chest",
     "head",
     "image",
+    "photo",
     "write_image",
+    "write_photo",
     "write_series",
 ]

@@ -1,8 +1,9 @@
-"""Phantoms as DICOM files: CT, MR, US and CR storage, with file names that say nothing."""
+"""Phantoms as DICOM files: CT, MR, US, CR and photographs, with file names that say nothing."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,29 @@ from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
+    OphthalmicPhotography8BitImageStorage,
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
+    VLEndoscopicImageStorage,
+    VLPhotographicImageStorage,
 )
 
 from pipeline.phantoms.anatomy import Phantom
 from pipeline.phantoms.image import ImageKind, ImagePhantom
+from pipeline.phantoms.photo import PhotoKind, PhotoPhantom
 from pipeline.volume import Volume
 
 _NAMESPACE = uuid.UUID("6d4b9a52-8f0e-5c61-9b7a-1f0f5d2e7c34")
 _WHEN = ("20240102", "030405")
 #: what all series of a study share: the patient stays where she lies
 _OF_STUDY = frozenset({"study", "frame of reference"})
+#: SOP class and body part of a photograph
+_PHOTOS: Mapping[PhotoKind, tuple[UID, str]] = {
+    PhotoKind.SKIN: (VLPhotographicImageStorage, "SKIN"),
+    PhotoKind.RETINA: (OphthalmicPhotography8BitImageStorage, "RETINA"),
+    PhotoKind.BOWEL: (VLEndoscopicImageStorage, "COLON"),
+    PhotoKind.DOPPLER: (UltrasoundImageStorage, "LIVER"),
+}
 
 
 @dataclass(frozen=True)
@@ -127,6 +139,26 @@ def write_image(
     return _written(identity, [uid], [path])
 
 
+def write_photo(
+    phantom: PhotoPhantom,
+    folder: Path,
+    *,
+    seed: int = 0,
+    study_seed: int | None = None,
+    uid_root: str = "2.25",
+) -> Written:
+    """Write a photo phantom as one RGB instance of its own series."""
+    kind, identity = phantom.parameters.kind, _Identity(seed, _or(study_seed, seed), uid_root)
+    dataset = _header(kind.value, identity)
+    dataset.SOPClassUID, dataset.BodyPartExamined = _PHOTOS[kind]
+    dataset.ImageType, dataset.PatientOrientation = ["ORIGINAL", "PRIMARY"], ""
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 3, "RGB"
+    dataset.PlanarConfiguration = 0
+    folder.mkdir(parents=True, exist_ok=True)
+    uid = identity.uid("instance 0")
+    return _written(identity, [uid], [_write(dataset, phantom.image.pixels[0], uid, folder)])
+
+
 def _or(value: int | None, default: int) -> int:
     return default if value is None else value
 
@@ -215,7 +247,8 @@ def _decimal(value: float) -> str:
 def _write(dataset: Dataset, pixels: NDArray[Any], uid: str, folder: Path) -> Path:
     """Write one instance; its name is drawn from its UID, so that names tell no order."""
     dataset.SOPInstanceUID = uid
-    dataset.Rows, dataset.Columns = pixels.shape[-2:]
+    is_colour = dataset.SamplesPerPixel == 3
+    dataset.Rows, dataset.Columns = pixels.shape[:2] if is_colour else pixels.shape[-2:]
     bits = 8 * pixels.dtype.itemsize
     dataset.BitsAllocated, is_signed = bits, pixels.dtype.kind == "i"
     dataset.BitsStored = 12 if pixels.dtype == np.uint16 else bits

@@ -19,7 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import phantoms
-from pipeline.phantoms import ImageKind, ImageParameters, Phantom, PhantomParameters, Tissue
+from pipeline.phantoms import (
+    ImageKind,
+    ImageParameters,
+    Phantom,
+    PhantomParameters,
+    PhotoKind,
+    PhotoParameters,
+    Tissue,
+)
 from pipeline.volume import Volume
 
 FIRST_SEED = 1_000_000
@@ -84,7 +92,24 @@ def image(cases: Cases) -> None:
     _write_manifest(cases.folder / "classes.csv", rows)
 
 
-SETS: Mapping[str, Callable[[Cases], None]] = {"chest": chest, "head": head, "image": image}
+def photo(cases: Cases) -> None:
+    """Write colour pictures of four kinds, every second one with a lesion, and ``classes.csv``."""
+    kinds, rows = [*PhotoKind], []
+    for number, seed in _numbered(cases):
+        parameters = PhotoParameters(
+            kind=kinds[seed // 2 % len(kinds)], seed=seed, has_lesion=bool(seed % 2)
+        )
+        np.save(cases.folder / f"{number}.npy", phantoms.photo(parameters).image.pixels[0])
+        rows.append((f"{number}.npy", "lesion" if seed % 2 else "no lesion", f"phantom-{seed}"))
+    _write_manifest(cases.folder / "classes.csv", rows)
+
+
+SETS: Mapping[str, Callable[[Cases], None]] = {
+    "chest": chest,
+    "head": head,
+    "image": image,
+    "photo": photo,
+}
 
 
 def _numbered(cases: Cases) -> list[tuple[str, int]]:

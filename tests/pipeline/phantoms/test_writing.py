@@ -10,10 +10,14 @@ import pytest
 from pipeline.phantoms import (
     ImageKind,
     ImageParameters,
+    PhotoKind,
+    PhotoParameters,
     chest,
     head,
     image,
+    photo,
     write_image,
+    write_photo,
     write_series,
 )
 from pipeline.phantoms.chest import DEFAULT as CHEST
@@ -95,3 +99,11 @@ def test_an_ultrasound_loop_is_one_multiframe_file(tmp_path: Path) -> None:
     dataset = pydicom.dcmread(write_image(loop, tmp_path).paths[0])
     assert dataset.NumberOfFrames == 3
     assert np.array_equal(dataset.pixel_array, loop.image.pixels.astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", PhotoKind)
+def test_photographs_come_back_as_written(kind: PhotoKind, tmp_path: Path) -> None:
+    phantom = photo(PhotoParameters(kind=kind, shape=(48, 40)))
+    dataset = pydicom.dcmread(write_photo(phantom, tmp_path).paths[0])
+    assert dataset.Modality == kind.value
+    assert np.array_equal(dataset.pixel_array, phantom.image.pixels[0])
