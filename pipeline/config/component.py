@@ -10,10 +10,10 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+from pipeline.config.limits import LARGEST_ARGUMENT
 from pipeline.config.refusal import ConfigRefused
 from pipeline.config.tables.entry import Entry, Kind
 from pipeline.config.tables.lookup import find_target, purpose
-from pipeline.models.networks import LARGEST_ARGUMENT
 
 TARGET, DISABLED, REQUIRES, MODE = "_target_", "_disabled_", "_requires_", "_mode_"
 _KEPT = frozenset({TARGET, DISABLED, REQUIRES, MODE, "_desc_"})

@@ -23,6 +23,8 @@ LARGEST_SEQUENCE = 20_000
 LARGEST_INTEGER = 2**63
 #: elements of a tensor that an operator of an expression makes by broadcasting
 LARGEST_TENSOR = 2**31
+#: an argument of a network: beyond lie no widths or depths, but attempts to exhaust the machine
+LARGEST_ARGUMENT = 8192
 #: nodes evaluated for all expressions of a document, or for one call of a lambda later
 MOST_STEPS = 100_000
 #: calls of lambdas within calls of lambdas

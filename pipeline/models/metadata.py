@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.models import networks, options
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.models.table.row import SPATIAL_DIMS, Row
 from pipeline.results import Code
 
 _Text = Annotated[str, Field(min_length=1, max_length=200)]
@@ -199,14 +200,15 @@ def _network_faults(block: _Block) -> list[str]:
     found += networks.faults(block.network.name, given)
     if found:
         return found
-    if (block.network.name == "RetinaNet") != (block.kind is Kind.DETECTION):
-        return ["detection models, and only they, use the network RetinaNet"]
     row = networks.TABLE[block.network.name]
+    if block.kind not in row.kinds:
+        known = " or ".join(sorted(row.kinds))
+        return [f"the network {block.network.name} is for {known}, not for {block.kind}"]
     if block.kind is Kind.RESTORATION:
-        found += _scale_faults(block)
+        found += _scale_faults(block, row, given)
     outputs = _outputs(block)
     stated = {
-        row.spatial_dims: block.input.spatial_dims,
+        SPATIAL_DIMS: block.input.spatial_dims,
         row.in_channels: block.input.channels,
         row.outputs: outputs,
     }
@@ -217,10 +219,8 @@ def _network_faults(block: _Block) -> list[str]:
     ]
 
 
-def _scale_faults(block: _Block) -> list[str]:
-    given = block.network.arguments if block.network else {}
-    is_finer = block.network is not None and block.network.name == "SubpixelNet"
-    scale = given.get("scale", 2) if is_finer else 1
+def _scale_faults(block: _Block, row: Row, given: Mapping[str, Any]) -> list[str]:
+    scale = 1 if row.scale is None else given.get("scale", row.scale)
     if block.options.get("scale", 1) == scale:
         return []
     return [f"options.scale must be {scale}, as the network answers"]

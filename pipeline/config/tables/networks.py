@@ -31,6 +31,7 @@ _NAMES = {
     "highresnet": "HighResNet",
     "hovernet": "HoVerNet HoVernet Hovernet HoverNet",
     "masked_autoencoder_vit": "MaskedAutoEncoderViT",
+    "navit": "NaViT",
     "mednext": "MedNeXt MedNext MedNeXtS MedNextS MedNeXtSmall MedNextSmall MedNeXtB MedNextB "
     "MedNextBase MedNeXtM MedNextM MedNeXtMedium MedNextMedium MedNeXtL MedNextL MedNeXtLarge "
     "MedNextLarge",
@@ -39,6 +40,7 @@ _NAMES = {
     "quicknat": "Quicknat",
     "regressor": "Regressor",
     "regunet": "GlobalNet LocalNet RegUNet",
+    "restormer": "Restormer",
     "resnet": "ResNet ResNetFeatures resnet10 resnet18 resnet34 resnet50 resnet101 resnet152 "
     "resnet200",
     "segresnet": "SegResNet SegResNetVAE",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import pickle
 from collections.abc import Callable
@@ -11,11 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from monai.networks import nets
 
 from pipeline.models import bundle, networks, weights
 from pipeline.models.bundle import Bundle, BundleRefused
-from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.models.spec import Label
 from pipeline.results import Code
 from tests.pipeline.models import tiny
 
@@ -128,7 +126,7 @@ def test_a_refusal_survives_the_way_back_from_a_child() -> None:
         (lambda b: b["options"].update(dtype="float16"), "dtype"),
         (lambda b: b["input"].update(orientation="RAA"), "orientation"),
         (lambda b: b["input"].update(window=[5, 5]), "window"),
-        (lambda b: b.update(kind="detection"), "RetinaNet"),
+        (lambda b: b.update(kind="detection"), "not for detection"),
         (lambda b: b.update(network=None), "needs a network"),
         (lambda b: b.update(name="../up"), "name"),
     ],
@@ -176,90 +174,6 @@ def test_a_file_cannot_lead_out_of_the_bundle(tmp_path: Path) -> None:
             tmp_path / "x", tiny.unet_spec(), weights=state, card="#", files={"../y": b"z"}
         )
     assert not (tmp_path / "y").exists()
-
-
-NETWORKS: dict[str, dict[str, Any]] = {
-    "UNet": tiny.UNET,
-    "BasicUNet": {"features": [4, 4, 8, 8, 8, 4]},
-    "AttentionUnet": {"channels": [4, 8], "strides": [2]},
-    "SegResNet": {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},
-    "DynUNet": {"kernel_size": [3] * 3, "strides": [1, 2, 2], "upsample_kernel_size": [2, 2]},
-    "DenseNet121": {"init_features": 8, "growth_rate": 4, "block_config": [1, 1]},
-    "DenseNet": {"init_features": 8, "growth_rate": 4, "block_config": [1, 1]},
-    "ResNet": {"block": "basic", "layers": [1] * 4, "block_inplanes": [4, 8, 8, 8]},
-    "EfficientNetBN": {"model_name": "efficientnet-b0"},
-    "SEResNet50": {"layers": [1] * 4, "inplanes": 8},
-    "SEResNext50": {"layers": [1] * 4, "inplanes": 8},
-    "SegResNetDS": {"init_filters": 4, "blocks_down": [1, 1], "norm": "instance"},
-    "FlexibleUNet": {"backbone": "efficientnet-b0", "decoder_channels": [16, 8, 8, 4, 4]},
-    "MedNeXt": {"init_filters": 4, "kernel_size": 3, "blocks_down": [1] * 4, "blocks_up": [1] * 4},
-    "HighResNet": {
-        "layer_params": [
-            {"name": "conv_0", "n_features": 4, "kernel_size": 3},
-            {"name": "res_1", "n_features": 4, "kernels": [3, 3], "repeat": 1},
-            {"name": "conv_1", "n_features": 4, "kernel_size": 1},
-            {"name": "conv_2", "kernel_size": 1},
-        ]
-    },
-    "AutoEncoder": {"channels": [4, 8], "strides": [1, 2]},
-    "RetinaNet": {"features": [8, 8], "pyramid_channels": 8},
-}
-MAPS = {
-    "UNet",
-    "BasicUNet",
-    "AttentionUnet",
-    "SegResNet",
-    "DynUNet",
-    "SegResNetDS",
-    "FlexibleUNet",
-    "MedNeXt",
-    "HighResNet",
-    "AutoEncoder",
-}
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_comes_back_from_its_bundle(tmp_path: Path, name: str) -> None:
-    row = networks.TABLE[name]
-    is_map = name in MAPS
-    kind = Kind.SEGMENTATION if is_map else Kind.CLASSIFICATION
-    kind = Kind.DETECTION if name == "RetinaNet" else kind
-    given = {row.spatial_dims: 3, row.in_channels: 1, row.outputs: 2, **NETWORKS[name]}
-    torch.manual_seed(0)
-    built = networks.build(name, given)
-    numbers = (1,) if is_map else (0, 1)
-    spec = ModelSpec(
-        name="some",
-        version="1",
-        kind=kind,
-        title="Some",
-        input=InputSpec(modalities=("CT",), spatial_dims=3, size=(32, 32, 32)),
-        labels=tuple(Label(number=number, name=f"label {number}") for number in numbers),
-        network=name,
-        network_arguments=given,
-    )
-    written = bundle.write(tmp_path / "some", spec, weights=built.state_dict(), card="#")
-    loaded = weights.load(written)
-    filled = loaded.state_dict()
-    assert all(torch.equal(value, filled[key]) for key, value in built.state_dict().items())
-    if name in MAPS:
-        assert loaded(torch.zeros(1, 1, 32, 32, 32)).shape == (1, 2, 32, 32, 32)
-
-
-@pytest.mark.parametrize("name", sorted(set(networks.TABLE) - {"RetinaNet", "SubpixelNet"}))
-def test_the_arguments_of_a_row_are_those_of_the_class(name: str) -> None:
-    row, known = networks.TABLE[name], set[str]()
-    for made in getattr(nets, row.class_name).__mro__:
-        if made.__module__.startswith("monai.networks.nets") and "__init__" in vars(made):
-            parameters = inspect.signature(made.__init__).parameters.values()
-            known |= {one.name for one in parameters}
-            if not any(one.kind is one.VAR_KEYWORD for one in parameters):
-                break
-    assert row.allowed | set(row.fixed) <= known
-
-
-def test_no_row_of_the_table_lets_a_bundle_fetch_weights() -> None:
-    assert all("pretrained" not in row.allowed for row in networks.TABLE.values())
 
 
 @pytest.mark.parametrize("name", ["threshold-lung", "threshold-body"])

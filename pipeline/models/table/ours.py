@@ -1,0 +1,34 @@
+"""Networks of ours. A new one is one line here: name, full name, what it answers with, arguments.
+
+The full name is that of a class or function which takes ``spatial_dims``, ``in_channels`` and
+``out_channels`` (or what ``Row.in_channels`` and ``Row.outputs`` are set to) by name, and the
+listed arguments as JSON has them: numbers, texts, lists. The tests build every row in each of its
+``axes``: give them small arguments in ``tests/pipeline/models/table/small.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.config.tables.entry import Entry
+from pipeline.config.tables.entry import Kind as What
+from pipeline.models.spec import Kind
+from pipeline.models.table.row import BOXES, IMAGES, Row, row
+
+
+def _ours(full_name: str, kinds: frozenset[Kind], parameters: str, **others: Any) -> Row:
+    module, _, attribute = full_name.rpartition(".")
+    entry = Entry(module=module, attribute=attribute, kind=What.NETWORK)
+    return row(entry, kinds, parameters, **others)
+
+
+OURS: Mapping[str, Row] = {
+    "RetinaNet": _ours(
+        "pipeline.models.retinanet.network",
+        BOXES,
+        "features pyramid_channels anchor_shapes",
+        outputs="num_classes",
+    ),
+    "SubpixelNet": _ours("pipeline.models.subpixel.network", IMAGES, "scale features", scale=2),
+}
