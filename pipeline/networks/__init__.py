@@ -1,4 +1,5 @@
-"""Networks, and ways to run them, that published bundles carry as code and MONAI does not have.
+"""Networks, and ways to run them, that neither MONAI nor torchvision has.
 
-Each is written here from its paper. Parameters have the names and shapes of the published weights.
+Each is written here from its paper. What published bundles carry as code has parameters with the
+names and shapes of the published weights.
 """
