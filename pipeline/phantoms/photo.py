@@ -86,7 +86,7 @@ class _Canvas:
         shade = self.random.uniform(1.0 - spread, 1.0) + tilt[0] * self.y + tilt[1] * self.x
         self.rgb[...] = np.asarray(colour, np.float32) * shade[..., None].astype(np.float32)
 
-    def paint(self, colour: Sequence[int], share: NDArray[np.floating]) -> None:
+    def paint(self, colour: Sequence[int], share: NDArray[np.floating] | Mask) -> None:
         """Blend a colour in, ``share`` of it in each pixel."""
         blend = np.clip(share, 0.0, 1.0).astype(np.float32)[..., None]
         self.rgb += blend * (np.asarray(colour, np.float32) - self.rgb)
@@ -176,4 +176,4 @@ def _doppler(parameters: PhotoParameters) -> PhotoPhantom:
 
 def _soft(ellipse: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return 1 inside an ellipse, 0 outside, and a narrow slope between."""
-    return np.clip((1.0 - ellipse) / 0.15 + 0.5, 0.0, 1.0)
+    return np.asarray(np.clip((1.0 - ellipse) / 0.15 + 0.5, 0.0, 1.0))

@@ -1,4 +1,4 @@
-"""Training a classification: whole volumes or single images, cross-entropy."""
+"""Training a classification: whole volumes or single images, grey or in colours, cross-entropy."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ class Classification:
 
     def _case(self, draw: Draw) -> tuple[Tensor, int]:
         arrays = data.load(self.prepared.training[draw.case])
-        image = np.asarray(arrays["image"])[0]
-        axes = data.flipped_axes(image.ndim, self.recipe.augmentation, draw.random)
-        varied = data.vary(np.flip(image, axes), self.recipe.augmentation, draw.random)
-        return varied, int(arrays["class"])
+        image = np.asarray(arrays["image"])
+        axes = data.flipped_axes(image.ndim - 1, self.recipe.augmentation, draw.random)
+        mirrored = np.flip(image, tuple(axis + 1 for axis in axes))
+        return data.vary(mirrored, self.recipe.augmentation, draw.random), int(arrays["class"])
 
 
 def preparation(recipe: Recipe) -> data.Preparation:
@@ -83,11 +83,12 @@ def preparation(recipe: Recipe) -> data.Preparation:
             sentence = f"this recipe is trained on {wanted}"
             raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)
         frames = network_input(image, spec)
-        if len(frames) != 1 or frames.shape[1] != 1:
-            sentence = "a case is one grey image, not a loop and not in colour"
+        if len(frames) != 1 or frames.shape[1] != spec.input.channels:
+            colour = "in colours" if spec.input.channels == 3 else "grey"
+            sentence = f"a case is one image, {colour}, not a loop"
             raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)
         return {
-            "image": frames[0].numpy(),  # (1, *size)
+            "image": frames[0].numpy(),  # (channels, *size)
             "class": np.asarray(numbers[str(truth.label)], np.int64),
         }
 

@@ -25,7 +25,7 @@ from pipeline.training.reading import LabelRefused, Truth
 from pipeline.training.recipe import AugmentationField, Recipe
 from pipeline.volume import Input
 
-#: turns a case into named arrays: "image" (float32, 0..1, spatial axes only) and its targets
+#: turns a case into named arrays: "image" (float32, 0..1) and its targets
 Preparation = Callable[[Input, Truth], Mapping[str, NDArray[Any]]]
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -46,7 +46,12 @@ def read_image(case: Case, recipe: Recipe) -> Input:
 
     """
     unit = "HU" if "CT" in recipe.input.modalities else ""
-    return reading.read_image(case.image, spatial_dims=recipe.input.spatial_dims, unit=unit)
+    return reading.read_image(
+        case.image,
+        spatial_dims=recipe.input.spatial_dims,
+        channels=recipe.input.channels,
+        unit=unit,
+    )
 
 
 def read_truth(case: Case, recipe: Recipe, image: Input) -> Truth:
@@ -188,7 +193,7 @@ def flipped_axes(
 def vary(
     image: NDArray[np.float32], augmentation: AugmentationField, random: np.random.Generator
 ) -> Tensor:
-    """Change the values of a patch by MONAI's transforms; (*spatial) becomes (1, *spatial)."""
+    """Change the values of a patch (channels, *spatial) by MONAI's transforms."""
     from monai.transforms.compose import Compose
     from monai.transforms.intensity.array import (
         RandAdjustContrast,
@@ -207,7 +212,7 @@ def vary(
         wanted.append(RandShiftIntensity(offsets=augmentation.shift, prob=0.5))
     if augmentation.noise:
         wanted.append(RandGaussianNoise(prob=0.5, std=augmentation.noise))
-    tensor = torch.from_numpy(np.array(image, np.float32, order="C"))[None]
+    tensor = torch.from_numpy(np.array(image, np.float32, order="C"))
     if not wanted:
         return tensor
     changed = Compose(wanted).set_random_state(seed=int(random.integers(2**32)))(tensor)

@@ -123,7 +123,7 @@ class Detection:
             "boxes": torch.from_numpy(flip_boxes(inside, size, axes)).to(self.device),
             "labels": torch.from_numpy(np.asarray(labels)[kept]).to(self.device),
         }
-        return data.vary(pixels, self.recipe.augmentation, random).to(self.device), target
+        return data.vary(pixels[None], self.recipe.augmentation, random).to(self.device), target
 
 
 def preparation(recipe: Recipe) -> data.Preparation:

@@ -21,6 +21,8 @@ from pipeline.volume import Image, Input, Volume
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _GRID_TOLERANCE = 1e-2
+#: modes of pictures without colours
+_GREY = ("L", "I", "I;16", "F")
 
 
 class LabelRefused(ValueError):
@@ -46,10 +48,11 @@ class Truth:
     boxes: tuple[Box, ...] | None = None
 
 
-def read_image(path: Path, *, spatial_dims: int, unit: str = "") -> Input:
+def read_image(path: Path, *, spatial_dims: int, channels: int = 1, unit: str = "") -> Input:
     """Read a NIfTI file, a DICOM folder, a .npy array or a .png picture.
 
     ``unit`` is that of the values in files that do not say it: "HU" where the recipe is for CT.
+    With three ``channels`` an array (rows, columns, 3) and a picture are read in their colours.
 
     Raises:
         StudyRejected: it cannot be read, or has no valid geometry.
@@ -61,7 +64,9 @@ def read_image(path: Path, *, spatial_dims: int, unit: str = "") -> Input:
     if name.endswith((".nii", ".nii.gz")):
         return _from_nifti(path, unit)
     if name.endswith(".png"):
-        return _from_picture(path)
+        return _from_picture(path, is_colour=channels == 3)
+    if channels == 3:
+        return _from_colours(path)
     return _from_array(path, spatial_dims, unit)
 
 
@@ -203,6 +208,14 @@ def _from_array(path: Path, spatial_dims: int, unit: str) -> Input:
     return Volume(stored=values, affine=np.eye(4), unit=unit)
 
 
+def _from_colours(path: Path) -> Image:
+    values = _load_array(path)
+    if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] != 3:
+        sentence = "an array in colours is (rows, columns, 3) of uint8"
+        raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)
+    return Image(pixels=values[None])
+
+
 def _load_array(path: Path) -> NDArray[Any]:
     try:
         values = np.load(path, allow_pickle=False)
@@ -217,13 +230,16 @@ def _load_array(path: Path) -> NDArray[Any]:
     return values
 
 
-def _from_picture(path: Path) -> Image:
+def _from_picture(path: Path, *, is_colour: bool) -> Image:
+    """Read a PNG: one that is grey stays grey; colours are kept where they are asked for."""
     from PIL import Image as Picture
 
     try:
         with Picture.open(path, formats=("PNG",)) as picture:
-            grey = picture if picture.mode in ("L", "I", "I;16", "F") else picture.convert("L")
-            pixels = np.asarray(grey, np.float32)
+            if picture.mode in _GREY:
+                return Image(pixels=np.asarray(picture, np.float32)[None])
+            if is_colour:
+                return Image(pixels=np.array(picture.convert("RGB"))[None])
+            return Image(pixels=np.asarray(picture.convert("L"), np.float32)[None])
     except (OSError, ValueError, Picture.DecompressionBombError) as error:
         raise StudyRejected("it is not a readable PNG picture", Reason.FILE_UNREADABLE) from error
-    return Image(pixels=pixels[None])

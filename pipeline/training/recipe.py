@@ -64,7 +64,8 @@ class InputField(_Strict):
 
     modalities: tuple[str, ...] = Field(min_length=1)
     spatial_dims: Literal[2, 3] = 3
-    channels: Literal[1] = 1
+    #: 3 = the colours of a single image
+    channels: Literal[1, 3] = 1
     #: axes of the network, "RAS" for most public bundles; None = (slices, rows, columns)
     orientation: str | None = Field(default=None, pattern="^[RLAPSI]{3}$")
     #: mm along (slices, rows, columns)
@@ -77,6 +78,9 @@ class InputField(_Strict):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> InputField:
+        if self.channels == 3 and self.spatial_dims == 3:
+            message = "a volume has no colours: channels must be 1"
+            raise ValueError(message)
         if len(self.size) != self.spatial_dims:
             message = f"size needs {self.spatial_dims} numbers"
             raise ValueError(message)

@@ -99,7 +99,9 @@ class Segmentation:
         axes = data.flipped_axes(len(size), self.recipe.augmentation, random)
         patch = np.flip(data.cut(image, start, size), axes)
         truth = np.flip(data.cut(mask, start, size), axes).astype(np.int64)
-        return data.vary(patch, self.recipe.augmentation, random), torch.from_numpy(truth)[None]
+        return data.vary(patch[None], self.recipe.augmentation, random), torch.from_numpy(truth)[
+            None
+        ]
 
 
 def preparation(recipe: Recipe) -> data.Preparation:

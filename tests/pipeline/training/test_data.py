@@ -144,7 +144,7 @@ def test_beyond_the_image_a_patch_is_zero() -> None:
 
 def test_without_augmentation_values_stay_as_they_are() -> None:
     image = np.linspace(0, 1, 27, dtype=np.float32).reshape(3, 3, 3)
-    varied = data.vary(image, AugmentationField(), generator())
+    varied = data.vary(image[None], AugmentationField(), generator())
     assert varied.shape == (1, 3, 3, 3)
     assert np.array_equal(varied[0].numpy(), image)
 
@@ -152,8 +152,8 @@ def test_without_augmentation_values_stay_as_they_are() -> None:
 def test_augmentation_is_decided_by_its_generator_alone() -> None:
     image = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
     wanted = AugmentationField(noise=0.1, scale=0.1, shift=0.1, contrast=0.3)
-    first, second = (data.vary(image, wanted, generator()).numpy() for _ in range(2))
-    other = data.vary(image, wanted, np.random.default_rng(1)).numpy()
+    first, second = (data.vary(image[None], wanted, generator()).numpy() for _ in range(2))
+    other = data.vary(image[None], wanted, np.random.default_rng(1)).numpy()
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
 

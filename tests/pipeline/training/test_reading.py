@@ -157,6 +157,38 @@ def test_a_picture_is_a_grey_image_of_one_frame(tmp_path: Path) -> None:
     assert read.pixels[0, 2, 3] == 11.0
 
 
+def test_a_picture_keeps_its_colours_where_a_recipe_asks_for_them(tmp_path: Path) -> None:
+    from PIL import Image as Picture
+
+    colours = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    Picture.fromarray(colours).save(tmp_path / "a.png")
+    Picture.fromarray(colours[..., 0]).save(tmp_path / "grey.png")
+    np.save(tmp_path / "a.npy", colours)
+    for name in ("a.png", "a.npy"):
+        read = reading.read_image(tmp_path / name, spatial_dims=2, channels=3)
+        assert isinstance(read, Image)
+        assert np.array_equal(read.pixels, colours[None])
+    assert read_pixels(tmp_path / "a.png", channels=1).shape == (1, 3, 4)
+    assert read_pixels(tmp_path / "grey.png", channels=3).shape == (1, 3, 4)
+
+
+@pytest.mark.parametrize(
+    "values", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((1, 4, 4, 3), np.uint8)]
+)
+def test_an_array_that_holds_no_colours_is_refused_where_they_are_asked_for(
+    tmp_path: Path, values: np.ndarray
+) -> None:
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(StudyRejected, match="colours"):
+        reading.read_image(tmp_path / "a.npy", spatial_dims=2, channels=3)
+
+
+def read_pixels(path: Path, *, channels: int) -> np.ndarray:
+    read = reading.read_image(path, spatial_dims=2, channels=channels)
+    assert isinstance(read, Image)
+    return np.asarray(read.pixels)
+
+
 def test_a_folder_without_a_series_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing here")
     with pytest.raises(StudyRejected):

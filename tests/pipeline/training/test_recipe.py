@@ -48,6 +48,12 @@ def without(name: str) -> dict[str, Any]:
         ),
         (VALID | {"input": VALID["input"] | {"size": [16]}}, "size"),
         (VALID | {"input": VALID["input"] | {"window": [1, 0]}}, "low to high"),
+        (VALID | {"input": VALID["input"] | {"channels": 3}}, "in_channels"),
+        (
+            quick_training.SEGMENTATION
+            | {"input": quick_training.SEGMENTATION["input"] | {"channels": 3}},
+            "colours",
+        ),
         (VALID | {"split": {"validation": 0.5, "held_out": 0.5}}, "train"),
         (VALID | {"options": {"no_such": 1}}, "no_such"),
         ("text", "recipe"),
