@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.config.tables.entry import Entry
 from pipeline.config.tables.entry import Kind as What
 from pipeline.models.spec import Kind
-from pipeline.models.table.row import BOXES, IMAGES, Row, row
+from pipeline.models.table.row import BOXES, CLASSES, IMAGES, MAPS, Row, row
 
 
 def _ours(full_name: str, kinds: frozenset[Kind], parameters: str, **others: Any) -> Row:
@@ -31,4 +31,15 @@ OURS: Mapping[str, Row] = {
         outputs="num_classes",
     ),
     "SubpixelNet": _ours("pipeline.models.subpixel.network", IMAGES, "scale features", scale=2),
+    "SPPNet": _ours("pipeline.networks.spatial_pyramid.SPPNet", CLASSES, "features levels dropout"),
+    "CNNLSTM": _ours(
+        "pipeline.networks.cnn_lstm.CNNLSTM", CLASSES, "features hidden bidirectional"
+    ),
+    "AttentionMIL": _ours(
+        "pipeline.networks.attention_mil.AttentionMIL", CLASSES, "features hidden gated"
+    ),
+    "AttentionGatedNet": _ours(
+        "pipeline.networks.attention_gated.AttentionGatedNet", CLASSES, "features gates"
+    ),
+    "SEUNet": _ours("pipeline.networks.se_unet.SEUNet", MAPS, "features reduction excitation"),
 }

@@ -97,6 +97,11 @@ WRITTEN = (
     "ViT",
     "RetinaNet",
     "SubpixelNet",
+    "SPPNet",
+    "CNNLSTM",
+    "AttentionMIL",
+    "AttentionGatedNet",
+    "SEUNet",
 )
 
 

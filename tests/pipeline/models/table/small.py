@@ -55,4 +55,9 @@ SMALL: Final[Mapping[str, Mapping[str, Any]]] = {
     "ViT": {**_TRANSFORMER, "img_size": SIZE, "patch_size": 16, "num_layers": 2},
     "RetinaNet": {"features": [8, 8], "pyramid_channels": 8},
     "SubpixelNet": {"features": [4]},
+    "SPPNet": {"features": [4, 8], "levels": [1, 2]},
+    "CNNLSTM": {"features": [4, 8], "hidden": 6},
+    "AttentionMIL": {"features": [4, 8], "hidden": 6},
+    "AttentionGatedNet": {"features": [4, 8, 8]},
+    "SEUNet": {"features": [4, 8], "reduction": 2},
 }
