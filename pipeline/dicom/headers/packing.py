@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import operator
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -27,8 +28,8 @@ from pipeline.dicom.refusal import FileRefused
 NAMES: Final = tuple(field.name for field in dataclasses.fields(InstanceHeader))
 _PLACE_NAMES: Final = tuple(field.name for field in dataclasses.fields(FramePlace))
 
-_IDENTITY: Final = tuple(KEYS[keyword] for keyword in IDENTITY)
 _KEPT: Final = tuple(keyword for keyword in KEYS if keyword not in IDENTITY)
+_kept_of: Final = operator.itemgetter(*(KEYS[keyword] for keyword in _KEPT))
 
 
 def form(number: int, names: Iterable[str]) -> bytes:
@@ -72,16 +73,14 @@ def pack_stated(
     """Return what the walker found as bytes, without what tells who the patient is.
 
     Args:
-        found: raw values by tag, as ``Walker.walk`` returns them; the identity is taken out.
+        found: raw values by tag, as ``Walker.walk`` returns them.
         name: of the file in its source.
         size: bytes of the file.
         pixels: offset and length of the value of PixelData.
         patient_key: as ``InstanceHeader.patient_key``.
 
     """
-    for tag in _IDENTITY:
-        del found[tag]
-    values = [name.encode("utf-8", "surrogatepass"), patient_key, *found.values()]
+    values = (name.encode("utf-8", "surrogatepass"), patient_key, *_kept_of(found))
     return _HEAD.pack(_STATED, size, *pixels, *map(len, values)) + b"".join(values)
 
 

@@ -1,57 +1,97 @@
-"""The runs of elements that all files of a series share, byte for byte."""
+"""The runs of elements that all files of a series share, in their heads or byte for byte."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+import operator
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from pipeline.dicom.headers.wanted import KEYS
 
-#: the bytes of the run; the wanted values among them, by tag
-Run: TypeAlias = tuple[bytes, dict[bytes, bytes]]
-
 _WANTED: Final = frozenset(KEYS.values())
-#: SeriesInstanceUID, and how many bytes of it tell series apart; what follows in a shorter one is
-#: the same within a series, too
-_SERIES_TAG, _SERIES_ELEMENT = KEYS["SeriesInstanceUID"], 60
+#: tag, VR and length
+_HEAD: Final = 8
+#: SeriesInstanceUID, and the bytes of the longest; what begins the next element of its group
+_SERIES_TAG, _SERIES_ELEMENT, _NEXT = KEYS["SeriesInstanceUID"], _HEAD + 64, b" \0"
 #: Series remembered, files learned from of each, and bytes of the longest header learned from:
 #: some megabytes at most.
 _SERIES, _LESSONS, _LONGEST = 64, 16, 1 << 16
+
+#: takes bytes and a place, and returns pieces of them
+_Cut: TypeAlias = Callable[[bytes, int], tuple[Any, ...]]
+#: kind as ``struct`` writes it, and bytes
+_Piece: TypeAlias = tuple[str, int]
+_CUT, _SKIP = "s", "x"
+
+
+class Run(NamedTuple):
+    """Elements in a row that have the same heads in all files met so far.
+
+    Their heads say where each begins. So where ``same`` cuts the pieces ``fixed`` out of a file,
+    the elements stand there, and what ``changing`` cuts out are their values.
+    """
+
+    size: int
+    same: _Cut
+    fixed: tuple[bytes, ...]
+    #: wanted values that are the same, by tag
+    held: dict[bytes, bytes]
+    changing: _Cut
+    #: of the wanted values that change, in the order of ``changing``
+    tags: tuple[bytes, ...]
+
+
+#: by the heads that say how long their elements are: the size, and the tag where it is wanted
+Sizes: TypeAlias = Mapping[bytes, tuple[int, bytes]]
+#: by the first eight bytes of the run
+Known: TypeAlias = dict[bytes, Run]
+
+
+def series_of(data: bytes, near: int) -> tuple[bytes, int]:
+    """Return what tells the series of a file from others, and where it stands (-1: nowhere).
+
+    A guess, and a good one. It is looked for from a little before ``near`` first.
+    """
+    place = data.find(_SERIES_TAG, max(0, near - _SERIES_ELEMENT))
+    if place < 0:
+        place = data.find(_SERIES_TAG)
+    element = data[place + _HEAD : place + _SERIES_ELEMENT] if place >= 0 else b""
+    return element.partition(_NEXT)[0], place
 
 
 class Runs:
     """The runs of the series met last.
 
-    A run is used only where the very same bytes stand in a file, so what is learned decides how
-    fast a walk is and never what it finds.
+    A run is used only where its pieces stand in a file, so what is learned decides how fast a
+    walk is and never what it finds.
     """
 
-    def __init__(self, size_of: Callable[[bytes, int], int]) -> None:
-        """``size_of`` says how many bytes the element at a place takes."""
-        self._size_of = size_of
+    def __init__(self, size_of: Callable[[bytes, int], int], sizes: Sizes) -> None:
+        """``size_of`` says how many bytes the element at a place takes, where no head does."""
+        self._size_of, self._sizes = size_of, sizes
         self._by_series: dict[bytes, SeriesRuns] = {}
 
-    def of(self, data: bytes) -> SeriesRuns:
-        """Return the runs of the series that a file seems to be of: a guess, and a good one."""
-        place = data.find(_SERIES_TAG)
-        series = data[place : place + _SERIES_ELEMENT] if place >= 0 else b""
+    def of(self, series: bytes) -> SeriesRuns:
+        """Return the runs of a series."""
         runs = self._by_series.get(series)
         if runs is None:
             if len(self._by_series) >= _SERIES:
                 del self._by_series[next(iter(self._by_series))]
-            runs = self._by_series[series] = SeriesRuns(self._size_of)
+            runs = self._by_series[series] = SeriesRuns(self._size_of, self._sizes)
         return runs
 
 
 class SeriesRuns:
-    """Learns from the files of one series which elements do not change in it."""
+    """Learns from the files of one series what does not change in it."""
 
-    def __init__(self, size_of: Callable[[bytes, int], int]) -> None:
-        self._size_of = size_of
-        #: by the first eight bytes of the run; emptied and filled in place
-        self.by_head: dict[bytes, Run] = {}
+    def __init__(self, size_of: Callable[[bytes, int], int], sizes: Sizes) -> None:
+        self._size_of, self._sizes = size_of, sizes
+        #: emptied and filled in place
+        self.by_head: Known = {}
         self._constant: frozenset[bytes] = frozenset()
+        self._heads: frozenset[bytes] = frozenset()
         self._files = 0
 
     def learn(self, data: bytes, place: int, end: int) -> None:
@@ -63,23 +103,66 @@ class SeriesRuns:
         if self._files == 1 or self._files > _LESSONS or end - place > _LONGEST:
             return
         elements = list(self._elements(data, place, end))
+        heads = frozenset(element[:_HEAD] for element in elements)
         if self._files == 2:
-            self._constant = frozenset(elements)
+            self._constant, self._heads = frozenset(elements), heads
             return
         self._constant &= frozenset(elements)
+        self._heads &= heads
         self.by_head.clear()
-        for is_constant, run in itertools.groupby(elements, self._constant.__contains__):
-            same = list(run)
+        if len({head[:4] for head in heads}) < len(elements):
+            return  # of an element that comes twice, the second counts: not for runs to know
+        for is_run, group in itertools.groupby(elements, self._belongs):
+            run = list(group)
             # A single element is walked as fast as it is compared.
-            if is_constant and len(same) > 1:
-                self.by_head[same[0][:8]] = b"".join(same), _held(same)
+            if is_run and len(run) > 1:
+                self.by_head[run[0][:_HEAD]] = self._run(run)
 
     def _elements(self, data: bytes, place: int, end: int) -> Iterator[bytes]:
         while place < end:
-            size = self._size_of(data, place)
+            size, _ = self._sizes.get(data[place : place + _HEAD]) or (
+                self._size_of(data, place),
+                b"",
+            )
             yield data[place : place + size]
             place += size
 
+    def _belongs(self, element: bytes) -> bool:
+        head = element[:_HEAD]
+        return element in self._constant or (head in self._heads and head in self._sizes)
 
-def _held(elements: list[bytes]) -> dict[bytes, bytes]:
-    return {element[:4]: element[8:] for element in elements if element[:4] in _WANTED}
+    def _run(self, elements: Sequence[bytes]) -> Run:
+        held: dict[bytes, bytes] = {}
+        tags: list[bytes] = []
+        same: list[_Piece] = []
+        changing: list[_Piece] = []
+        for element in elements:
+            tag, size = element[:4], len(element)
+            if element in self._constant:
+                same.append((_CUT, size))
+                changing.append((_SKIP, size))
+                if tag in _WANTED:
+                    held[tag] = element[_HEAD:]
+                continue
+            same += (_CUT, _HEAD), (_SKIP, size - _HEAD)
+            changing += (_SKIP, _HEAD), (_CUT if tag in _WANTED else _SKIP, size - _HEAD)
+            if tag in _WANTED:
+                tags.append(tag)
+        cut = _compiled(same)
+        return Run(
+            size=sum(map(len, elements)),
+            same=cut,
+            fixed=cut(b"".join(elements), 0),
+            held=held,
+            changing=_compiled(changing),
+            tags=tuple(tags),
+        )
+
+
+def _compiled(pieces: Sequence[_Piece]) -> _Cut:
+    """Return what cuts pieces out at once; neighbours of one kind become one piece."""
+    joined = (
+        f"{sum(size for _, size in group)}{kind}"
+        for kind, group in itertools.groupby(pieces, operator.itemgetter(0))
+    )
+    return struct.Struct("".join(joined)).unpack_from

@@ -5,19 +5,20 @@ times faster than a parser. Whatever is not plainly of this kind is left to pydi
 accepts or declines, it never refuses.
 
 Three things make it fast. What follows from the eight bytes before a value (tag, VR, length) is
-worked out once and remembered. Files of one series differ in few elements, so the runs of
-elements between those are compared as a whole: a run that is byte for byte a run already walked
-holds what that one held. And no value is converted here.
+worked out once and remembered. Files of one series have most of their elements at the same
+distances, so whole runs of elements are compared, and their values taken, at once. And no value
+is converted here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from pydicom.datadict import dictionary_VR
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
 
-from pipeline.dicom.headers.runs import Run, Runs
+from pipeline.dicom.headers.runs import Known, Runs, series_of
 from pipeline.dicom.headers.sizes import (
     LONG_VRS,
     SHORT_VRS,
@@ -39,6 +40,7 @@ _IMPLICIT: Final = b"1.2.840.10008.1.2"
 _PLAIN_VRS: Final = frozenset(str(vr) for vr in EXPLICIT_VR_LENGTH_16)
 #: size of a wanted element that is too long for a VR of the short kind
 _LONGEST: Final = 8 + (1 << 16)
+_NO_FURTHER: Final = -1
 #: Different heads remembered before starting again: tags x VRs x lengths of hostile files.
 _REMEMBERED: Final = 1 << 14
 
@@ -53,9 +55,9 @@ class Walker:
     """Walks headers, faster the more they are alike. For one thread."""
 
     def __init__(self) -> None:
-        self._meta = _MetaHeads()
-        self._explicit, self._explicit_runs = _Heads(), Runs(size_of)
-        self._implicit, self._implicit_runs = _ImplicitHeads(), Runs(implicit_size_of)
+        self._meta, self._explicit, self._implicit = _MetaHeads(), _Heads(), _ImplicitHeads()
+        #: where the last file stated its series
+        self._near = -1
 
     def walk(self, data: bytes) -> tuple[dict[bytes, bytes], int, int]:
         """Find the wanted elements of a file.
@@ -75,15 +77,12 @@ class Walker:
         if data[128:140] != _BEGINNING:
             raise Declined
         found = NOTHING.copy()
-        start, _ = self._meta.walk(data, 132, found, {})
+        series, self._near = series_of(data, self._near)
+        start = self._meta.walk(data, 132, found, series)
         is_implicit = found[_SYNTAX].rstrip(b"\0 ") == _IMPLICIT
-        heads = self._implicit if is_implicit else self._explicit
-        runs = (self._implicit_runs if is_implicit else self._explicit_runs).of(data)
-        end, is_known = heads.walk(data, start, found, runs.by_head)
+        end = (self._implicit if is_implicit else self._explicit).walk(data, start, found, series)
         if data.count(_CHARACTER_SET, start, end) > 1:
             raise Declined  # one in an item of a sequence, or two that contradict each other
-        if not is_known:
-            runs.learn(data, start, end)
         if is_implicit:
             return found, end + 8, int.from_bytes(data[end + 4 : end + 8], "little")
         # Long VRs keep two bytes free and then their length in four (PS3.5 7.1.2).
@@ -95,56 +94,57 @@ class Walker:
 class _Heads:
     """What is remembered of heads: the eight bytes of tag, VR and length before a value."""
 
-    def __init__(self) -> None:
-        #: sizes of elements that nobody wants
-        self._sizes: dict[bytes, int] = {}
-        #: (size, tag) of wanted elements
-        self._wanted: dict[bytes, tuple[int, bytes]] = {}
+    def __init__(self, size_of: Callable[[bytes, int], int] = size_of) -> None:
+        #: (size, tag) of elements whose heads say it; no tag where nobody wants them
+        self._known: dict[bytes, tuple[int, bytes]] = {}
+        self._runs = Runs(size_of, self._known)
 
-    def walk(
-        self, data: bytes, place: int, found: dict[bytes, bytes], runs: dict[bytes, Run]
+    def walk(self, data: bytes, place: int, found: dict[bytes, bytes], series: bytes) -> int:
+        """Walk from ``place`` to the end, put what is wanted into ``found``; return the end."""
+        runs = self._runs.of(series)
+        end, is_known = self._walk(data, place, found, runs.by_head)
+        if not is_known:
+            runs.learn(data, place, end)
+        return end
+
+    def _walk(
+        self, data: bytes, place: int, found: dict[bytes, bytes], runs: Known
     ) -> tuple[int, bool]:
-        """Walk from ``place`` and put what is wanted into ``found``.
-
-        Returns:
-            Where the walk ends; whether every run that began as one of ``runs`` was that run.
-
-        """
-        sizes, wanted = self._sizes, self._wanted
+        """Return where the walk ends; whether every run that began as one of ``runs`` was it."""
+        known, last = self._known, len(data)
         is_known = bool(runs)
         while True:
             head = data[place : place + 8]
-            run = runs.get(head)
-            if run is not None:
-                if data.startswith(run[0], place):
-                    place += len(run[0])
-                    found.update(run[1])
+            if (run := runs.get(head)) is not None:
+                size, same, fixed, held, changing, tags = run
+                if place + size <= last and same(data, place) == fixed:
+                    found.update(held)
+                    if tags:
+                        found.update(zip(tags, changing(data, place), strict=True))
+                    place += size
                     continue
                 is_known = False
-            size = sizes.get(head)
-            if size is not None:
+            if (entry := known.get(head)) is None:
+                size = self._meet(data, place, head)
+                if size == _NO_FURTHER:
+                    return place, is_known
                 place += size
                 continue
-            entry = wanted.get(head)
-            if entry is not None:
-                size, tag = entry
+            size, tag = entry
+            if tag:
                 found[tag] = data[place + 8 : place + size]
-                place += size
-                continue
-            size = self._meet(data, place, head)
-            if size is None:
-                return place, is_known
             place += size
 
-    def _meet(self, data: bytes, place: int, head: bytes) -> int | None:
-        """Return how far to go on from an element that is not remembered; None = no further.
+    def _meet(self, data: bytes, place: int, head: bytes) -> int:
+        """Return how far it is to the next element, ``_NO_FURTHER`` at the end.
 
-        What follows from the head alone is remembered and the element met again, so 0.
+        For an element that is not remembered. What follows from its head alone is remembered and
+        the element met again, so 0.
         """
         if place + 12 > len(data):
             raise Short(place + 12)
         if self._is_end(int.from_bytes(head[:2], "little") << 16 | head[3] << 8 | head[2]):
-            return None
+            return _NO_FURTHER
         return self._classify(data, place, head)
 
     def _classify(self, data: bytes, place: int, head: bytes) -> int:
@@ -158,13 +158,9 @@ class _Heads:
         return self._remember(head, size_of(data, place))
 
     def _remember(self, head: bytes, size: int) -> int:
-        if len(self._sizes) + len(self._wanted) >= _REMEMBERED:
-            self._sizes.clear()
-            self._wanted.clear()
-        if head[:4] in KEYWORDS:
-            self._wanted[head] = size, head[:4]
-        else:
-            self._sizes[head] = size
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[head] = size, head[:4] if head[:4] in KEYWORDS else b""
         return 0
 
     def _is_end(self, tag: int) -> bool:
@@ -183,6 +179,9 @@ class _MetaHeads(_Heads):
 
 class _ImplicitHeads(_Heads):
     """Heads without VRs: the tag, and a length in four bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(implicit_size_of)
 
     def _classify(self, data: bytes, place: int, head: bytes) -> int:
         size = implicit_size_of(data, place)

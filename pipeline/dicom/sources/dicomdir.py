@@ -76,8 +76,8 @@ class _Names:
             last = None if folder is None else _match(self._listing, text_of(parts[-1]))
             if folder is None or last is None:
                 return Entry(name=written, size=0, refused=_MISSING)
-            with self._tree.folder(folder) as descriptor:
-                return entry_of(descriptor, last, f"{folder}/{last}" if folder else last)
+            held = self._tree.folder(folder)
+            return entry_of(held.number, last, f"{folder}/{last}" if folder else last)
         except OSError as error:
             sentence = f"its folder cannot be read: {os.strerror(error.errno or 0)}"
             return Entry(name=written, size=0, refused=(Reason.FILE_UNREADABLE, sentence))
@@ -100,8 +100,8 @@ class _Names:
 
     def _list(self, folder: str) -> dict[str, str]:
         """Return the names in a folder, each by itself and without regard to case."""
-        with self._tree.folder(folder) as descriptor:
-            names = sorted(names_in(descriptor), reverse=True)
+        held = self._tree.folder(folder)
+        names = sorted(names_in(held.number), reverse=True)
         return {name.casefold(): name for name in names} | {name: name for name in names}
 
 

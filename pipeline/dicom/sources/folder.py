@@ -7,12 +7,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from pipeline.dicom.refusal import FileRefused, SourceRefused
 from pipeline.dicom.sources.source import Entry
 from pipeline.dicom.sources.walking import Tree, stamp_of, walk
 from pipeline.reasons import Reason
+
+# O_NOFOLLOW and O_NONBLOCK: the walk saw a regular file, which may since have been replaced by a
+# link or by a FIFO that would block for ever.
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Folder:
@@ -53,8 +57,8 @@ class Folder:
         if not last or last in (".", ".."):
             raise FileRefused("its name points outside of the source", Reason.FILE_OUTSIDE)
         try:
-            with self._tree.folder(folder) as descriptor:
-                return RegularFile(last, folder=descriptor)
+            held = self._tree.folder(folder)
+            return RegularFile(last, folder=held.number)
         except (OSError, ValueError) as error:
             raise FileRefused(unreadable(error), Reason.FILE_UNREADABLE) from None
 
@@ -64,21 +68,26 @@ class RegularFile:
 
     def __init__(self, path: str | Path, *, folder: int | None = None) -> None:
         """Open a file; a relative path counts from ``folder``, the descriptor of one."""
-        # O_NOFOLLOW and O_NONBLOCK: the walk saw a regular file, which may since have been
-        # replaced by a link or by a FIFO that would block for ever.
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            self._descriptor = os.open(path, flags, dir_fd=folder)
+            self._descriptor = os.open(path, _FILE, dir_fd=folder)
         except (OSError, ValueError) as error:
             raise FileRefused(unreadable(error), Reason.FILE_UNREADABLE) from None
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(self._descriptor)
             raise FileRefused("it is not a regular file", Reason.FILE_NOT_REGULAR)
+        self._status = status
         self.size: int = status.st_size
-        self.modified: int = status.st_mtime_ns
-        #: as that of its ``Entry``
-        self.stamp: str = stamp_of(status)
+
+    @property
+    def modified(self) -> int:
+        """When its content last changed, in ns since the epoch."""
+        return self._status.st_mtime_ns
+
+    @property
+    def stamp(self) -> str:
+        """As that of its ``Entry``."""
+        return stamp_of(self._status)
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return bytes, as ``OpenFile.read_at`` says."""

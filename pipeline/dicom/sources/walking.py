@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.dicom.sources.source import Entry
@@ -31,15 +29,12 @@ class Tree:
             OSError: it cannot be opened.
 
         """
-        self._root = os.open(root, _FOLDER)
-        weakref.finalize(self, os.close, self._root)
-        self._lock = threading.Lock()
-        self._name = ""
-        self._last: _Descriptor | None = None
+        self._root = Descriptor(os.open(root, _FOLDER))
+        #: replaced as one, so that each thread sees a name and its own folder
+        self._last = "", self._root
 
-    @contextmanager
-    def folder(self, name: str) -> Iterator[int]:
-        """Hold the descriptor of a folder by its name below the root, ``""`` for the root.
+    def folder(self, name: str) -> Descriptor:
+        """Return the descriptor of a folder by its name below the root, ``""`` for the root.
 
         Raises:
             OSError: it is not there, cannot be opened, or is reached through a link.
@@ -47,27 +42,24 @@ class Tree:
 
         """
         if not name:
-            yield self._root
-            return
-        with self._lock:
-            if self._last is None or self._name != name:
-                self._name, self._last = name, self._opened(name)
-            held = self._last
-        yield held.number
+            return self._root
+        last, held = self._last
+        if last != name:
+            held = self._opened(name)
+            self._last = name, held
+        return held
 
-    def _opened(self, name: str) -> _Descriptor:
-        held: _Descriptor | None = None
+    def _opened(self, name: str) -> Descriptor:
+        held = self._root
         for part in name.split("/"):
             if part in ("", ".", ".."):
                 raise ValueError("a part of the name is none")
-            above = self._root if held is None else held.number
-            held = _Descriptor(os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=above))
-        assert held is not None  # noqa: S101 - split() gives one part at least
+            held = Descriptor(os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=held.number))
         return held
 
 
-class _Descriptor:
-    """A descriptor that is closed with the last who holds it."""
+class Descriptor:
+    """The number of an open folder, which is closed with the last who holds it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -86,13 +78,13 @@ def walk(tree: Tree) -> Iterator[Entry]:
         folder = pending.pop()
         folders: list[str] = []
         try:
-            with tree.folder(folder) as descriptor:
-                for name, is_folder in _listed(descriptor):
-                    path = f"{folder}/{name}" if folder else name
-                    if is_folder:
-                        folders.append(path)
-                    else:
-                        yield entry_of(descriptor, name, path)
+            held = tree.folder(folder)
+            for name, is_folder in _listed(held.number):
+                path = f"{folder}/{name}" if folder else name
+                if is_folder:
+                    folders.append(path)
+                else:
+                    yield entry_of(held.number, name, path)
         except OSError as error:
             sentence = f"the folder cannot be listed: {os.strerror(error.errno or 0)}"
             yield Entry(name=shown(folder), size=0, refused=(Reason.FILE_UNREADABLE, sentence))

@@ -206,3 +206,33 @@ def test_a_run_that_is_cut_at_the_end_is_not_taken_for_whole() -> None:
     for end in range(140, offset):
         with pytest.raises(Short):
             warm.walk(data[:end])
+
+
+def _with_code(number: int) -> bytes:
+    code = Dataset()
+    code.CodeValue = f"inner {number:02d}"
+    one = series.instance(number)
+    one.ReferencedImageSequence = [code]
+    return _encoded(one)
+
+
+def test_a_sequence_whose_content_changes_is_walked_in_every_file() -> None:
+    warm = Walker()
+    for number in range(8):
+        warm.walk(_with_code(number))
+    data = _with_code(8)
+    place = data.index(b"inner ")
+    beyond_its_item = data[: place - 2] + b"\x18\0" + data[place:]
+    for walker in (Walker(), warm):
+        with pytest.raises(Declined):
+            walker.walk(beyond_its_item)
+
+
+def test_of_an_element_that_comes_twice_the_second_counts_also_in_a_series_known() -> None:
+    warm = Walker()
+    for number in range(8):
+        data = _encoded(series.instance(number))
+        place = data.index(KEYS["Rows"])
+        twice = data[:place] + KEYS["Rows"] + b"US\2\0" + bytes([number, 0]) + data[place:]
+        found, *_ = warm.walk(twice)
+        assert found[KEYS["Rows"]] == b"\6\0"
