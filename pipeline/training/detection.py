@@ -17,7 +17,7 @@ from pipeline.models.grids import Grid
 from pipeline.models.preprocess import prepare
 from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
-from pipeline.training import data, evaluation
+from pipeline.training import data, evaluation, matching
 from pipeline.training.data import Draw, Prepared
 from pipeline.training.reading import Box, Truth
 from pipeline.training.recipe import Recipe
@@ -78,7 +78,7 @@ class Detection:
         self._set_up_inference(network)
         cases = [self._found(network, place) for place in self.prepared.validation]
         values = [
-            evaluation.average_precision([case[label] for case in cases])
+            matching.average_precision([case[label] for case in cases])
             for label in range(len(self.recipe.labels))
         ]
         known = [value for value in values if value is not None]
@@ -91,7 +91,7 @@ class Detection:
             roi_size=size, sw_batch_size=2, overlap=self.recipe.input.overlap, mode="gaussian"
         )
 
-    def _found(self, detector: nn.Module, place: Any) -> list[evaluation.Matched]:
+    def _found(self, detector: nn.Module, place: Any) -> list[matching.Matched]:
         """Return detections matched with the truth of one case, one entry for each label."""
         arrays = data.load(place)
         image = torch.from_numpy(np.array(arrays["image"]))[None].to(self.device)
@@ -99,7 +99,7 @@ class Detection:
         boxes = answer["boxes"].cpu().numpy().astype(float)
         scores, labels = (answer[key].cpu().numpy() for key in ("labels_scores", "labels"))
         return [
-            evaluation.match(
+            matching.match(
                 boxes[labels == label].reshape(-1, 6),
                 scores[labels == label].astype(float),
                 np.asarray(arrays["boxes"][arrays["labels"] == label], float),

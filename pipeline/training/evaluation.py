@@ -14,24 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.results import Classification, Detection, Prediction
+from pipeline.training import matching
+from pipeline.training.matching import Matched
 from pipeline.training.reading import Box, Truth
 from pipeline.volume import Input, Volume
 
-#: a detection hits a box when they overlap at least this much (intersection over union)
-HIT_IOU = 0.1
-FALSE_POSITIVE_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 RESAMPLES = 1000
 
 Statistic = Callable[[Sequence["Judged"]], float]
-
-
-@dataclass(frozen=True)
-class Matched:
-    """Detections of one label in one case, best first, each marked as a hit or a false alarm."""
-
-    scores: NDArray[np.float64]
-    is_hit: NDArray[np.bool_]
-    truths: int
 
 
 @dataclass(frozen=True)
@@ -39,7 +29,9 @@ class Overlap:
     """One label of one segmentation: Dice where the reference is not empty, else false alarm."""
 
     dice: float | None
-    false_alarm_ml: float
+    false_alarm: float
+    #: of the false alarm: of volumes "ml", of single images "pixels"
+    unit: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,27 +136,29 @@ def _segmentation(labels: Sequence[str], cases: Sequence[Judged]) -> dict[str, A
             return float(np.mean([dice_of(case) for case in sample]))
 
         judged = [case for case in cases if dice_of(case) is not None]
-        alarms = [case.overlaps[number].false_alarm_ml for case in cases if dice_of(case) is None]
+        alarms = [case.overlaps[number] for case in cases if dice_of(case) is None]
         found["dice"][label] = {**_with_interval(mean, judged), "cases": len(judged)}
         # Dice has no value where the reference is empty; a false alarm there must still be seen
+        unit = cases[0].overlaps[number].unit
+        sizes = [alarm.false_alarm for alarm in alarms]
         found["empty_reference"][label] = {
             "cases": len(alarms),
-            "cases_with_false_alarm": sum(1 for volume in alarms if volume > 0),
-            "mean_false_alarm_ml": float(np.mean(alarms)) if alarms else None,
+            "cases_with_false_alarm": sum(1 for size in sizes if size > 0),
+            f"mean_false_alarm_{unit}": float(np.mean(sizes)) if sizes else None,
         }
     return found
 
 
 def _overlap(outcome: Outcome, number: int) -> Overlap:
     mask, label_map, image = outcome.truth.mask, outcome.prediction.label_map, outcome.image
-    if mask is None or label_map is None or not isinstance(image, Volume):
-        message = "a segmentation is judged by masks of volumes"
+    if mask is None or label_map is None:
+        message = "a segmentation is judged by masks"
         raise TypeError(message)
+    unit, size = ("ml", image.voxel_volume_ml) if isinstance(image, Volume) else ("pixels", 1.0)
     is_true, is_found = mask == number, label_map == number
     if is_true.any():
-        return Overlap(dice=dice(is_true, is_found), false_alarm_ml=0.0)
-    alarm_ml = int(np.count_nonzero(is_found)) * image.voxel_volume_ml
-    return Overlap(dice=None, false_alarm_ml=alarm_ml)
+        return Overlap(dice=dice(is_true, is_found), false_alarm=0.0, unit=unit)
+    return Overlap(dice=None, false_alarm=int(np.count_nonzero(is_found)) * size, unit=unit)
 
 
 def dice(is_true: NDArray[np.bool_], is_found: NDArray[np.bool_]) -> float:
@@ -174,7 +168,7 @@ def dice(is_true: NDArray[np.bool_], is_found: NDArray[np.bool_]) -> float:
 
 
 def _detection(labels: Sequence[str], cases: Sequence[Judged]) -> dict[str, Any]:
-    found: dict[str, Any] = {"hit_iou": HIT_IOU, "labels": {}}
+    found: dict[str, Any] = {"hit_iou": matching.HIT_IOU, "labels": {}}
     for number, label in enumerate(labels):
 
         def sensitivity(sample: Sequence[Judged], number: int = number) -> float:
@@ -188,8 +182,8 @@ def _detection(labels: Sequence[str], cases: Sequence[Judged]) -> dict[str, Any]
             "boxes": sum(one.truths for one in every),
             "sensitivity": _with_interval(sensitivity, cases),
             "false_positives_per_scan": float(alarms / max(len(every), 1)),
-            "average_precision": average_precision(every),
-            "froc": froc(every),
+            "average_precision": matching.average_precision(every),
+            "froc": matching.froc(every),
         }
     return found
 
@@ -203,7 +197,7 @@ def _match_case(outcome: Outcome, label: str) -> Matched:
         for finding in outcome.prediction.findings
         if isinstance(finding, Detection) and finding.label == label
     ]
-    return match(
+    return matching.match(
         np.array([finding.index_box for finding in findings], float).reshape(-1, 6),
         np.array([finding.score for finding in findings], float),
         np.array(truths, float).reshape(-1, 6),
@@ -218,71 +212,6 @@ def index_box(box: Box, image: Input) -> NDArray[np.float64]:
     place = np.linalg.solve(image.affine, [*box.centre, 1.0])[:3] + 0.5
     half = np.asarray(box.size) / np.asarray(image.spacing) / 2.0
     return np.concatenate([place - half, place + half])
-
-
-def match(
-    boxes: NDArray[np.float64], scores: NDArray[np.float64], truths: NDArray[np.float64]
-) -> Matched:
-    """Give each truth the best-scored detection that hits it; the others are false alarms.
-
-    Boxes (N, 2 * dims) hold all lower corners, then all upper ones.
-    """
-    order = np.argsort(-scores, kind="stable")
-    overlap = intersection_over_union(boxes[order], truths)
-    is_free = np.ones(len(truths), bool)
-    is_hit = np.zeros(len(order), bool)
-    for row, shares in enumerate(overlap):
-        candidates = np.where(is_free & (shares >= HIT_IOU), shares, -1.0)
-        if candidates.size and candidates.max() > 0:
-            is_hit[row] = True
-            is_free[int(candidates.argmax())] = False
-    return Matched(scores=scores[order], is_hit=is_hit, truths=len(truths))
-
-
-def intersection_over_union(
-    first: NDArray[np.float64], second: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the (N, M) overlaps of boxes (N, 2 * dims) and (M, 2 * dims)."""
-    dims = first.shape[1] // 2
-    low = np.maximum(first[:, None, :dims], second[None, :, :dims])
-    high = np.minimum(first[:, None, dims:], second[None, :, dims:])
-    both = np.clip(high - low, 0, None).prod(axis=-1)
-    sizes = [np.clip(b[:, dims:] - b[:, :dims], 0, None).prod(axis=-1) for b in (first, second)]
-    union = sizes[0][:, None] + sizes[1][None, :] - both
-    return np.asarray(both / np.maximum(union, 1e-12))
-
-
-def average_precision(cases: Sequence[Matched]) -> float | None:
-    """Return the area under precision over recall, all points, precision made monotone."""
-    truths = sum(case.truths for case in cases)
-    if truths == 0:
-        return None
-    is_hit = _pooled(cases)[1]
-    hits = np.cumsum(is_hit)
-    precision = hits / np.arange(1, len(hits) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(envelope[is_hit].sum() / truths)
-
-
-def froc(cases: Sequence[Matched]) -> dict[str, float] | None:
-    """Return the sensitivity at each allowed number of false positives per scan."""
-    truths = sum(case.truths for case in cases)
-    if truths == 0:
-        return None
-    _, is_hit = _pooled(cases)
-    hits, alarms = np.cumsum(is_hit), np.cumsum(~is_hit)
-    reached = {}
-    for rate in FALSE_POSITIVE_RATES:
-        allowed = alarms <= rate * len(cases)
-        reached[f"{rate:g}"] = float(hits[allowed].max() / truths) if allowed.any() else 0.0
-    return reached
-
-
-def _pooled(cases: Sequence[Matched]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return scores and hits of all cases, best first."""
-    scores = np.concatenate([case.scores for case in cases])
-    order = np.argsort(-scores, kind="stable")
-    return scores[order], np.concatenate([case.is_hit for case in cases])[order]
 
 
 def _with_interval(statistic: Statistic, cases: Sequence[Judged]) -> dict[str, Any]:

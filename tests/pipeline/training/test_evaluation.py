@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.results import Classification, Detection, Prediction
 from pipeline.training import evaluation
-from pipeline.training.evaluation import Judged, Matched, Outcome
+from pipeline.training.evaluation import Judged, Outcome
 from pipeline.training.reading import Box, Truth
-from pipeline.volume import Image, Volume
+from pipeline.volume import Image, Input, Volume
 
 VOLUME = Volume(stored=np.zeros((4, 4, 4), np.int16), affine=np.diag([2.0, 1.0, 1.0, 1.0]))
 
@@ -20,10 +20,10 @@ def classified(truth: int, *scores: float, patient: str = "") -> Judged:
     return Judged(patient_id=patient or str(scores), classified=(truth, scores))
 
 
-def segmented(truth: np.ndarray, found: np.ndarray) -> Judged:
+def segmented(truth: np.ndarray, found: np.ndarray, image: Input = VOLUME) -> Judged:
     outcome = Outcome(
         patient_id="p",
-        image=VOLUME,
+        image=image,
         truth=Truth(mask=truth.astype(np.uint8)),
         prediction=Prediction(findings=(), label_map=found.astype(np.uint8)),
     )
@@ -88,54 +88,16 @@ def test_a_false_alarm_on_an_empty_reference_is_seen_apart() -> None:
     }
 
 
+def test_a_false_alarm_in_a_single_image_is_counted_in_pixels() -> None:
+    picture = Image(pixels=np.zeros((1, 8, 8), np.float32))
+    masks = [filled(count).reshape(1, 8, 8) for count in (0, 7)]
+    found = evaluation.evaluate("segmentation", ["spot"], [segmented(*masks, picture)])
+    assert found["empty_reference"]["spot"]["mean_false_alarm_pixels"] == 7.0
+
+
 def test_without_a_reference_dice_has_no_value() -> None:
     found = evaluation.evaluate("segmentation", ["nodule"], [segmented(filled(0), filled(0))])
     assert found["dice"]["nodule"]["value"] is None
-
-
-def test_boxes_overlap_as_worked_out_by_hand() -> None:
-    first = np.array([[0, 0, 0, 2, 2, 2]], float)
-    second = np.array([[1, 0, 0, 3, 2, 2], [5, 5, 5, 6, 6, 6], [0, 0, 0, 2, 2, 2]], float)
-    overlap = evaluation.intersection_over_union(first, second)
-    assert overlap[0] == pytest.approx([4 / 12, 0, 1])
-
-
-def test_one_box_is_hit_once_by_the_more_certain() -> None:
-    boxes = np.array([[0, 0, 0, 2, 2, 2], [0, 0, 0, 2, 2, 2], [9, 9, 9, 11, 11, 11]], float)
-    matched = evaluation.match(boxes, np.array([0.5, 0.9, 0.7]), boxes[:1])
-    assert matched.scores.tolist() == [0.9, 0.7, 0.5]
-    assert matched.is_hit.tolist() == [True, False, False]
-
-
-def test_no_detection_and_no_box_are_both_possible() -> None:
-    none = np.zeros((0, 6))
-    assert evaluation.match(none, np.zeros(0), np.ones((1, 6))).truths == 1
-    assert evaluation.match(np.ones((1, 6)), np.ones(1), none).is_hit.tolist() == [False]
-
-
-def cases() -> list[Matched]:
-    return [
-        Matched(scores=np.array([0.9, 0.6]), is_hit=np.array([True, False]), truths=1),
-        Matched(scores=np.array([0.8, 0.5]), is_hit=np.array([False, True]), truths=2),
-    ]
-
-
-def test_average_precision_by_hand() -> None:
-    # best first: hit, alarm, alarm, hit of 3 boxes: 1/3 * 1 + 1/3 * 2/4
-    assert evaluation.average_precision(cases()) == pytest.approx((1 + 0.5) / 3)
-
-
-def test_froc_by_hand() -> None:
-    reached = evaluation.froc(cases())
-    assert reached is not None
-    assert reached["0.25"] == pytest.approx(1 / 3)  # no alarm allowed in two scans
-    assert reached["1"] == pytest.approx(2 / 3)  # two alarms allowed
-
-
-def test_without_boxes_there_is_no_precision_and_no_sensitivity_curve() -> None:
-    empty = [Matched(scores=np.array([0.9]), is_hit=np.array([False]), truths=0)]
-    assert evaluation.average_precision(empty) is None
-    assert evaluation.froc(empty) is None
 
 
 def test_a_box_in_mm_and_the_predictors_box_are_on_one_grid() -> None:
