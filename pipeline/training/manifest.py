@@ -26,7 +26,7 @@ IMAGE_SUFFIXES = (".nii", ".nii.gz", ".npy", ".png")
 #: labels that are no DICOM, by kind; a class is a word in the manifest itself
 LABEL_SUFFIXES: dict[str, tuple[str, ...]] = {
     "classification": (),
-    "segmentation": (".nii", ".nii.gz", ".npy"),
+    "segmentation": (".nii", ".nii.gz", ".npy", ".png"),
     "detection": (".json",),
 }
 

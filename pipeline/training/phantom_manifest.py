@@ -79,17 +79,25 @@ def head(cases: Cases) -> None:
 
 
 def image(cases: Cases) -> None:
-    """Write single CT, MR, US and CR images, every second one with a lesion, and a manifest."""
+    """Write single CT, MR, US and CR images, every second one with a lesion.
+
+    ``classes.csv`` is for classification, ``masks.csv`` for segmentation.
+    """
     # radiographs hide their lesions best: as half of the cases they are learnt beside the others
     kinds = [*ImageKind, ImageKind.CR, ImageKind.CR]
-    rows = []
+    classes, masks = [], []
     for number, seed in _numbered(cases):
         parameters = ImageParameters(
             kind=kinds[seed // 2 % len(kinds)], seed=seed, has_lesion=bool(seed % 2)
         )
-        np.save(cases.folder / f"{number}.npy", phantoms.image(parameters).image.pixels)
-        rows.append((f"{number}.npy", "lesion" if seed % 2 else "no lesion", f"phantom-{seed}"))
-    _write_manifest(cases.folder / "classes.csv", rows)
+        phantom = phantoms.image(parameters)
+        pixels, mask, patient = f"{number}.npy", f"{number}.mask.npy", f"phantom-{seed}"
+        np.save(cases.folder / pixels, phantom.image.pixels)
+        np.save(cases.folder / mask, phantom.truth)
+        classes.append((pixels, "lesion" if seed % 2 else "no lesion", patient))
+        masks.append((pixels, mask, patient))
+    _write_manifest(cases.folder / "classes.csv", classes)
+    _write_manifest(cases.folder / "masks.csv", masks)
 
 
 def photo(cases: Cases) -> None:

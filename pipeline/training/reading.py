@@ -71,24 +71,33 @@ def read_image(path: Path, *, spatial_dims: int, channels: int = 1, unit: str = 
 
 
 def read_mask(path: Path, image: Input, *, largest: int) -> NDArray[np.uint8]:
-    """Read a mask on the grid of ``image``, whichever way its axes run.
+    """Read a mask on the grid of ``image``; of a volume, whichever way its axes run.
 
     Raises:
         LabelRefused: another grid, or values that are not whole numbers from 0 to ``largest``.
+        StudyRejected: the file cannot be read.
 
     """
-    if not isinstance(image, Volume):
-        raise LabelRefused("a mask needs a volume")
-    is_array = path.suffix == ".npy"
-    values = _load_array(path) if is_array else _on_grid(_from_nifti(path, ""), image)
-    if values.shape != image.stored.shape:
-        sentence = f"the mask has shape {values.shape}, its image {image.stored.shape}"
-        raise LabelRefused(sentence)
+    values = _mask_values(path, image)
+    shape = image.stored.shape if isinstance(image, Volume) else image.pixels.shape[:3]
+    if values.shape != shape:
+        raise LabelRefused(f"the mask has shape {values.shape}, its image {shape}")
     mask: NDArray[np.int64] = np.rint(values).astype(np.int64)
     if not np.array_equal(mask, values) or mask.min() < 0 or mask.max() > largest:
         sentence = f"the values of the mask are not whole numbers from 0 to {largest}"
         raise LabelRefused(sentence)
     return np.asarray(mask, np.uint8)
+
+
+def _mask_values(path: Path, image: Input) -> NDArray[Any]:
+    """Read (slices or frames, rows, columns); a mask without the first axis has one plane."""
+    if path.suffix in (".npy", ".png"):
+        is_picture = path.suffix == ".png"
+        values = _from_picture(path, is_colour=False).pixels if is_picture else _load_array(path)
+        return values[None] if values.ndim == 2 else values
+    if not isinstance(image, Volume):
+        raise LabelRefused("the mask of a single image is a .npy array or a .png picture")
+    return _on_grid(_from_nifti(path, ""), image)
 
 
 def read_boxes(path: Path, *, labels: tuple[str, ...]) -> tuple[Box, ...]:

@@ -198,8 +198,8 @@ class Recipe(_Strict):
         if self.loss != losses[self.kind]:
             message = f"a {self.kind} is trained with the loss {losses[self.kind]}"
             raise ValueError(message)
-        if self.kind != "classification" and self.input.spatial_dims != 3:
-            message = f"a {self.kind} is trained on volumes: input.spatial_dims must be 3"
+        if self.kind == "detection" and self.input.spatial_dims != 3:
+            message = "a detection is trained on volumes: input.spatial_dims must be 3"
             raise ValueError(message)
         first = 1 if self.kind == "segmentation" else 0
         if [label.number for label in self.labels] != [*range(first, first + len(self.labels))]:

@@ -1,4 +1,7 @@
-"""Training a segmentation: patches of volumes, Dice and cross-entropy."""
+"""Training a segmentation: patches of volumes or of single images, Dice and cross-entropy.
+
+A network of two axes learns from planes: the frames of an image, the slices of a volume.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from torch import Tensor, nn
 from pipeline.errors import StudyRejected
 from pipeline.models import networks, sliding
 from pipeline.models.grids import Grid
-from pipeline.models.preprocess import prepare
+from pipeline.models.planes import PlaneWise
 from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
-from pipeline.training import data
+from pipeline.training import data, patches
 from pipeline.training.data import Draw, Prepared
 from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
-from pipeline.volume import Input, Volume
+from pipeline.volume import Input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +42,11 @@ class Segmentation:
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
         del epoch
-        patches = len(self.prepared.training) * self.recipe.patches
-        return -(-patches // self.recipe.batch)
+        drawn = len(self.prepared.training) * self.recipe.patches
+        return -(-drawn // self.recipe.batch)
 
     def batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, 1, *size) float32 and masks (B, 1, *size) int64."""
+        """Yield images (B, channels, *size) float32 and masks (B, 1, *size) int64."""
         drawn = data.draws(self.recipe, len(self.prepared.training), epoch)
         for batch in data.in_batches(drawn, self.recipe.batch, first):
             images, masks = zip(*(self._patch(draw) for draw in batch), strict=True)
@@ -77,44 +80,45 @@ class Segmentation:
 
     def _predict(self, network: nn.Module, image: NDArray[np.float32]) -> NDArray[np.uint8]:
         plan = sliding.Plan(
-            size=self.recipe.input.size,
+            size=patches.window(self.recipe.input),
             overlap=self.recipe.input.overlap,
             batch=2,
             device=self.device,
         )
-        tensor = torch.from_numpy(image.copy())[None].to(self.device)
-        stitched = sliding.run(network, tensor, plan, checkpoint=lambda: None)
+        answering = PlaneWise(network) if self.recipe.input.spatial_dims == 2 else network
+        tensor = torch.from_numpy(image.copy()).to(self.device)
+        stitched = sliding.run(answering, tensor, plan, checkpoint=lambda: None)
         labels: NDArray[np.uint8] = stitched.logits.argmax(0).to(torch.uint8).cpu().numpy()
         return labels
 
     def _patch(self, draw: Draw) -> tuple[Tensor, Tensor]:
         arrays = data.load(self.prepared.training[draw.case])
-        image, mask, marked = arrays["image"], arrays["mask"], arrays["marked"]
-        size, random = self.recipe.input.size, draw.random
+        mask, marked, random = arrays["mask"], arrays["marked"], draw.random
         centre = None
         if len(marked) and random.random() < self.recipe.foreground:
             voxel = int(marked[int(random.integers(len(marked)))])
-            centre = [float(index) for index in np.unravel_index(voxel, image.shape)]
-        start = data.patch_start(image.shape, size, centre, random)
-        axes = data.flipped_axes(len(size), self.recipe.augmentation, random)
-        patch = np.flip(data.cut(image, start, size), axes)
+            centre = [float(index) for index in np.unravel_index(voxel, mask.shape)]
+        size = patches.window(self.recipe.input)
+        start = data.patch_start(mask.shape, size, centre, random)
+        axes = patches.mirrored(self.recipe, random)
+        patch = np.flip(patches.cut(arrays["image"], start, size), axes)
         truth = np.flip(data.cut(mask, start, size), axes).astype(np.int64)
-        return data.vary(patch[None], self.recipe.augmentation, random), torch.from_numpy(truth)[
-            None
-        ]
+        varied = data.vary(patch, self.recipe.augmentation, random)
+        flat = self.recipe.input.size
+        return varied.reshape(-1, *flat), torch.from_numpy(truth).reshape(1, *flat)
 
 
 def preparation(recipe: Recipe) -> data.Preparation:
-    """Return what turns a volume and its mask into arrays on the network's grid."""
+    """Return what turns an image and its mask into arrays on the network's grid."""
     spec = InputSpec(**recipe.input.model_dump())
 
     def arrays(image: Input, truth: Truth) -> Mapping[str, NDArray[Any]]:
-        if not isinstance(image, Volume) or truth.mask is None:
-            raise StudyRejected("a segmentation is trained on volumes", Reason.PIXELS_UNSUPPORTED)
-        prepared = prepare(image, spec)
-        mask = mask_on(truth.mask, prepared.grid)
+        if truth.mask is None:
+            raise StudyRejected("a segmentation is trained on masks", Reason.PIXELS_UNSUPPORTED)
+        prepared, grid = patches.prepared(image, spec)
+        mask = truth.mask if grid is None else mask_on(truth.mask, grid)
         return {
-            "image": prepared.image.numpy(),
+            "image": prepared.numpy(),
             "mask": mask,
             # where patches may be centred; flat indices
             "marked": np.flatnonzero(mask).astype(np.int64),

@@ -157,6 +157,31 @@ def test_a_picture_is_a_grey_image_of_one_frame(tmp_path: Path) -> None:
     assert read.pixels[0, 2, 3] == 11.0
 
 
+@pytest.mark.parametrize("name", ["mask.npy", "mask.png"])
+def test_the_mask_of_a_single_image_is_an_array_or_a_picture(tmp_path: Path, name: str) -> None:
+    from PIL import Image as Picture
+
+    truth = np.array([[0, 1, 2], [2, 0, 1]], np.uint8)
+    if name.endswith("png"):
+        Picture.fromarray(truth).save(tmp_path / name)
+    else:
+        np.save(tmp_path / name, truth)
+    for pixels in (np.zeros((1, 2, 3), np.float32), np.zeros((1, 2, 3, 3), np.uint8)):
+        mask = reading.read_mask(tmp_path / name, Image(pixels=pixels), largest=2)
+        assert np.array_equal(mask, truth[None])
+    with pytest.raises(LabelRefused, match="shape"):
+        reading.read_mask(tmp_path / name, Image(pixels=np.zeros((1, 3, 2))), largest=2)
+    with pytest.raises(LabelRefused, match="whole numbers"):
+        reading.read_mask(tmp_path / name, Image(pixels=pixels), largest=1)
+
+
+def test_a_mask_with_a_place_in_the_patient_is_none_of_a_single_image(tmp_path: Path) -> None:
+    with pytest.raises(LabelRefused):
+        reading.read_mask(
+            tmp_path / "mask.nii", Image(pixels=np.zeros((1, 2, 3), np.float32)), largest=1
+        )
+
+
 def test_a_picture_keeps_its_colours_where_a_recipe_asks_for_them(tmp_path: Path) -> None:
     from PIL import Image as Picture
 

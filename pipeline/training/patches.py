@@ -1,0 +1,63 @@
+"""Patches of volumes and of planes: what the kinds that learn from patches share.
+
+Prepared images have the axes (channels, slices or frames, rows, columns), whether a network has
+two spatial axes or three: a patch of a network with two is one plane thick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.errors import StudyRejected
+from pipeline.models import planes
+from pipeline.models.grids import Grid
+from pipeline.models.preprocess import prepare
+from pipeline.models.spec import InputSpec
+from pipeline.reasons import Reason
+from pipeline.training import data
+from pipeline.training.recipe import InputField, Recipe
+from pipeline.volume import Input, Volume
+
+
+def window(stated: InputField) -> tuple[int, ...]:
+    """Return the size of a patch along (slices or frames, rows, columns)."""
+    return (1, *stated.size) if stated.spatial_dims == 2 else stated.size
+
+
+def prepared(image: Input, spec: InputSpec) -> tuple[Tensor, Grid | None]:
+    """Return an image as the predictor sees it, and the grid of a volume.
+
+    Returns:
+        float32, 0 to 1, (channels, slices or frames, rows, columns).
+
+    Raises:
+        StudyRejected: a single image for a network of three axes, or of other channels.
+
+    """
+    if isinstance(image, Volume):
+        on_grid = prepare(image, spec)
+        values, grid = on_grid.image[None], on_grid.grid
+    elif spec.spatial_dims == 3:
+        raise StudyRejected("this recipe is trained on volumes", Reason.PIXELS_UNSUPPORTED)
+    else:
+        values, grid = planes.frames(image, spec)[0], None
+    if len(values) != spec.channels:
+        colour = "in colours" if spec.channels == 3 else "grey"
+        raise StudyRejected(f"the images of this recipe are {colour}", Reason.PIXELS_UNSUPPORTED)
+    return values, grid
+
+
+def cut(image: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
+    """Copy a patch with all its channels; what lies beyond the image is 0."""
+    return data.cut(image, (0, *start), (len(image), *size))
+
+
+def mirrored(recipe: Recipe, random: np.random.Generator) -> tuple[int, ...]:
+    """Choose the axes that a patch is mirrored along, counted from the last."""
+    dims = recipe.input.spatial_dims
+    return tuple(axis - dims for axis in data.flipped_axes(dims, recipe.augmentation, random))
