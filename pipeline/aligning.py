@@ -94,7 +94,7 @@ def _resampled(volume: Volume, first: Volume, name: str, checkpoint: Callable[[]
         volume,
         stored=stored,
         affine=first.affine,
-        header=None if header is None else _beside(volume, header, way, first.stored.shape),
+        header=None if header is None else header_on(volume, header, way, first.stored.shape),
         warnings=(*volume.warnings, told),
         regridding=None,
     )
@@ -123,10 +123,18 @@ def _inside(
     return inside
 
 
-def _beside(
+def header_on(
     volume: Volume, header: SourceHeader, way: NDArray[np.float64], shape: tuple[int, ...]
 ) -> SourceHeader:
-    """Return the header with the instance that lies nearest to the middle of each new slice."""
+    """Return a volume's header for another grid: each slice has the instance nearest its middle.
+
+    Args:
+        volume: what the header is of.
+        header: its slices are those of the volume, or of its regridding.
+        way: (4, 4), from the index on the other grid to that on the volume.
+        shape: slices, rows and columns of the other grid.
+
+    """
     middle = way[0, 3] + (way[0, 1] * (shape[1] - 1) + way[0, 2] * (shape[2] - 1)) / 2
     along = middle + way[0, 0] * np.arange(shape[0])
     places = range(len(header.instances)) if volume.regridding is None else volume.regridding.slices
