@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 CLASSIFICATION: dict[str, Any] = {
     "name": "quick",
@@ -81,6 +82,27 @@ DETECTION: dict[str, Any] = SEGMENTATION | {
     "loss": "retinanet",
 }
 
+RESTORATION: dict[str, Any] = SEGMENTATION | {
+    "name": "quick-restoration",
+    "kind": "restoration",
+    "network": {
+        "name": "UNet",
+        "arguments": {
+            "spatial_dims": 2,
+            "in_channels": 1,
+            "out_channels": 1,
+            "channels": [4, 8],
+            "strides": [2],
+        },
+    },
+    "input": {"modalities": ["MR"], "spatial_dims": 2, "window": [0, 100], "size": [16, 16]},
+    "labels": [],
+    "loss": "charbonnier",
+    "degradation": {"noise": [0.05, 0.1]},
+    "augmentation": {"flip": 0.5, "scale": 0.05},
+    "options": {"residual": True},
+}
+
 _PARTS = ("training", "training", "validation", "held-out")
 
 
@@ -98,7 +120,7 @@ def write_images(folder: Path, count: int = 16) -> Path:
 
 
 def write_balls(folder: Path, kind: str, count: int = 8) -> Path:
-    """Write volumes with one bright ball each, and its mask or its box."""
+    """Write volumes with one bright ball each, and its mask, its box or nothing about it."""
     rng = np.random.default_rng(0)
     index = np.indices((16, 16, 16))
     rows = []
@@ -107,14 +129,24 @@ def write_balls(folder: Path, kind: str, count: int = 8) -> Path:
         is_ball = ((index - centre[:, None, None, None]) ** 2).sum(axis=0) <= 9.0
         image = rng.uniform(0.0, 20.0, is_ball.shape) + 70.0 * is_ball
         np.save(folder / f"{number}.npy", image.astype(np.float32))
-        label = f"{number}.mask.npy" if kind == "segmentation" else f"{number}.json"
-        if kind == "segmentation":
-            np.save(folder / label, is_ball.astype(np.uint8))
-        else:  # the affine of an array is the identity, so LPS mm are (slice, row, column)
-            box = {"label": "ball", "centre": centre.tolist(), "size": [6.0, 6.0, 6.0]}
-            (folder / label).write_text(json.dumps({"boxes": [box]}))
+        label = _write_label(folder, number, kind, is_ball, centre)
         rows.append((f"{number}.npy", label, f"p{number}", _PARTS[number % 4]))
     return write_manifest(folder, rows)
+
+
+def _write_label(
+    folder: Path, number: int, kind: str, is_ball: NDArray[np.bool_], centre: NDArray[np.float64]
+) -> str:
+    """Write what is true of one ball; returns the name of the file."""
+    if kind == "segmentation":
+        np.save(folder / f"{number}.mask.npy", is_ball.astype(np.uint8))
+        return f"{number}.mask.npy"
+    if kind == "restoration":
+        return ""
+    # the affine of an array is the identity, so LPS mm are (slice, row, column)
+    box = {"label": "ball", "centre": centre.tolist(), "size": [6.0, 6.0, 6.0]}
+    (folder / f"{number}.json").write_text(json.dumps({"boxes": [box]}))
+    return f"{number}.json"
 
 
 def write_manifest(folder: Path, rows: list[tuple[str, ...]]) -> Path:

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from pipeline.errors import StudyRejected
 from pipeline.training import dicom_labels, reading
+from pipeline.training.fields import AugmentationField
 from pipeline.training.manifest import Case, Fault, ManifestInvalid, Part, Snapshot
 from pipeline.training.reading import LabelRefused, Truth
-from pipeline.training.recipe import AugmentationField, Recipe
+from pipeline.training.recipe import Recipe
 from pipeline.volume import Input
 
 #: turns a case into named arrays: "image" (float32, 0..1) and its targets
@@ -62,6 +63,8 @@ def read_truth(case: Case, recipe: Recipe, image: Input) -> Truth:
         StudyRejected: the file of the mask cannot be read.
 
     """
+    if recipe.kind == "restoration":
+        return Truth()
     if isinstance(case.label, str):
         return Truth(label=case.label)
     if dicom_labels.is_dicom(case.label):

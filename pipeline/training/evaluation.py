@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.results import Classification, Detection, Prediction
 from pipeline.training import matching
+from pipeline.training.fidelity import Fidelity
 from pipeline.training.matching import Matched
 from pipeline.training.reading import Box, Truth
 from pipeline.volume import Input, Volume
@@ -34,6 +35,14 @@ class Overlap:
     unit: str
 
 
+@dataclass(frozen=True)
+class Restored:
+    """How near the answer came to the reference, and what was shown, brought to its grid."""
+
+    answer: Fidelity
+    baseline: Fidelity
+
+
 @dataclass(frozen=True, kw_only=True)
 class Judged:
     """What is kept of one held-out case: numbers, no pixels. One field is set, by the kind."""
@@ -45,6 +54,7 @@ class Judged:
     overlaps: tuple[Overlap, ...] = ()
     #: for each label
     matches: tuple[Matched, ...] = ()
+    restored: Restored | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +86,7 @@ def evaluate(kind: str, labels: Sequence[str], cases: Sequence[Judged]) -> dict[
         "classification": _classification,
         "segmentation": _segmentation,
         "detection": _detection,
+        "restoration": _restoration,
     }
     patients = len({case.patient_id for case in cases})
     return {"cases": len(cases), "patients": patients, **by_kind[kind](labels, cases)}
@@ -212,6 +223,29 @@ def index_box(box: Box, image: Input) -> NDArray[np.float64]:
     place = np.linalg.solve(image.affine, [*box.centre, 1.0])[:3] + 0.5
     half = np.asarray(box.size) / np.asarray(image.spacing) / 2.0
     return np.concatenate([place - half, place + half])
+
+
+def _restoration(labels: Sequence[str], cases: Sequence[Judged]) -> dict[str, Any]:
+    """Set the answers beside what anybody can do: leave the image, or interpolate linearly."""
+    del labels
+    every = [case.restored for case in cases if case.restored is not None]
+
+    def psnr(sample: Sequence[Judged]) -> float:
+        return float(np.mean([case.restored.answer.psnr for case in sample if case.restored]))
+
+    def ssim(sample: Sequence[Judged]) -> float:
+        return float(np.mean([case.restored.answer.ssim for case in sample if case.restored]))
+
+    return {
+        "psnr_db": _with_interval(psnr, cases),
+        "ssim": _with_interval(ssim, cases),
+        "without_model": {
+            "psnr_db": float(np.mean([one.baseline.psnr for one in every])),
+            "ssim": float(np.mean([one.baseline.ssim for one in every])),
+        },
+        "cases_with_higher_psnr": sum(one.answer.psnr > one.baseline.psnr for one in every),
+        "cases_with_higher_ssim": sum(one.answer.ssim > one.baseline.ssim for one in every),
+    }
 
 
 def _with_interval(statistic: Statistic, cases: Sequence[Judged]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The manifest: the list of cases a training learns from and is measured on.
 
-A CSV file with the columns image, label, patient_id and, where wished, split; or a MONAI datalist
-(JSON) whose cases carry a patient_id. Paths are relative to the manifest. It is read as a whole:
-every fault is listed by row before anything trains. Its frozen, hashed form is the snapshot.
+A CSV file with the columns image, label (restorations need none), patient_id and, where wished,
+split; or a MONAI datalist (JSON) whose cases carry a patient_id. Paths are relative to the
+manifest. It is read as a whole: every fault is listed by row before anything trains. Its frozen,
+hashed form is the snapshot.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any
 
 from pipeline.errors import TrainingRefused
 from pipeline.training.dicom_labels import is_dicom
-from pipeline.training.recipe import Recipe, SplitField
+from pipeline.training.fields import SplitField
+from pipeline.training.recipe import Recipe
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".npy", ".png")
 #: labels that are no DICOM, by kind; a class is a word in the manifest itself
@@ -127,7 +129,7 @@ def freeze(path: Path, recipe: Recipe) -> Snapshot:
 
     """
     faults: list[Fault] = []
-    rows = _rows(path)
+    rows = _rows(path, recipe)
     cases = [case for row in rows if (case := _case(row, path.parent, recipe, faults))]
     if not faults:
         cases = _with_parts(rows, cases, recipe, faults)
@@ -164,21 +166,22 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path, recipe: Recipe) -> list[Row]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestInvalid([Fault(0, "manifest", "it cannot be read as text")]) from error
-    rows = _datalist_rows(text) if path.suffix == ".json" else _csv_rows(text)
+    rows = _datalist_rows(text) if path.suffix == ".json" else _csv_rows(text, recipe)
     if not rows:
         raise ManifestInvalid([Fault(0, "manifest", "it lists no case")])
     return rows
 
 
-def _csv_rows(text: str) -> list[Row]:
+def _csv_rows(text: str, recipe: Recipe) -> list[Row]:
     reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
     columns = set(reader.fieldnames or ())
-    missing = sorted({"image", "label", "patient_id"} - columns)
+    needed = {"image", "patient_id", *(("label",) if recipe.labels else ())}
+    missing = sorted(needed - columns)
     if missing:
         raise ManifestInvalid([Fault(0, column, "this column is missing") for column in missing])
     return [
@@ -238,7 +241,12 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
 
 
 def _label(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> str | Path:
-    """Return the class of a row, or the file or the folder that holds its label."""
+    """Return the class of a row, or the file or the folder that holds its label.
+
+    A restoration learns from the images alone: whatever stands in the column is left out.
+    """
+    if recipe.kind == "restoration":
+        return ""
     names = [known.name for known in recipe.labels]
     if recipe.kind == "classification" and row.label in names:
         return row.label

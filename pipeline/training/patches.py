@@ -20,7 +20,8 @@ from pipeline.models.preprocess import prepare
 from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
 from pipeline.training import data
-from pipeline.training.recipe import InputField, Recipe
+from pipeline.training.fields import InputField
+from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
 
 

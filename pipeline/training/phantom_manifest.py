@@ -11,7 +11,7 @@ import argparse
 import csv
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,16 @@ def chest(cases: Cases) -> None:
         boxes.append((image, box, f"phantom-{seed}"))
     _write_manifest(cases.folder / "masks.csv", masks)
     _write_manifest(cases.folder / "boxes.csv", boxes)
+
+
+def still_chest(cases: Cases) -> None:
+    """Write CT chests without any noise, and ``images.csv``: what a restoration should restore."""
+    rows = []
+    for number, seed in _numbered(cases):
+        volume = phantoms.chest(replace(_chest_parameters(seed), noise=0.0)).volume
+        _write_nifti(cases.folder / f"{number}.nii", volume.values(), volume)
+        rows.append((f"{number}.nii", "", f"phantom-{seed}"))
+    _write_manifest(cases.folder / "images.csv", rows)
 
 
 def head(cases: Cases) -> None:
@@ -117,6 +127,7 @@ SETS: Mapping[str, Callable[[Cases], None]] = {
     "head": head,
     "image": image,
     "photo": photo,
+    "still-chest": still_chest,
 }
 
 

@@ -24,6 +24,7 @@ from pipeline.errors import Interrupted, PipelineError, StudyRejected, TrainingR
 from pipeline.models import predictors
 from pipeline.models.bundle import Bundle, BundleRefused
 from pipeline.models.devices import Device
+from pipeline.models.predictor import Predictor
 from pipeline.reasons import Reason
 from pipeline.training import (
     classification,
@@ -34,12 +35,14 @@ from pipeline.training import (
     manifest,
     product,
     recipe,
+    restoration,
     segmentation,
 )
 from pipeline.training.checkpoint import Progress
 from pipeline.training.data import Prepared
+from pipeline.training.evaluation import Judged
 from pipeline.training.loop import Controls, EpochReport, Task, train
-from pipeline.training.manifest import Part, Snapshot
+from pipeline.training.manifest import Case, Part, Snapshot
 from pipeline.training.recipe import Recipe
 
 DONE = 0
@@ -164,6 +167,7 @@ def _task(
         "classification": (classification.preparation, classification.Classification),
         "segmentation": (segmentation.preparation, segmentation.Segmentation),
         "detection": (detection.preparation, detection.Detection),
+        "restoration": (restoration.preparation, restoration.Restoration),
     }
     preparation, make = kinds[wanted.kind]
     prepared: Prepared = data.prepare(
@@ -209,15 +213,22 @@ def _evaluate(
     cases = []
     for case in snapshot.part(Part.HELD_OUT):
         stop.checkpoint()
-        image = data.read_image(case, wanted)
-        outcome = evaluation.Outcome(
-            patient_id=case.patient_id,
-            image=image,
-            truth=data.read_truth(case, wanted, image),
-            prediction=predictor.predict(image, checkpoint=stop.checkpoint),
-        )
-        cases.append(evaluation.judge(names, outcome))
+        cases.append(_judge(case, wanted, predictor, stop))
     return evaluation.evaluate(wanted.kind, names, cases)
+
+
+def _judge(case: Case, wanted: Recipe, predictor: Predictor, stop: Stop) -> Judged:
+    """Predict one held-out case and compare it with what is true."""
+    if wanted.kind == "restoration":
+        return restoration.judge(case, wanted, predictor, checkpoint=stop.checkpoint)
+    image = data.read_image(case, wanted)
+    outcome = evaluation.Outcome(
+        patient_id=case.patient_id,
+        image=image,
+        truth=data.read_truth(case, wanted, image),
+        prediction=predictor.predict(image, checkpoint=stop.checkpoint),
+    )
+    return evaluation.judge([label.name for label in wanted.labels], outcome)
 
 
 def _device(order: Order) -> torch.device:

@@ -89,9 +89,9 @@ def _card(learned: Learned, metrics: Mapping[str, Any]) -> str:
     recipe, spec = learned.recipe, learned.recipe.spec(learned.version)
     counts = _provenance(learned)["cases"]
     modalities = ", ".join(spec.input.modalities)
+    answers = ", ".join(label.name for label in spec.labels) or "an image in the unit of its input"
     use = (
-        f"Kind: {spec.kind}. Input: {modalities}, {spec.input.spatial_dims}-D. "
-        f"Answers: {', '.join(label.name for label in spec.labels)}."
+        f"Kind: {spec.kind}. Input: {modalities}, {spec.input.spatial_dims}-D. Answers: {answers}."
     )
     training = (
         f"{counts['training']} cases to train on, {counts['validation']} to choose the best "

@@ -40,7 +40,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What is true of a case. Exactly one field is set, by the kind of the recipe."""
+    """What is true of a case. One field is set, by the kind; none where the image itself is."""
 
     label: str | None = None
     #: uint8 (slices, rows, columns) on the grid of the image

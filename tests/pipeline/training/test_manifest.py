@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.training import manifest, recipe
+from pipeline.training.fields import SplitField
 from pipeline.training.manifest import ManifestInvalid, Part
-from pipeline.training.recipe import Recipe, SplitField
+from pipeline.training.recipe import Recipe
 from tests import quick_training
 from tests.quick_training import write_images, write_manifest
 
@@ -90,6 +91,15 @@ def test_a_split_stated_by_halves_is_refused(tmp_path: Path) -> None:
     first, second = images(tmp_path, 2)
     rows = [(first, "dark", "a", "train"), (second, "dark", "b", "")]
     assert (2, "split") in faults(write_manifest(tmp_path, rows))
+
+
+def test_a_restoration_needs_no_labels(tmp_path: Path) -> None:
+    first, second = images(tmp_path, 2)
+    path = tmp_path / "cases.csv"
+    path.write_text(f"image,patient_id,split\n{first},a,train\n{second},b,test\n")
+    snapshot = manifest.freeze(path, recipe.check(quick_training.RESTORATION))
+    assert [case.label for case in snapshot.cases] == ["", ""]
+    assert faults(path) == [(0, "label")]
 
 
 def test_an_empty_held_out_part_is_refused(tmp_path: Path) -> None:

@@ -59,7 +59,12 @@ def run(paper: Path) -> tuple[int, list[dict[str, Any]]]:
 
 @pytest.mark.parametrize(
     "recipe",
-    [quick_training.CLASSIFICATION, quick_training.SEGMENTATION, quick_training.DETECTION],
+    [
+        quick_training.CLASSIFICATION,
+        quick_training.SEGMENTATION,
+        quick_training.DETECTION,
+        quick_training.RESTORATION,
+    ],
     ids=lambda recipe: recipe["kind"],
 )
 def test_every_kind_ends_in_a_bundle_that_loads_and_is_measured(

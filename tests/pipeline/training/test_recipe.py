@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,18 @@ def without(name: str) -> dict[str, Any]:
         ),
         (VALID | {"split": {"validation": 0.5, "held_out": 0.5}}, "train"),
         (VALID | {"options": {"no_such": 1}}, "no_such"),
+        (VALID | {"degradation": {"noise": [0.1, 0.1]}}, "degradation"),
+        (quick_training.RESTORATION | {"degradation": None}, "degradation"),
+        (quick_training.RESTORATION | {"degradation": {}}, "as they are"),
+        (quick_training.RESTORATION | {"degradation": {"noise": [0.2, 0.1]}}, "low to a high"),
+        (quick_training.RESTORATION | {"degradation": {"downsample": 2}}, "options.scale"),
+        (quick_training.RESTORATION | {"augmentation": {"noise": 0.1}}, "augmentation"),
+        (quick_training.RESTORATION | {"labels": [{"number": 0, "name": "a"}]}, "no labels"),
+        (
+            quick_training.RESTORATION
+            | {"input": quick_training.RESTORATION["input"] | {"orientation": "RAS"}},
+            "grid",
+        ),
         ("text", "recipe"),
         (None, "recipe"),
     ],
@@ -91,11 +104,20 @@ def test_a_recipe_survives_the_way_through_its_own_json() -> None:
     assert recipe.check(wanted.model_dump(mode="json")) == wanted
 
 
-@pytest.mark.parametrize(
+SHIPPED = pytest.mark.parametrize(
     "path",
     sorted(Path(models.__path__[0]).glob("*/recipe.yaml")),
     ids=lambda path: path.parent.name,
 )
+
+
+@SHIPPED
+def test_a_shipped_bundle_is_of_the_recipe_beside_it(path: Path) -> None:
+    stated = json.loads((path.parent / "configs" / "metadata.json").read_text())
+    assert stated["training"]["recipe_digest"] == recipe.parse(path.read_text()).digest
+
+
+@SHIPPED
 def test_the_shipped_recipes_are_valid_and_called_as_their_folder(path: Path) -> None:
     wanted = recipe.parse(path.read_text())
     assert wanted.name == path.parent.name

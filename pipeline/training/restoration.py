@@ -1,0 +1,171 @@
+"""Training a restoration: patches made worse, and what they were before as the answer.
+
+Losses over pixels: L1, L2, and Charbonnier's (Lai et al., "Fast and Accurate Image
+Super-Resolution with Deep Laplacian Pyramid Networks", IEEE TPAMI 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.models import networks, planes, sliding
+from pipeline.models.planes import PlaneWise
+from pipeline.models.predictor import Checkpoint, Predictor
+from pipeline.models.restoration import Residual
+from pipeline.models.spec import InputSpec
+from pipeline.training import data, degradation, fidelity, patches
+from pipeline.training.data import Draw, Prepared
+from pipeline.training.degradation import Values
+from pipeline.training.evaluation import Judged, Restored
+from pipeline.training.fields import DegradationField
+from pipeline.training.manifest import Case
+from pipeline.training.reading import Truth
+from pipeline.training.recipe import Recipe
+from pipeline.volume import Input
+
+#: below this a difference counts by its square; the paper's value
+_EPSILON = 1e-3
+
+
+def charbonnier(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean of sqrt(difference^2 + epsilon^2): L1, but smooth at 0."""
+    return ((found - wanted).square() + _EPSILON**2).sqrt().mean()
+
+
+_LOSSES: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {
+    "l1": functional.l1_loss,
+    "l2": functional.mse_loss,
+    "charbonnier": charbonnier,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restoration:
+    """What a restoration adds to the training loop."""
+
+    recipe: Recipe
+    prepared: Prepared
+    device: torch.device
+
+    def network(self) -> nn.Module:
+        """Return the network with fresh weights."""
+        return networks.build(self.recipe.network.name, self.recipe.network.arguments)
+
+    def steps(self, epoch: int) -> int:
+        """Return how many batches this epoch has."""
+        del epoch
+        drawn = len(self.prepared.training) * self.recipe.patches
+        return -(-drawn // self.recipe.batch)
+
+    def batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images made worse (B, channels, *size) and as they were, finer by the scale."""
+        drawn = data.draws(self.recipe, len(self.prepared.training), epoch)
+        for batch in data.in_batches(drawn, self.recipe.batch, first):
+            worse, wanted = zip(*(self._patch(draw) for draw in batch), strict=True)
+            yield torch.stack(worse).to(self.device), torch.stack(wanted).to(self.device)
+
+    def loss(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the loss over pixels that the recipe names."""
+        worse, wanted = batch
+        return _LOSSES[self.recipe.loss](self._answering(network)(worse), wanted)
+
+    def score(self, network: nn.Module) -> float | None:
+        """Return the mean PSNR (dB) on the validation part, each time made worse alike."""
+        if not self.prepared.validation:
+            return None
+        found = []
+        for number, place in enumerate(self.prepared.validation):
+            random = np.random.default_rng((self.recipe.seed, 2, number))
+            wanted = degradation.whole(np.array(data.load(place)["image"]), self._factors)
+            worse = degradation.degrade(wanted, self._degradation, self._factors, random)
+            found.append(fidelity.psnr(self._predict(network, worse), wanted))
+        return float(np.mean(found))
+
+    @property
+    def _degradation(self) -> DegradationField:
+        if self.recipe.degradation is None:
+            raise ValueError("the recipe makes no image worse")
+        return self.recipe.degradation
+
+    @property
+    def _factors(self) -> tuple[int, int, int]:
+        return degradation.factors(self.recipe)
+
+    def _answering(self, network: nn.Module) -> nn.Module:
+        """Return what answers with an image: the predictor's own way from network to answer."""
+        is_residual = bool(self.recipe.options.get("residual"))
+        return Residual(network, self._degradation.downsample) if is_residual else network
+
+    def _predict(self, network: nn.Module, worse: Values) -> Values:
+        is_flat = self.recipe.input.spatial_dims == 2
+        answering = self._answering(network)
+        plan = sliding.Plan(
+            size=patches.window(self.recipe.input),
+            overlap=self.recipe.input.overlap,
+            batch=4,
+            device=self.device,
+        )
+        tiled = planes.tile(
+            PlaneWise(answering) if is_flat else answering,
+            torch.from_numpy(worse).to(self.device),
+            plan,
+            scale=self._factors,
+            checkpoint=lambda: None,
+        )
+        answer: Values = tiled.values.clamp(0, 1).numpy()
+        return answer
+
+    def _patch(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        image, random = data.load(self.prepared.training[draw.case])["image"], draw.random
+        window = patches.window(self.recipe.input)
+        size = [n * times for n, times in zip(window, self._factors, strict=True)]
+        start = data.patch_start(image.shape[1:], size, None, random)
+        axes = patches.mirrored(self.recipe, random)
+        patch = np.flip(patches.cut(image, start, size), axes)
+        wanted = data.vary(patch, self.recipe.augmentation, random).clamp(0, 1)
+        worse = degradation.degrade(wanted.numpy(), self._degradation, self._factors, random)
+        flat = len(self.recipe.input.size)
+        return (
+            torch.from_numpy(worse).reshape(-1, *worse.shape[-flat:]),
+            wanted.reshape(-1, *wanted.shape[-flat:]),
+        )
+
+
+def preparation(recipe: Recipe) -> data.Preparation:
+    """Return what turns an image into an array on the network's grid; it is its own truth."""
+    spec = InputSpec(**recipe.input.model_dump())
+
+    def arrays(image: Input, truth: Truth) -> Mapping[str, NDArray[Any]]:
+        del truth
+        return {"image": patches.prepared(image, spec)[0].numpy()}
+
+    return arrays
+
+
+def judge(case: Case, recipe: Recipe, predictor: Predictor, *, checkpoint: Checkpoint) -> Judged:
+    """Make a held-out case worse, let the model restore it, and compare both with what it was.
+
+    Raises:
+        StudyRejected: the image cannot be read.
+        Interrupted: by ``checkpoint``.
+
+    """
+    random = np.random.default_rng((recipe.seed, 3, int(case.image_digest[:16], 16)))
+    held = degradation.trial(data.read_image(case, recipe), recipe, random)
+    (answer,) = predictor.predict(held.shown, checkpoint=checkpoint).derived
+    dims = recipe.input.spatial_dims
+    return Judged(
+        patient_id=case.patient_id,
+        restored=Restored(
+            answer=fidelity.compare(held.scaled(answer.values), held.reference, dims),
+            baseline=fidelity.compare(held.baseline, held.reference, dims),
+        ),
+    )
