@@ -51,7 +51,7 @@ def write(folder: Path, learned: Learned, metrics: Mapping[str, Any] | None) -> 
 
     """
     recipe = learned.recipe
-    document = json.dumps(recipe.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+    document = json.dumps(recipe.stated(), indent=2, sort_keys=True) + "\n"
     is_apache = recipe.licence == "Apache-2.0"
     licence = _APACHE if is_apache else f"Licence, as the recipe states it: {recipe.licence}\n"
     monai_keys = {

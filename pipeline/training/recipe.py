@@ -118,14 +118,20 @@ class Recipe(Strict):
             raise ValueError(message)
         return self
 
+    def stated(self) -> dict[str, Any]:
+        """Return the recipe as JSON values, its defaults included.
+
+        What later versions of Nightshift added is left out where it is not asked for, so that
+        older recipes keep their digests and their bundles their bytes.
+        """
+        later = {"snapshot": SnapshotField(), "degradation": None}
+        unasked = {name for name, default in later.items() if getattr(self, name) == default}
+        return self.model_dump(mode="json", exclude=unasked)
+
     @property
     def digest(self) -> str:
         """sha256 over the canonical form: equal for equal recipes, whatever their layout."""
-        # what came later and is not asked for leaves the digests of older recipes as they were
-        later = {"snapshot": SnapshotField(), "degradation": None}
-        unasked = {name for name, default in later.items() if getattr(self, name) == default}
-        stated = self.model_dump(mode="json", exclude=unasked)
-        canonical = json.dumps(stated, sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(self.stated(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def spec(self, version: str) -> ModelSpec:

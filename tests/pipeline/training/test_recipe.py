@@ -114,7 +114,10 @@ SHIPPED = pytest.mark.parametrize(
 @SHIPPED
 def test_a_shipped_bundle_is_of_the_recipe_beside_it(path: Path) -> None:
     stated = json.loads((path.parent / "configs" / "metadata.json").read_text())
-    assert stated["training"]["recipe_digest"] == recipe.parse(path.read_text()).digest
+    wanted = recipe.parse(path.read_text())
+    assert stated["training"]["recipe_digest"] == wanted.digest
+    kept = json.loads((path.parent / "configs" / "recipe.json").read_text())
+    assert kept == wanted.stated()
 
 
 @SHIPPED
