@@ -52,6 +52,7 @@ def read_image(case: Case, recipe: Recipe) -> Input:
         spatial_dims=recipe.input.spatial_dims,
         channels=recipe.input.channels,
         unit=unit,
+        takes_slices=recipe.kind in ("segmentation", "restoration"),
     )
 
 

@@ -7,6 +7,7 @@ everything leaves this room in patient coordinates (LPS, mm) on (slices, rows, c
 from __future__ import annotations
 
 import json
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,22 @@ class Truth:
     boxes: tuple[Box, ...] | None = None
 
 
-def read_image(path: Path, *, spatial_dims: int, channels: int = 1, unit: str = "") -> Input:
+def read_image(
+    path: Path,
+    *,
+    spatial_dims: int,
+    channels: int = 1,
+    unit: str = "",
+    takes_slices: bool = False,
+) -> Input:
     """Read a NIfTI file, a DICOM folder, a .npy array or a .png picture.
 
-    ``unit`` is that of the values in files that do not say it: "HU" where the recipe is for CT.
-    With three ``channels`` an array (rows, columns, 3) and a picture are read in their colours.
+    Args:
+        path: a file, or a folder with one series.
+        spatial_dims: axes of the network; 2 asks for a single image.
+        channels: 3 = an array (rows, columns, 3) and a picture are read in their colours.
+        unit: of the values in files that do not say it: "HU" where the recipe is for CT.
+        takes_slices: whether a folder may hold a volume where a single image is asked for.
 
     Raises:
         StudyRejected: it cannot be read, or has no valid geometry.
@@ -60,7 +72,8 @@ def read_image(path: Path, *, spatial_dims: int, channels: int = 1, unit: str = 
     """
     name = path.name.lower()
     if path.is_dir():
-        return _from_dicom(path, as_image=spatial_dims == 2)
+        wanted = {"image"} if spatial_dims == 2 else {"volume"}
+        return _from_dicom(path, wanted | ({"volume"} if takes_slices else set()))
     if name.endswith((".nii", ".nii.gz")):
         return _from_nifti(path, unit)
     if name.endswith(".png"):
@@ -133,7 +146,7 @@ def _triple(values: Any) -> tuple[float, float, float]:
     return first, second, third
 
 
-def _from_dicom(folder: Path, *, as_image: bool) -> Input:
+def _from_dicom(folder: Path, kinds: AbstractSet[str]) -> Input:
     """Read the one series of a folder, by the same scan and the same reader as inference."""
     from pipeline.dicom import reading as dicom
     from pipeline.dicom.refusal import SourceRefused
@@ -144,10 +157,10 @@ def _from_dicom(folder: Path, *, as_image: bool) -> Input:
             studies = list(report.studies())
     except SourceRefused as refused:
         raise StudyRejected(refused.sentence, refused.reason) from refused
-    kind = "image" if as_image else "volume"
-    found = [one for study in studies for one in study.series if one.kind == kind]
+    found = [one for study in studies for one in study.series if one.kind in kinds]
     if len(found) != 1:
-        sentence = f"the folder holds {len(found)} series that are a {kind}, not exactly one"
+        asked = " or ".join(f"{kind}s" for kind in sorted(kinds))
+        sentence = f"the folder holds {len(found)} series that are {asked}, not exactly one"
         raise StudyRejected(sentence, Reason.SELECTION_NO_SERIES)
     series = found[0]
     if series.verdict is not Reason.OK:
@@ -159,7 +172,7 @@ def _from_dicom(folder: Path, *, as_image: bool) -> Input:
         series_instance_uid=series.series_instance_uid,
         frame_part=series.frame_part,
     )
-    return dicom.read(files, as_image=as_image)
+    return dicom.read(files, as_image=series.kind == "image")
 
 
 def _from_nifti(path: Path, unit: str) -> Volume:

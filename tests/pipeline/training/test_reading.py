@@ -63,6 +63,24 @@ def test_a_dicom_folder_is_the_phantom_it_was_written_from(tmp_path: Path) -> No
     assert read.unit == "HU"
 
 
+def test_a_network_of_planes_may_be_given_a_folder_with_a_volume(tmp_path: Path) -> None:
+    phantom = phantoms.chest(PARAMETERS)
+    phantoms.write_series(phantom, tmp_path)
+    with pytest.raises(StudyRejected, match="0 series that are images"):
+        reading.read_image(tmp_path, spatial_dims=2)
+    read = reading.read_image(tmp_path, spatial_dims=2, takes_slices=True)
+    assert isinstance(read, Volume)
+    assert np.array_equal(read.values(), phantom.volume.values())
+
+
+def test_a_folder_with_a_photograph_is_read_in_its_colours(tmp_path: Path) -> None:
+    phantom = phantoms.photo(phantoms.PhotoParameters(kind=phantoms.PhotoKind.SKIN))
+    phantoms.write_photo(phantom, tmp_path)
+    read = reading.read_image(tmp_path, spatial_dims=2, channels=3)
+    assert isinstance(read, Image)
+    assert np.array_equal(read.pixels, phantom.image.pixels)
+
+
 def test_a_mask_turned_and_mirrored_on_disk_lands_on_its_image(tmp_path: Path) -> None:
     """The oracle is nibabel's own reorientation of the file."""
     phantom = phantoms.chest(PARAMETERS)
