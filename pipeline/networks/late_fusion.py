@@ -24,11 +24,11 @@ class LateFusion(nn.Module):
         in_channels: series.
         out_channels: classes.
         features: width of each convolution, which halves the resolution.
-        weights: whether all series count alike ("equal") or by a learned share ("learned"), which
+        weighting: whether all series count alike ("equal") or by a learned share ("learned"), which
             the softmax over those that are there makes sum to 1.
 
     Raises:
-        ValueError: no features, or other weights.
+        ValueError: no features, or another weighting.
 
     """
 
@@ -39,16 +39,16 @@ class LateFusion(nn.Module):
         in_channels: int,
         out_channels: int,
         features: Sequence[int] = DEFAULT_FEATURES,
-        weights: Literal["equal", "learned"] = "learned",
+        weighting: Literal["equal", "learned"] = "learned",
     ) -> None:
         super().__init__()
-        if weights not in ("equal", "learned"):
-            raise ValueError("weights is equal or learned")
+        if weighting not in ("equal", "learned"):
+            raise ValueError("weighting is equal or learned")
         self.encoders = SeriesEncoders(spatial_dims, in_channels, features)
         self.heads = nn.ModuleList(
             nn.Linear(features[-1], out_channels) for _ in range(in_channels)
         )
-        is_learned = weights == "learned"
+        is_learned = weighting == "learned"
         self.scores = nn.Parameter(torch.zeros(in_channels)) if is_learned else None
 
     def forward(self, images: Tensor, present: Tensor | None = None) -> Tensor:

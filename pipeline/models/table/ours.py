@@ -42,4 +42,28 @@ OURS: Mapping[str, Row] = {
         "pipeline.networks.attention_gated.AttentionGatedNet", CLASSES, "features gates"
     ),
     "SEUNet": _ours("pipeline.networks.se_unet.SEUNet", MAPS, "features reduction excitation"),
+    "EDSR": _ours(
+        "pipeline.networks.edsr.EDSR",
+        IMAGES,
+        "scale features blocks residual_weight",
+        scale=2,
+    ),
+    "RCAN": _ours(
+        "pipeline.networks.rcan.RCAN",
+        IMAGES,
+        "scale features groups blocks reduction",
+        scale=2,
+    ),
+    "SRResNet": _ours(
+        "pipeline.networks.srresnet.SRResNet", IMAGES, "scale features blocks", scale=2
+    ),
+    "DenoisingAutoEncoder": _ours(
+        "pipeline.networks.denoising_autoencoder.DenoisingAutoEncoder", IMAGES, "features residual"
+    ),
+    "EarlyFusion": _ours("pipeline.networks.early_fusion.EarlyFusion", CLASSES, "features"),
+    "LateFusion": _ours("pipeline.networks.late_fusion.LateFusion", CLASSES, "features weighting"),
+    "JointFusion": _ours(
+        "pipeline.networks.joint_fusion.JointFusion", CLASSES, "features pooling hidden"
+    ),
+    "FiLMNet": _ours("pipeline.networks.film.FiLMNet", CLASSES, "values features hidden"),
 }

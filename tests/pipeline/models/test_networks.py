@@ -102,6 +102,14 @@ WRITTEN = (
     "AttentionMIL",
     "AttentionGatedNet",
     "SEUNet",
+    "EDSR",
+    "RCAN",
+    "SRResNet",
+    "DenoisingAutoEncoder",
+    "EarlyFusion",
+    "LateFusion",
+    "JointFusion",
+    "FiLMNet",
 )
 
 

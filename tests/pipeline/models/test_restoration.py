@@ -230,6 +230,50 @@ def test_a_bundle_that_states_another_scale_than_its_network_is_refused(tmp_path
         subpixel_bundle(tmp_path, scale=2)
 
 
+OURS: dict[str, dict[str, Any]] = {
+    "EDSR": {"scale": 4, "features": 4, "blocks": 1},
+    "RCAN": {"scale": 3, "features": 4, "groups": 1, "blocks": 1, "reduction": 2},
+    "SRResNet": {"scale": 2, "features": 4, "blocks": 1},
+    "DenoisingAutoEncoder": {"features": [4, 8]},
+}
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("name", OURS)
+def test_a_bundle_that_names_a_network_of_ours_answers_as_that_network(
+    tmp_path: Path, name: str, spatial_dims: int
+) -> None:
+    arguments = {"spatial_dims": spatial_dims, "in_channels": 1, "out_channels": 1, **OURS[name]}
+    torch.manual_seed(0)
+    network = networks.build(name, arguments).eval()
+    scale = arguments.get("scale", 1)
+    size = (8, 8, 8)[:spatial_dims]
+    spec = ModelSpec(
+        name="ours",
+        version="1",
+        kind=Kind.RESTORATION,
+        title="Ours",
+        input=InputSpec(
+            modalities=("CT",), spatial_dims=spatial_dims, window=(-1000.0, 1000.0), size=size
+        ),
+        labels=(),
+        network=name,
+        network_arguments=arguments,
+        options={"scale": scale},
+    )
+    written = bundle.write(tmp_path / "ours", spec, weights=network.state_dict(), card="# Ours\n")
+    image = tiny.volume((2 if spatial_dims == 2 else 8, 8, 8))
+    opened = predictors.open(written, device=Device())
+    (found,) = opened.predict(image, checkpoint=go_on).derived
+    seen = torch.from_numpy((image.stored.astype(np.float32) + 1000) / 2000)
+    # a network of two axes sees one slice after the other
+    seen = seen[:, None] if spatial_dims == 2 else seen[None, None]
+    with torch.no_grad():
+        answer = network(seen).squeeze(1) if spatial_dims == 2 else network(seen)[0, 0]
+    assert found.values.shape == tuple(answer.shape)
+    np.testing.assert_allclose(found.values, answer.numpy() * 2000 - 1000, atol=0.05)
+
+
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_the_subpixel_network_answers_with_scale_times_as_many_voxels(spatial_dims: int) -> None:
     built = networks.build("SubpixelNet", {"spatial_dims": spatial_dims, **SUBPIXEL})

@@ -19,8 +19,8 @@ from tests.pipeline.networks.checks import assert_overfits, assert_same_in_doubl
 Make = Callable[..., nn.Module]
 ALL: dict[str, Make] = {
     "early": EarlyFusion,
-    "late, learned": partial(LateFusion, weights="learned"),
-    "late, equal": partial(LateFusion, weights="equal"),
+    "late, learned": partial(LateFusion, weighting="learned"),
+    "late, equal": partial(LateFusion, weighting="equal"),
     "joint, attention": partial(JointFusion, pooling="attention", hidden=8),
     "joint, mean": partial(JointFusion, pooling="mean", hidden=8),
 }
@@ -154,9 +154,9 @@ def test_shares_are_those_of_the_series_that_are_there() -> None:
     torch.testing.assert_close(shares(scores, present), expected)
 
 
-@pytest.mark.parametrize("weights", ["equal", "learned"])
-def test_late_fusion_is_the_weighted_mean_of_what_each_series_says_alone(weights: str) -> None:
-    network = small("late, learned", weights=weights)
+@pytest.mark.parametrize("weighting", ["equal", "learned"])
+def test_late_fusion_is_the_weighted_mean_of_what_each_series_says_alone(weighting: str) -> None:
+    network = small("late, learned", weighting=weighting)
     assert isinstance(network, LateFusion)
     images = series(2, 8, 8)
     scores = torch.zeros(3) if network.scores is None else network.scores
@@ -185,7 +185,7 @@ def test_joint_fusion_by_the_mean_reads_the_mean_of_the_vectors_that_are_there()
     ("name", "changes", "sentence"),
     [
         *((name, {"features": ()}, "a width at least") for name in ("early", "late, equal")),
-        ("late, equal", {"weights": "some"}, "equal or learned"),
+        ("late, equal", {"weighting": "some"}, "equal or learned"),
         ("joint, mean", {"pooling": "max"}, "mean or attention"),
     ],
 )

@@ -60,4 +60,12 @@ SMALL: Final[Mapping[str, Mapping[str, Any]]] = {
     "AttentionMIL": {"features": [4, 8], "hidden": 6},
     "AttentionGatedNet": {"features": [4, 8, 8]},
     "SEUNet": {"features": [4, 8], "reduction": 2},
+    "EDSR": {"features": 4, "blocks": 1},
+    "RCAN": {"features": 4, "groups": 1, "blocks": 1, "reduction": 2},
+    "SRResNet": {"features": 4, "blocks": 1},
+    "DenoisingAutoEncoder": {"features": [4, 8]},
+    "EarlyFusion": {"features": [4, 8]},
+    "LateFusion": {"features": [4, 8]},
+    "JointFusion": {"features": [4, 8], "hidden": 4},
+    "FiLMNet": {"values": 2, "features": [4, 8], "hidden": 4},
 }
