@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.models import networks, options
-from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.models.spec import Calibration, InputSpec, Kind, Label, ModelSpec
 from pipeline.models.table.row import SPATIAL_DIMS, Row
 from pipeline.results import Code
 
@@ -60,6 +60,13 @@ class _Network(_Closed):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
+class _Calibration(_Closed):
+    temperature: float = Field(default=1.0, ge=0.01, le=100)
+    scores: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = Field(
+        default=(), max_length=20_000
+    )
+
+
 class _Block(_Closed):
     name: str = Field(pattern=_NAME)
     kind: Kind
@@ -69,6 +76,7 @@ class _Block(_Closed):
     network: _Network | None = None
     program: str | None = Field(default=None, pattern=_PROGRAM)
     options: dict[str, Any] = Field(default_factory=dict)
+    calibration: _Calibration | None = None
     demonstration: bool = False
 
 
@@ -100,6 +108,7 @@ def parse(text: str, *, digest: str) -> tuple[ModelSpec | None, list[str]]:
         return None, found + _sentences("nightshift.options", invalid)
     found += _averaging_faults(block.input, chosen)
     found += _border_faults(block, chosen)
+    found += _calibration_faults(block, chosen)
     if getattr(chosen, "crop_foreground", False) and block.input.window is None:
         found.append("crop_foreground needs input.window: foreground is what lies above it")
     if found:
@@ -121,6 +130,7 @@ def dump(spec: ModelSpec, monai_keys: Mapping[str, Any]) -> str:
         "network": network,
         **({} if spec.program is None else {"program": spec.program}),
         "options": dict(spec.options),
+        **({} if spec.calibration is None else {"calibration": asdict(spec.calibration)}),
         "demonstration": spec.is_demonstration,
     }
     document = {**monai_keys, "version": spec.version, "nightshift": block}
@@ -172,6 +182,18 @@ def _border_faults(block: _Block, chosen: object) -> list[str]:
         return ["options.border needs options.instances"]
     is_known = chosen.border in {label.number for label in block.labels}
     return [] if is_known else ["options.border is the number of no label"]
+
+
+def _calibration_faults(block: _Block, chosen: object) -> list[str]:
+    kept = block.calibration
+    if kept is None or not kept.scores:
+        return []
+    found = []
+    if not isinstance(chosen, options.ClassificationOptions) or chosen.activation != "softmax":
+        found.append("calibration.scores are of a classification by softmax")
+    if list(kept.scores) != sorted(kept.scores):
+        found.append("calibration.scores rise")
+    return found
 
 
 def _label_faults(block: _Block) -> list[str]:
@@ -254,6 +276,9 @@ def _spec(metadata: _Metadata, digest: str) -> ModelSpec:
         network_arguments=block.network.arguments if block.network else {},
         program=block.program,
         options=block.options,
+        calibration=None
+        if block.calibration is None
+        else Calibration(**block.calibration.model_dump()),
         is_demonstration=block.demonstration,
         digest=digest,
     )

@@ -57,6 +57,17 @@ class InputSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What was learned of a model's scores on held-out cases, see ``pipeline.models.calibration``.
+
+    ``scores`` are one minus that of the true label at ``temperature``, one for each case, rising.
+    """
+
+    temperature: float = 1.0
+    scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """The checked metadata of a bundle."""
 
@@ -74,6 +85,8 @@ class ModelSpec:
     program: str | None = None
     #: score below which a detection is not reported, thresholds of a mask ... by kind
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: None where nobody calibrated this version
+    calibration: Calibration | None = None
     #: True for the shipped demonstrations: said in every output
     is_demonstration: bool = False
     #: sha256 over every file of the bundle, in path order

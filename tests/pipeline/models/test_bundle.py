@@ -13,7 +13,7 @@ import torch
 
 from pipeline.models import bundle, networks, weights
 from pipeline.models.bundle import Bundle, BundleRefused
-from pipeline.models.spec import Label
+from pipeline.models.spec import Calibration, Label
 from pipeline.results import Code
 from tests.pipeline.models import tiny
 
@@ -232,3 +232,15 @@ def test_a_restoration_model_answers_with_an_image_and_has_no_labels(write_unet:
 
     with pytest.raises(BundleRefused, match="has no label"):
         bundle.load(edit(write_unet(), restore))
+
+
+def test_a_calibration_stays_with_the_version(write_unet: Write) -> None:
+    kept = Calibration(temperature=1.5)
+    written = write_unet(calibration=kept)
+    assert bundle.load(written.folder).spec.calibration == kept
+    path = edit(written, lambda d: d["nightshift"]["calibration"].update(scores=[0.3, 0.2]))
+    with pytest.raises(BundleRefused) as refused:
+        bundle.load(path)
+    said = "; ".join(refused.value.faults)
+    assert "calibration.scores are of a classification by softmax" in said
+    assert "calibration.scores rise" in said
