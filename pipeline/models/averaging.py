@@ -61,7 +61,12 @@ class Averaged(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
         self._views = tuple(seen)
+        self._over = over
         self._score, self._logit = _SCALES[over]
+
+    def alone(self) -> list[nn.Module]:
+        """Return each member by itself, with all views."""
+        return [Averaged([member], self._views, self._over).eval() for member in self.members]
 
     def forward(self, images: Tensor) -> Tensor:
         """Return what stands for the mean, of the shape of one answer."""

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.asking import Explain, Uncertainty
 from pipeline.errors import ModelMismatch
-from pipeline.models import checks, planes, preprocess, sliding
+from pipeline.models import (
+    calibration,
+    checks,
+    explaining,
+    grids,
+    planes,
+    preprocess,
+    sliding,
+    uncertainty,
+)
 from pipeline.models.devices import Device
 from pipeline.models.engines import DTYPES
 from pipeline.models.options import ClassificationOptions
 from pipeline.models.predictor import Checkpoint
+from pipeline.models.sampling import Sampled
 from pipeline.models.segmentation import Laps
 from pipeline.models.small_inputs import Answer, Batcher, together
 from pipeline.models.spec import ModelSpec
-from pipeline.results import Classification, Prediction
-from pipeline.volume import Input, Volume
+from pipeline.results import Classification, Prediction, ValueMap
+from pipeline.volume import Channels, Input, Volume
 
 
 class ClassificationPredictor:
@@ -41,8 +54,9 @@ class ClassificationPredictor:
             device=device.torch,
             dtype=dtype,
         )
-        self._batcher = Batcher(network.to(device.torch, dtype), plan, device)
-        self._batch = plan.batch
+        self._network = network.to(device.torch, dtype)
+        self._plan = plan
+        self._batcher = Batcher(self._network, plan, device)
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with every label's score. See ``Predictor.predict``."""
@@ -51,8 +65,8 @@ class ClassificationPredictor:
     def predict_many(self, images: Sequence[Input], *, checkpoint: Checkpoint) -> list[Prediction]:
         """Answer for each of several inputs. See ``TakesMany.predict_many``."""
         found = []
-        for first in range(0, len(images), self._batch):
-            found += self._predict_group(images[first : first + self._batch], checkpoint)
+        for first in range(0, len(images), self._plan.batch):
+            found += self._predict_group(images[first : first + self._plan.batch], checkpoint)
         return found
 
     def _predict_group(self, images: Sequence[Input], checkpoint: Checkpoint) -> list[Prediction]:
@@ -65,22 +79,86 @@ class ClassificationPredictor:
         seconds = {**clock.seconds, "wait": answer.waited, "model": answer.computed}
         each = {stage: spent / len(images) for stage, spent in seconds.items()}
         parts = torch.split(answer.outputs, [len(one) for one in inputs])
-        return [self._prediction(part, answer, each) for part in parts]
+        scored = [self._scores(part) for part in parts]
+        return [self._prediction(one, self._joined(one), answer, each) for one in scored]
 
-    def _checked(self, image: Input) -> Input:
+    def predict_with_uncertainty(
+        self, image: Input | Channels, asked: Uncertainty, *, checkpoint: Checkpoint
+    ) -> Prediction:
+        """Answer with the mean score of all samples: see ``SaysHowSure``."""
+        self._device.enter_thread()
+        clock = Laps()
+        temperature = uncertainty.temperature_of(asked, self.spec)
+        inputs = network_input(self._checked(image), self.spec)
+        clock.lap("preprocess")
+        sampled = Sampled(self._network, asked, checkpoint)
+        answer = Batcher(sampled, self._plan, self._device).ask(inputs, checkpoint=checkpoint)
+        each = [self._scores(logits) for logits in answer.outputs.unbind(1)]
+        is_exclusive = self._options.activation == "softmax"
+        samples = calibration.tempered(
+            np.array([self._joined(scores) for scores in each]),
+            temperature,
+            is_exclusive=is_exclusive,
+        )
+        sure = uncertainty.of_input(samples, self._options.activation)
+        if asked.conformal is not None:
+            in_set = self._prediction_set(inputs, asked.conformal.coverage, checkpoint)
+            sure = replace(sure, in_set=in_set)
+        seconds = {**clock.seconds, "wait": answer.waited, "model": answer.computed}
+        prediction = self._prediction(torch.stack(each).mean(0), sure.mean, answer, seconds)
+        return replace(
+            prediction,
+            findings=(*prediction.findings, *sure.measurements(self.spec.labels)),
+            options={**prediction.options, "uncertainty": uncertainty.report(asked)},
+        )
+
+    def _prediction_set(
+        self, inputs: Tensor, coverage: float, checkpoint: Checkpoint
+    ) -> tuple[bool, ...]:
+        """Say which labels are in the set, by the scores that the calibration was fitted to."""
+        kept = self.spec.calibration
+        if kept is None or not kept.scores:
+            raise ModelMismatch(f"model {self.spec.name} keeps no scores for prediction sets")
+        plain = self._batcher.ask(inputs, checkpoint=checkpoint)
+        scores = np.array(self._joined(self._scores(plain.outputs)))
+        return tuple(map(bool, calibration.prediction_set(scores, kept, coverage)))
+
+    def explain(
+        self, image: Input | Channels, asked: Explain, label: str, *, checkpoint: Checkpoint
+    ) -> ValueMap:
+        """Return where in the input the score of a label comes from: see ``Explains``."""
+        number = {one.name: one.number for one in self.spec.labels}.get(label)
+        if number is None:
+            raise ModelMismatch(f"model {self.spec.name} knows no label {label}")
+        checked = self._checked(image)
+        self._device.enter_thread()
+        inputs = network_input(checked, self.spec).to(self._device.torch, self._plan.dtype)
+        with self._device.hold(checkpoint):
+            found = explaining.explain(self._network, inputs, number, asked, checkpoint=checkpoint)
+        values = on_source(found, checked, self.spec)
+        return ValueMap(name=f"{asked.method} of {label}", values=values)
+
+    def _checked(self, image: Input | Channels) -> Input:
+        if isinstance(image, Channels):
+            raise ModelMismatch(f"model {self.spec.name} reads one series, not several")
         if self.spec.input.spatial_dims == 3 or isinstance(image, Volume):
             return checks.volume(image, self.spec)
         return checks.picture(image, self.spec)
 
-    def _prediction(self, logits: Tensor, answer: Answer, seconds: dict[str, float]) -> Prediction:
-        by_frame = self._scores(logits)
+    def _prediction(
+        self,
+        by_frame: Tensor,
+        scores: Sequence[float],
+        answer: Answer,
+        seconds: dict[str, float],
+    ) -> Prediction:
         return Prediction(
-            findings=self._findings(by_frame),
+            findings=self._findings(by_frame, scores),
             options={
                 "device": str(answer.plan.device),
                 "dtype": str(answer.plan.dtype).removeprefix("torch."),
                 "batch": answer.plan.batch,
-                "frames": len(logits),
+                "frames": len(by_frame),
                 "together": answer.together,
             },
             seconds=seconds,
@@ -104,8 +182,7 @@ class ClassificationPredictor:
                 joined = by_frame.topk(min(self._options.top, len(by_frame)), dim=0).values.mean(0)
         return [float(score) for score in joined]
 
-    def _findings(self, by_frame: Tensor) -> tuple[Classification, ...]:
-        scores = self._joined(by_frame)
+    def _findings(self, by_frame: Tensor, scores: Sequence[float]) -> tuple[Classification, ...]:
         top = int(np.argmax(scores))
         kept = by_frame.T.tolist() if self._options.keep_frames else [()] * len(scores)
         return tuple(
@@ -135,6 +212,27 @@ def network_input(image: Input, spec: ModelSpec) -> Tensor:
     if options.fit == "crop":
         return _centre(scaled, spec.input.size)
     return _resize(scaled, spec.input.size)
+
+
+def on_source(values: Tensor, image: Input, spec: ModelSpec) -> NDArray[np.float32]:
+    """Return a map of what the network saw (frames, *spec.input.size) on the grid of an image.
+
+    The way back of ``network_input``: what was cut off is 0, what was stretched is interpolated.
+    """
+    fit = (
+        _centre
+        if ClassificationOptions.model_validate(dict(spec.options)).fit == "crop"
+        else _resize
+    )
+    if not isinstance(image, Volume):
+        rows, columns = image.pixels.shape[1:3]
+        return np.ascontiguousarray(fit(values[:, None], (rows, columns))[:, 0].numpy())
+    grid = grids.whole_grid(image, spec.input)
+    if spec.input.spatial_dims == 3:
+        laid = fit(values[None], grid.shape)[0, 0]
+    else:
+        laid = fit(values[:, None], grid.shape[1:])[:, 0]
+    return preprocess.back_to_source(laid, grid).numpy()
 
 
 def _resize(values: Tensor, size: Sequence[int]) -> Tensor:

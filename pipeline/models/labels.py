@@ -12,8 +12,8 @@ where one class is the largest at every corner, it is the largest at every mean 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +26,10 @@ from pipeline.models.grids import Grid
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.stitching import Box
 from pipeline.models.taps import Taps, reach, taps_of
+
+#: takes a part of a slice, and what was interpolated there, (answers, rows, columns), however much
+#: of its cell lies in what was kept; returns its labels, uint8 (rows, columns)
+Reader: TypeAlias = Callable[[tuple[int, slice, slice], Tensor], Tensor]
 
 #: with fewer, interpolating the logits of every voxel is faster than finding the divided cells
 MANY_CLASSES: Final = 16
@@ -68,13 +72,19 @@ class Canvas:
         checkpoint: Checkpoint,
         probabilities: NDArray[np.float32] | None = None,
         is_scaled: bool = False,
+        reader: Reader | None = None,
     ) -> None:
-        """Take a grid; ``is_scaled`` says that probabilities come in the place of logits."""
+        """Take a grid.
+
+        ``is_scaled`` says that probabilities come in the place of logits. With a ``reader``
+        anything may come, and labels are what it makes of that.
+        """
         self.labels = np.zeros(grid.source_shape, np.uint8)
         self._grid = grid
         self._checkpoint = checkpoint
         self._probabilities = probabilities
         self._is_scaled = is_scaled
+        self._reader = reader
         if probabilities is not None:
             probabilities[0] = 1.0
 
@@ -94,7 +104,8 @@ class Canvas:
         if min(len(one.lower) for one in taps) == 0:
             return
         with torch.inference_mode(), one_thread():
-            if self._probabilities is None and len(logits) >= MANY_CLASSES:
+            keeps = self._probabilities is not None or self._reader is not None
+            if not keeps and len(logits) >= MANY_CLASSES:
                 self._fill_cells(Cells(logits, axes), taps)
             else:
                 self._fill_slices(logits.permute(0, *(1 + axis for axis in axes)), taps)
@@ -108,13 +119,19 @@ class Canvas:
                 self._checkpoint()
             between = _slice(ordered, slices, number)
             stretched = _stretch(_stretch(between, columns).transpose(1, 2), rows)
-            index = slices.first + number
-            self.labels[index][in_plane] = largest(stretched).cpu().numpy()
-            if self._probabilities is not None:
+            place = (slices.first + number, *in_plane)
+            if self._reader is None:
+                self.labels[place] = largest(stretched).cpu().numpy()
+            if self._reader is not None or self._probabilities is not None:
                 weight = reach(slices)[number] * torch.outer(reach(rows), reach(columns))
-                likely = stretched.div_(weight.clamp(min=_LEAST_WEIGHT))
-                likely = likely if self._is_scaled else likely.softmax(0)
-                self._probabilities[:, index][:, *in_plane] = likely.cpu().numpy()
+                self._keep(place, stretched.div_(weight.clamp(min=_LEAST_WEIGHT)))
+
+    def _keep(self, place: tuple[int, slice, slice], found: Tensor) -> None:
+        if self._reader is not None:
+            self.labels[place] = self._reader(place, found).cpu().numpy()
+        if self._probabilities is not None:
+            likely = found if self._is_scaled else found.softmax(0)
+            self._probabilities[:, *place] = likely.cpu().numpy()
 
     def _fill_cells(self, cells: Cells, taps: Sequence[Taps]) -> None:
         """Interpolate logits only where the corners of a voxel's cell have different labels."""

@@ -8,18 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from monai.data.utils import compute_importance_map
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.asking import Uncertainty
 from pipeline.models import checks, measures, preprocess, sliding
 from pipeline.models.devices import Device
 from pipeline.models.engines import DTYPES
 from pipeline.models.options import SegmentationOptions
 from pipeline.models.predictor import Checkpoint
-from pipeline.models.segmentation import Laps, SegmentationPredictor
+from pipeline.models.segmentation import Laps, SegmentationPredictor, moments
 from pipeline.models.spec import InputSpec, ModelSpec
 from pipeline.models.tuned import choice_for
+from pipeline.models.uncertainty import VoxelUncertainty
 from pipeline.results import Prediction
-from pipeline.volume import Image, Input, Volume
+from pipeline.volume import Channels, Image, Input, Volume
 
 
 class PlaneWise(nn.Module):
@@ -153,23 +156,62 @@ class PlanesPredictor:
             return self._volumes.predict_with_probabilities(image, checkpoint=checkpoint)
         return self._predict(image, checkpoint, keeps=True)
 
+    def predict_with_uncertainty(
+        self, image: Input | Channels, asked: Uncertainty, *, checkpoint: Checkpoint
+    ) -> Prediction:
+        """Answer with the labels of the mean of all samples: see ``SaysHowSure``."""
+        # mirrored in the plane, by the network's own two axes
+        network = PlaneWise(moments(self._network.network, self.spec, asked, checkpoint))
+        if not isinstance(image, Image):
+            return self._volumes.predict_by_moments(image, network, asked, checkpoint=checkpoint)
+        picture = checks.picture(image, self.spec)
+        shape = picture.pixels.shape[:3]
+        doubts = VoxelUncertainty(shape, asked)
+        tiled, clock = self._tile(picture, network, checkpoint)
+        whole = slice(None)
+        labels = np.stack(
+            [
+                doubts.read((number, whole, whole), tiled.values[:, number]).numpy()
+                for number in range(shape[0])
+            ]
+        )
+        return doubts.added_to(self._stated(picture, labels, tiled, clock))
+
     def _predict(self, image: Input, checkpoint: Checkpoint, *, keeps: bool) -> Prediction:
         picture = checks.picture(image, self.spec)
+        tiled, clock = self._tile(picture, self._network, checkpoint)
+        labels = tiled.values.argmax(0).to(torch.uint8).numpy()
+        answer = self._stated(picture, labels, tiled, clock)
+        if not keeps:
+            return answer
+        likely = tiled.values.softmax(0).numpy()
+        return replace(answer, maps=measures.probability_maps(likely, self.spec.labels))
+
+    def _tile(
+        self, picture: Image, network: nn.Module, checkpoint: Checkpoint
+    ) -> tuple[Tiled, Laps]:
+        """Run a network over an image; return what it answers, and the clock."""
         self._device.enter_thread()
         clock = Laps()
         values, _, _ = frames(picture, self.spec.input)
         clock.lap("preprocess")
         with self._device.hold(checkpoint):
             clock.lap("wait")
-            tiled = tile(self._network, values, self._plan, scale=(1, 1, 1), checkpoint=checkpoint)
+            tiled = tile(network, values, self._plan, scale=(1, 1, 1), checkpoint=checkpoint)
         clock.lap("model")
-        labels = tiled.values.argmax(0).to(torch.uint8).numpy()
-        likely = tiled.values.softmax(0).numpy() if keeps else None
+        return tiled, clock
+
+    def _stated(
+        self,
+        picture: Image,
+        labels: NDArray[np.uint8],
+        tiled: Tiled,
+        clock: Laps,
+    ) -> Prediction:
         clock.lap("inverse")
         return Prediction(
             findings=measures.segments(labels, picture, self.spec.labels),
             label_map=labels,
-            maps=() if likely is None else measures.probability_maps(likely, self.spec.labels),
             options=used_options(tiled),
             seconds=clock.seconds,
             warnings=tiled.warnings,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
+from pipeline.asking import Explain, Uncertainty
 from pipeline.models.spec import ModelSpec
-from pipeline.results import Prediction
+from pipeline.results import Prediction, ValueMap
 from pipeline.volume import Channels, Input
 
 #: Called between windows; raises ``pipeline.errors.Interrupted`` or ``DeadlineExceeded`` to stop.
@@ -70,6 +71,46 @@ class TakesChannels(Protocol):
         Raises:
             ModelMismatch, OutOfMemory, Interrupted, DeadlineExceeded: as ``Predictor.predict``;
                 ModelMismatch also where the model asks for another number of series.
+
+        """
+        ...
+
+
+@runtime_checkable
+class SaysHowSure(Protocol):
+    """A predictor that can answer several times, and say how far the answers agree."""
+
+    def predict_with_uncertainty(
+        self, image: Input | Channels, asked: Uncertainty, *, checkpoint: Checkpoint
+    ) -> Prediction:
+        """Answer with the mean of all samples.
+
+        Beside what ``predict`` states there are, of a classification, measurements of the entropy
+        of the mean, of the mutual information (bits), of the standard deviation of each score, and
+        whether each label is in the prediction set; of a segmentation, maps of the entropy and the
+        standard deviation, and the mean entropy in each segment. The same question has the same
+        answer.
+
+        Raises:
+            ModelMismatch: the model cannot say what is asked.
+            OutOfMemory, Interrupted, DeadlineExceeded: as ``Predictor.predict``.
+
+        """
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A predictor that can say where in its input it saw a label."""
+
+    def explain(
+        self, image: Input | Channels, asked: Explain, label: str, *, checkpoint: Checkpoint
+    ) -> ValueMap:
+        """Return a map on the grid of the input: the more, the more the label rests on it.
+
+        Raises:
+            ModelMismatch: the model knows no such label or layer, or cannot be explained so.
+            OutOfMemory, Interrupted, DeadlineExceeded: as ``Predictor.predict``.
 
         """
         ...

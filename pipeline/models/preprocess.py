@@ -165,6 +165,17 @@ def _interpolate(image: Tensor, positions: NDArray[np.float64], axis: int) -> Te
     )
 
 
+def back_to_source(values: Tensor, grid: Grid) -> Tensor:
+    """Return values (*grid.shape) on the grid of the volume, (slices, rows, columns).
+
+    Linearly interpolated; beyond the first and last voxel of the grid they are held.
+    """
+    for axis in range(3):
+        positions = np.clip(grid.from_source(axis), 0, grid.shape[axis] - 1)
+        values = _interpolate(values, positions, axis)
+    return values.permute([grid.network_axis(axis) for axis in range(3)]).contiguous()
+
+
 def _tighten(stack: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
     """Cut to the box of what is above 0 in any channel, as MONAI's CropForeground does."""
     start, shape = [], []

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.asking import Uncertainty
 from pipeline.errors import OutOfMemory
 from pipeline.models import checks, engines, labels, measures, preprocess, sliding, tuned
 from pipeline.models.batching import Queue
@@ -20,8 +21,10 @@ from pipeline.models.engines import Choice
 from pipeline.models.options import SegmentationOptions
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.preprocess import Prepared
+from pipeline.models.sampling import Moments, Sampled
 from pipeline.models.spec import ModelSpec
 from pipeline.models.stitching import Blend, Box, Sweep
+from pipeline.models.uncertainty import VoxelUncertainty, temperature_of
 from pipeline.results import Prediction
 from pipeline.volume import Channels, Input, Volume
 
@@ -29,6 +32,17 @@ from pipeline.volume import Channels, Input, Volume
 _ROOM_PER_VOXEL: Final = 2
 #: of all probability maps of one prediction
 _MOST_MAP_BYTES: Final = 8 * 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pass:
+    """What a volume is run through, and where its answer goes."""
+
+    network: nn.Module
+    queue: Queue
+    probabilities: NDArray[np.float32] | None = None
+    #: None: what the network answers with are logits
+    uncertainty: VoxelUncertainty | None = None
 
 
 class SegmentationPredictor:
@@ -60,11 +74,41 @@ class SegmentationPredictor:
         """
         return self._predict((checks.volume(image, self.spec),), checkpoint, keeps=True)
 
+    def predict_with_uncertainty(
+        self, image: Input | Channels, asked: Uncertainty, *, checkpoint: Checkpoint
+    ) -> Prediction:
+        """Answer with the labels of the mean of all samples: see ``SaysHowSure``."""
+        network = moments(engines.eager(self._network), self.spec, asked, checkpoint)
+        return self.predict_by_moments(image, network, asked, checkpoint=checkpoint)
+
+    def predict_by_moments(
+        self,
+        image: Input | Channels,
+        network: nn.Module,
+        asked: Uncertainty,
+        *,
+        checkpoint: Checkpoint,
+    ) -> Prediction:
+        """Answer as ``predict_with_uncertainty`` by what answers as ``moments`` does."""
+        if isinstance(image, Channels):
+            volumes = checks.series(image, self.spec)
+        else:
+            volumes = (checks.volume(image, self.spec),)
+        shape = volumes[0].stored.shape
+        doubts = VoxelUncertainty(shape, asked)
+        # nobody else's windows go through this network
+        run = _Pass(network=network, queue=Queue(self._device), uncertainty=doubts)
+        return self._answer(volumes, run, checkpoint)
+
     def _predict(
         self, volumes: Sequence[Volume], checkpoint: Checkpoint, *, keeps: bool
     ) -> Prediction:
+        kept = self._room(volumes[0].stored.shape) if keeps else None
+        run = _Pass(network=self._network, queue=self._queue, probabilities=kept)
+        return self._answer(volumes, run, checkpoint)
+
+    def _answer(self, volumes: Sequence[Volume], run: _Pass, checkpoint: Checkpoint) -> Prediction:
         volume = volumes[0]
-        kept = self._room(volume.stored.shape) if keeps else None
         self._device.enter_thread(self._choice.threads)
         clock = Laps()
         prepared = self._prepare(*volumes)
@@ -74,10 +118,11 @@ class SegmentationPredictor:
             used: dict[str, object] = {"device": str(self._device), "windows": 0}
             warnings: tuple[str, ...] = ("nothing lies above the model's window",)
         else:
-            label_map, used, warnings = self._infer(prepared, checkpoint, clock, kept)
+            label_map, used, warnings = self._infer(prepared, checkpoint, clock, run)
         found = measures.segments(label_map, volume, self.spec.labels)
         clock.lap("measure")
-        return Prediction(
+        kept, doubts = run.probabilities, run.uncertainty
+        answer = Prediction(
             findings=found,
             label_map=label_map,
             maps=() if kept is None else measures.probability_maps(kept, self.spec.labels),
@@ -85,6 +130,7 @@ class SegmentationPredictor:
             seconds=clock.seconds,
             warnings=(*prepared.warnings, *warnings),
         )
+        return answer if doubts is None else doubts.added_to(answer)
 
     def _prepare(self, *volumes: Volume) -> Prepared:
         """Prepare volumes on the device, or on the CPU where its memory is used up."""
@@ -112,11 +158,17 @@ class SegmentationPredictor:
         prepared: Prepared,
         checkpoint: Checkpoint,
         clock: Laps,
-        kept: NDArray[np.float32] | None,
+        run: _Pass,
     ) -> tuple[NDArray[np.uint8], dict[str, object], tuple[str, ...]]:
         grid, warnings = prepared.grid, list[str]()
-        is_scaled = self._options.interpolates == "probabilities"
-        canvas = labels.Canvas(grid, checkpoint=checkpoint, probabilities=kept, is_scaled=is_scaled)
+        is_scaled = run.uncertainty is None and self._options.interpolates == "probabilities"
+        canvas = labels.Canvas(
+            grid,
+            checkpoint=checkpoint,
+            probabilities=run.probabilities,
+            is_scaled=is_scaled,
+            reader=None if run.uncertainty is None else run.uncertainty.read,
+        )
         filling = Laps()
 
         def fill(box: Box, logits: Tensor) -> None:
@@ -132,7 +184,7 @@ class SegmentationPredictor:
             filling.lap("inverse")
 
         passed = sliding.pass_over(
-            self._network,
+            run.network,
             prepared.image,
             self._plan,
             sweep=Sweep(
@@ -141,7 +193,7 @@ class SegmentationPredictor:
                 finish=fill,
             ),
             checkpoint=checkpoint,
-            queue=self._queue,
+            queue=run.queue,
         )
         clock.book({**passed.seconds, **filling.seconds})
         used = used_options(passed.plan, passed.windows) | self._how(passed.plan)
@@ -155,6 +207,18 @@ class SegmentationPredictor:
             "layout": self._choice.layout,
             "threads": self._choice.threads,
         }
+
+
+def moments(
+    network: nn.Module, spec: ModelSpec, asked: Uncertainty, checkpoint: Checkpoint
+) -> Moments:
+    """Return what answers with the moments of all samples of a network.
+
+    Raises:
+        ModelMismatch: the model keeps no temperature, and its own is asked for.
+
+    """
+    return Moments(Sampled(network, asked, checkpoint), temperature_of(asked, spec))
 
 
 class Laps:
