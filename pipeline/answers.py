@@ -10,6 +10,7 @@ from pipeline.analysis.steps import Crop
 from pipeline.clause import Clause
 from pipeline.cropping import Part
 from pipeline.models.spec import ModelSpec
+from pipeline.preprocess.preparing import Prepared
 from pipeline.results import Prediction
 from pipeline.volume import Channels, Input
 
@@ -27,15 +28,28 @@ class Place:
     series: tuple[Input, ...] = field(repr=False)
     #: what the step is to answer for: the series, or several on the grid of the first
     given: Input | Channels = field(repr=False)
+    #: what image steps made of the series, by the names of the inputs that they make ready
+    prepared: Mapping[str, Prepared] = field(default_factory=dict, repr=False)
+
+    @property
+    def first(self) -> Input:
+        """The first of what the model is given, on whose grid it answers."""
+        given = self.given
+        return given.volumes[0] if isinstance(given, Channels) else given
 
     @property
     def image(self) -> Input:
         """The series on whose grid answers lie. Of several its header names the others beside."""
         first, *others = self.series
-        headers = tuple(one.header for one in others if one.header is not None)
+        # the same series can be there under several names, each time prepared in another way
+        headers = {
+            one.header.series_instance_uid: one.header
+            for one in others
+            if one is not first and one.header is not None
+        }
         if first.header is None or not headers:
             return first
-        return replace(first, header=replace(first.header, beside=headers))
+        return replace(first, header=replace(first.header, beside=tuple(headers.values())))
 
     @property
     def series_instance_uid(self) -> str | None:
@@ -50,7 +64,10 @@ class Place:
         return tuple(dict.fromkeys(warning for one in every for warning in one.warnings))
 
     def report(self) -> dict[str, Any]:
-        """Return the series, JSON values; ``channels`` is empty where it is one."""
+        """Return the series and what was made of them, JSON values.
+
+        ``channels`` is empty where it is one, ``prepared`` where none was made ready.
+        """
         channels = [
             {"input": name, "series_instance_uid": _uid(one)}
             for name, one in zip(self.inputs, self.series, strict=True)
@@ -58,6 +75,7 @@ class Place:
         return {
             "series_instance_uid": self.series_instance_uid,
             "channels": channels if len(channels) > 1 else [],
+            "prepared": [{"input": name, **one.report()} for name, one in self.prepared.items()],
         }
 
 

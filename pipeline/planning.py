@@ -33,7 +33,12 @@ class PlannedAnalysis:
             }
             for name, selection in self.selections.items()
         }
-        return {"inputs": inputs, "steps": [_step(step) for step in in_order(self.analysis.steps)]}
+        prepared = {
+            name: {"of": one.of, "steps": list(map(str, one.steps))}
+            for name, one in self.analysis.prepare.items()
+        }
+        steps = [_step(step) for step in in_order(self.analysis.steps)]
+        return {"inputs": inputs, "prepared": prepared, "steps": steps}
 
 
 def plan_study(study: IndexedStudy, analyses: Sequence[Analysis]) -> list[PlannedAnalysis]:

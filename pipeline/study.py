@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline import deciding
-from pipeline.aligning import aligned
 from pipeline.analysis import Analysis, Step
 from pipeline.analysis.steps import in_order
 from pipeline.answers import Answer, Place, Skipped, StudyResult
@@ -20,6 +19,7 @@ from pipeline.models.predictor import (
     TakesChannels,
     TakesMany,
 )
+from pipeline.places import Places
 from pipeline.reasons import Reason
 from pipeline.results import Finding, Prediction
 from pipeline.volume import Channels, Input, Volume
@@ -62,7 +62,7 @@ def analyze(
     seconds: dict[str, float] = {}
     for step in in_order(analysis.steps):
         predictor = predictors.get(step.name)
-        if predictor is None or not all(inputs.get(name) for name in step.inputs):
+        if predictor is None or not all(inputs.get(analysis.origin(one)) for one in step.inputs):
             raise ComputeFailed(f"step {step.name} has no model or no input", Reason.RUN_ERROR)
         began = clock()
         run.take(step, predictor)
@@ -102,6 +102,13 @@ class _Question:
             return Channels(volumes=tuple(one.cut() for one in parts))
         return part.cut()
 
+    def on_source(self, prediction: Prediction) -> Prediction:
+        """Return what was said of what the model saw, on the grid of the series."""
+        if self.part is not None:
+            prediction = self.part.paste(prediction)
+        prepared = self.place.prepared.get(self.place.inputs[0])
+        return prediction if prepared is None else prepared.back(prediction)
+
 
 class _Run:
     """The answers so far, and what later steps ask of them."""
@@ -112,16 +119,14 @@ class _Run:
         self.answers: list[Answer] = []
         self.skipped: list[Skipped] = []
         self._analysis = analysis
-        self._inputs = inputs
+        self._places = Places(analysis, inputs, checkpoint)
         self._checkpoint = checkpoint
-        #: several series on one grid, by the names of their inputs: steps share them
-        self._channels: dict[tuple[str, ...], Channels] = {}
 
     def take(self, step: Step, predictor: Predictor) -> None:
         """Run a step on its inputs, or say of each why not."""
         asked = [
             question
-            for place in self._places(step)
+            for place in self._places.of(step)
             if (question := self._ask(step, place)) is not None
         ]
         said = _predict(step, predictor, asked, self._checkpoint)
@@ -130,7 +135,7 @@ class _Run:
                 Answer(
                     place=one.place,
                     model=predictor.spec,
-                    prediction=prediction if one.part is None else one.part.paste(prediction),
+                    prediction=one.on_source(prediction),
                     condition=one.condition,
                     crop=step.crop,
                     part=one.part,
@@ -138,28 +143,11 @@ class _Run:
                 )
             )
 
-    def _places(self, step: Step) -> Iterator[Place]:
-        """Yield every input of a step: each series of its one input, or several as channels."""
-        names = step.inputs
-        if len(names) == 1:
-            for position, image in enumerate(self._inputs[names[0]]):
-                yield Place(
-                    step=step.name, inputs=names, position=position, series=(image,), given=image
-                )
-            return
-        series = {name: self._inputs[name][0] for name in names}
-        if names not in self._channels:
-            volumes = {name: one for name, one in series.items() if isinstance(one, Volume)}
-            self._channels[names] = aligned(
-                volumes, policy=self._analysis.policies.channel_grid, checkpoint=self._checkpoint
-            )
-        given, images = self._channels[names], tuple(series.values())
-        yield Place(step=step.name, inputs=names, position=0, series=images, given=given)
-
     def _ask(self, step: Step, place: Place) -> _Question | None:
         """Return what a step is to answer of one input; None where it is skipped."""
         try:
             condition = self._decide(step, place.position)
+            place = self._places.given(place)
             part, warnings = self._part(step, place)
         except _NotRun as why:
             self.skipped.append(Skipped(place=place, because=why.because, condition=why.condition))
@@ -198,7 +186,7 @@ class _Run:
         crop = step.crop
         if crop is None:
             return None, ()
-        image = place.series[0]
+        image = place.first
         if not isinstance(image, Volume):
             raise ModelMismatch(f"step {step.name} is cropped, and its input is no volume")
         (answer,) = self._of(crop.to, step, place.position)
@@ -207,6 +195,8 @@ class _Run:
         except LookupError as missing:
             sentence = f"step {step.name} cannot be cropped to {crop.to}: {missing}"
             raise ModelMismatch(sentence) from None
+        if prepared := place.prepared.get(place.inputs[0]):
+            mask = prepared.forth(mask)
         box = box_around(mask, image, margin_mm=crop.margin_mm, minimum_voxels=crop.minimum_voxels)
         if box is not None:
             return Part(whole=image, box=box), ()
@@ -225,8 +215,11 @@ class _Run:
         Of several inputs the first counts: on its grid the answers lie.
         """
         every = [answer for answer in self.answers if answer.step == name]
-        first = asking.inputs[0]
-        return [one for one in every if one.place.inputs[0] != first or one.position == position]
+        origin = self._analysis.origin
+        first = origin(asking.inputs[0])
+        return [
+            one for one in every if origin(one.place.inputs[0]) != first or one.position == position
+        ]
 
 
 def _predict(

@@ -41,6 +41,9 @@ def say_plan(plan: Mapping[str, Any]) -> None:
         printing.say(f"  input {name}: {printing.plural(chosen, 'series', 'series')} chosen")
         for series in choice.get("considered", []):
             _say_series(series)
+    for name, prepared in plan.get("prepared", {}).items():
+        steps = ", then ".join(prepared["steps"])
+        printing.say(f"  input {name}: made of {prepared['of']} by {steps}")
     for step in plan.get("steps", []):
         _say_planned(step)
 
@@ -91,6 +94,8 @@ def _say_step(step: Mapping[str, Any]) -> None:
     for one in step.get("inputs", []):
         printing.say(f"    + series {one['series_instance_uid']}")
         _say_channels(one)
+        for prepared in one.get("prepared", []):
+            _say_prepared(prepared)
         if one.get("when"):
             _say_clause(one["when"], indent=8)
         if one.get("crop"):
@@ -102,6 +107,17 @@ def _say_channels(one: Mapping[str, Any]) -> None:
     for number, channel in enumerate(one.get("channels", []), start=1):
         series = f"input {channel['input']}, series {channel['series_instance_uid']}"
         printing.say(f"        channel {number}: {series}")
+
+
+def _say_prepared(prepared: Mapping[str, Any]) -> None:
+    """Print what was made of a series before the model saw it, and what the steps measured."""
+    shape = " x ".join(map(str, prepared["shape"]))
+    took = printing.span(prepared["seconds"])
+    printing.say(f"        prepared as {prepared['input']}, {shape} voxels, {took}:")
+    for step in prepared["steps"]:
+        stated = {**step["parameters"], **step["found"]}
+        told = ", ".join(f"{name} {printing.show(value)}" for name, value in stated.items())
+        printing.say(f"          {step['step']}{f': {told}' if told else ''}")
 
 
 def _say_crop(crop: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from dataclasses import field
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 import yaml
@@ -21,8 +22,10 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from pipeline.analysis.clauses import Clauses, Where
+from pipeline.analysis.preparation import Preparation
 from pipeline.analysis.steps import Name, Step, StepsInvalid, in_order
 from pipeline.policies import Policies
+from pipeline.preprocess import steps as image_steps
 
 _LARGEST_DOCUMENT: Final = 64 * 1024
 _STRICT: Final = ConfigDict(extra="forbid")
@@ -101,6 +104,8 @@ class Analysis:
     inputs: Annotated[dict[Name, InputRule], Field(min_length=1)]
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
     description: str = ""
+    #: inputs made ready by image steps, by the names that model steps read them by
+    prepare: Annotated[dict[Name, Preparation], Field(max_length=64)] = field(default_factory=dict)
     outputs: tuple[Output, ...] = ("overlay",)
     policies: Policies = Policies()
     limits: Limits = Limits()
@@ -112,9 +117,9 @@ class Analysis:
         names = [step.name for step in self.steps]
         if len(set(names)) != len(names):
             raise ValueError("two steps share a name")
+        self._check_prepared()
         read = {name for step in self.steps for name in step.inputs}
-        unknown = sorted(read - set(self.inputs))
-        if unknown:
+        if unknown := sorted(read - set(self.inputs) - set(self.prepare)):
             raise ValueError(f"steps read inputs that are not described: {', '.join(unknown)}")
         try:
             in_order(self.steps)
@@ -123,10 +128,28 @@ class Analysis:
         for step in self.steps:
             self._check_channels(step)
             self._check_crop(step)
-        unused = sorted(set(self.inputs) - read)
-        if unused:
+        read |= {self.origin(name) for name in read}
+        if unused := sorted({*self.inputs, *self.prepare} - read):
             raise ValueError(f"no step reads these inputs: {', '.join(unused)}")
         return self
+
+    def origin(self, name: str) -> str:
+        """Return the input that is read from a series for what a step reads by this name."""
+        return self.prepare[name].of if name in self.prepare else name
+
+    def rule(self, name: str) -> InputRule:
+        """Return which series is read for what a step reads by this name."""
+        return self.inputs[self.origin(name)]
+
+    def _check_prepared(self) -> None:
+        for name, prepared in self.prepare.items():
+            if name in self.inputs:
+                raise ValueError(f"{name} is both an input and a prepared one")
+            if prepared.of not in self.inputs:
+                raise ValueError(f"{name} is made of {prepared.of}, which is no input")
+            kind = self.inputs[prepared.of].kind
+            if found := list(image_steps.faults(prepared.steps, kind)):
+                raise ValueError(f"{name} cannot be made: {'; '.join(found)}")
 
     def _check_channels(self, step: Step) -> None:
         if len(step.inputs) == 1:
@@ -134,7 +157,7 @@ class Analysis:
         if len(set(step.inputs)) < len(step.inputs):
             raise ValueError(f"step {step.name} reads an input as two channels")
         for name in step.inputs:
-            rule = self.inputs[name]
+            rule = self.rule(name)
             if rule.each or rule.kind != "volume":
                 what = "every series that matches" if rule.each else "single images"
                 raise ValueError(
@@ -146,7 +169,7 @@ class Analysis:
         if step.crop is None:
             return
         (other,) = (one for one in self.steps if one.name == step.crop.to)
-        first, others = step.inputs[0], other.inputs[0]
+        first, others = (self.origin(one.inputs[0]) for one in (step, other))
         if others != first:
             sentence = f"step {step.name} is cropped to {other.name}, which reads another input"
             raise ValueError(f"{sentence} ({others}, not {first})")
@@ -174,6 +197,8 @@ class Analysis:
                 del step["keep"]
         if self.by_default:
             del document["by_default"]
+        if not self.prepare:
+            del document["prepare"]
         return document
 
     @property

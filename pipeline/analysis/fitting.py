@@ -8,7 +8,9 @@ from typing import Final
 
 from pipeline.analysis.document import Analysis
 from pipeline.analysis.steps import Comparison, Step, comparisons_of
+from pipeline.models.checks import reads_hounsfield
 from pipeline.models.spec import Kind, ModelSpec
+from pipeline.preprocess.steps import keeps_unit
 
 _MASKS: Final = frozenset({Kind.SEGMENTATION, Kind.THRESHOLD})
 #: what a comparison is about -> the kinds whose findings have it. Any kind may measure.
@@ -52,10 +54,16 @@ def _input_faults(analysis: Analysis, step: Step, model: ModelSpec | None) -> It
     if model is None:
         return
     for name in step.inputs:
-        modalities = analysis.inputs[name].where.modality
+        modalities = analysis.rule(name).where.modality
         if not set(modalities) & set(model.input.modalities):
             known, asked = ", ".join(model.input.modalities), ", ".join(modalities)
             yield f"step {step.name}: model {model.name} is for {known}, input {name} is {asked}"
+        prepared = analysis.prepare.get(name)
+        if prepared and reads_hounsfield(model) and not keeps_unit(prepared.steps):
+            yield (
+                f"step {step.name}: model {model.name} reads Hounsfield units, "
+                f"which {name} has no more"
+            )
     if "probabilities" in step.keep and model.kind is not Kind.SEGMENTATION:
         yield f"step {step.name}: model {model.name} has no probabilities per voxel to keep"
 
@@ -64,7 +72,7 @@ def _channel_faults(
     analysis: Analysis, step: Step, model: ModelSpec | None, names: Sequence[str]
 ) -> Iterator[str]:
     # the colours of a single image are channels too
-    if model is None or analysis.inputs[step.inputs[0]].kind != "volume":
+    if model is None or analysis.rule(step.inputs[0]).kind != "volume":
         return
     count, wanted = len(step.inputs), model.input.channels
     if count != wanted:

@@ -33,12 +33,17 @@ def volume(image: Input, spec: ModelSpec) -> Volume:
         raise ModelMismatch(
             f"model {spec.name} needs {spec.input.channels} channels, a volume has 1"
         )
-    is_absolute = spec.kind is Kind.THRESHOLD or spec.input.window is not None
-    if is_absolute and "CT" in spec.input.modalities and image.unit != "HU":
+    if reads_hounsfield(spec) and image.unit != "HU":
         raise ModelMismatch(f"model {spec.name} needs Hounsfield units")
     if image.stored.dtype.kind == "f" and not np.isfinite(image.stored).all():
         raise ModelMismatch("the volume holds values that are not finite")
     return image
+
+
+def reads_hounsfield(spec: ModelSpec) -> bool:
+    """Say whether a model means the numbers of a CT, not how they lie to each other."""
+    is_absolute = spec.kind is Kind.THRESHOLD or spec.input.window is not None
+    return is_absolute and "CT" in spec.input.modalities
 
 
 def series(channels: Channels, spec: ModelSpec) -> tuple[Volume, ...]:

@@ -92,7 +92,7 @@ class Resample(_Geometry):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Crop(_Geometry):
+class CropBox(_Geometry):
     """Keep a box: about the middle, or around what is above a value."""
 
     size: _Counts | None = None

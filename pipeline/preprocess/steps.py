@@ -24,7 +24,7 @@ class ImageStep:
 
     resize: geometry.Resize | None = None
     resample: geometry.Resample | None = None
-    crop: geometry.Crop | None = None
+    crop: geometry.CropBox | None = None
     pad: geometry.Pad | None = None
     orient: geometry.Orient | None = None
     normalise: intensities.Normalise | None = None

@@ -357,6 +357,19 @@ def test_a_plan_has_the_steps_in_their_order_with_crops_and_conditions_in_words(
     }
 
 
+def test_a_plan_says_what_is_made_of_an_input(template: IndexedSeries) -> None:
+    document = yaml.safe_load((ANALYSES / "ct-lungs.yaml").read_text())
+    document["prepare"] = {
+        "smooth": {"of": "ct", "steps": [{"median": {"radius_mm": 1}}]},
+    }
+    document["steps"] = [{"name": "lungs", "model": "threshold-lung", "input": "smooth"}]
+    (planned,) = plan_study(_study(template), [from_document(document)])
+    assert planned.plan["prepared"] == {
+        "smooth": {"of": "ct", "steps": ["median (radius_mm 1, slicewise False)"]}
+    }
+    assert planned.plan["steps"][0]["input"] == "smooth"
+
+
 def test_a_real_brain_study_gets_its_best_series() -> None:
     (study,) = series.scanned(shared("dicom", "mr_brain_pgbm003")).studies
     (planned,) = plan_study(study, _shipped())

@@ -42,6 +42,7 @@ PLAN = {
             "considered": CONSIDERED,
         }
     },
+    "prepared": {"smooth": {"of": "ct", "steps": ["median (radius_mm 1)", "otsu (bins 256)"]}},
     "steps": [
         {"step": "lungs", "model": "threshold-lung", "input": "ct", "after": []},
         {
@@ -72,6 +73,16 @@ CROP = {
     "first_mm": [-10.5, 2.0, 3.0],
     "size_mm": [24.0, 8.0, 11.0],
 }
+PREPARED = {
+    "input": "smooth",
+    "shape": [12, 20, 18],
+    "spacing_mm": [2.5, 1.0, 1.0],
+    "seconds": 0.3,
+    "steps": [
+        {"step": "otsu", "parameters": {"bins": 256}, "found": {"value": 41.5}},
+        {"step": "fill_holes", "parameters": {}, "found": {}},
+    ],
+}
 NAMED = {"version": "1", "seconds": 0.5}
 REPORT = {
     "steps": [
@@ -80,7 +91,14 @@ REPORT = {
             "step": "nodules",
             "model": "finder",
             "ran": True,
-            "inputs": [{"series_instance_uid": "1.2.1.1", "when": WHEN, "crop": CROP}],
+            "inputs": [
+                {
+                    "series_instance_uid": "1.2.1.1",
+                    "prepared": [PREPARED],
+                    "when": WHEN,
+                    "crop": CROP,
+                }
+            ],
             "skipped": [],
         },
         {

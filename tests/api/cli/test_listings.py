@@ -66,6 +66,7 @@ def test_explain_tells_clause_by_clause_and_then_what_happened(shell: Shell, hom
 
 def test_explain_tells_the_steps_as_planned_where_none_ran(shell: Shell, home: Home) -> None:
     lines = shell("explain", str(home.rejected)).out.splitlines()
+    assert "  input smooth: made of ct by median (radius_mm 1), then otsu (bins 256)" in lines
     assert "  step nodules: finder on ct, after lungs" in lines
     assert "        cropped to the mask of step lungs" in lines
     assert "        when volume in mL of lung in step lungs is above 5" in lines
@@ -77,6 +78,9 @@ def test_explain_tells_step_by_step_what_ran_on_what_and_why_not(shell: Shell, h
     assert said.split("Step by step\n")[1].split("\n\n")[0].splitlines() == [
         "  step nodules: finder 1: ran, 0.5 s",
         "    + series 1.2.1.1",
+        "        prepared as smooth, 12 x 20 x 18 voxels, 0.3 s:",
+        "          otsu: bins 256, value 41.5",
+        "          fill_holes",
         "        holds  any: asked one of these, is volume",
         "            yes    volume: asked above 5, is 9.5",
         "            no     score: asked at least 1, is 0.5",

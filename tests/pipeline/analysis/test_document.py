@@ -263,6 +263,54 @@ def test_mistakes_in_channels_are_named(old: str, new: str, said: str) -> None:
         parse(CHANNELS.replace(old, new))
 
 
+PREPARED = """
+name: smoothed
+version: "1"
+title: What is smoothed first
+inputs:
+  ct: {kind: volume, where: {modality: CT}}
+prepare:
+  smooth: {of: ct, steps: [{median: {radius_mm: 1}}, {window: {level: 40, width: 400}}]}
+  bone: {of: ct, steps: [{resample: {spacing_mm: [2, 1, 1]}}, {threshold: {minimum: 200}}]}
+steps:
+  - {name: body, model: m, input: smooth}
+  - {name: fine, model: n, input: [smooth, bone, ct], crop: {to: body}}
+"""
+
+
+def test_prepared_inputs_survive_the_database_and_change_the_digest() -> None:
+    analysis = parse(PREPARED)
+    assert analysis.origin("smooth") == analysis.origin("ct") == "ct"
+    assert analysis.rule("bone") is analysis.inputs["ct"]
+    again = from_document(json.loads(json.dumps(analysis.document)))
+    assert again == analysis
+    assert again.digest == analysis.digest
+    assert parse(PREPARED.replace("radius_mm: 1", "radius_mm: 2")).digest != analysis.digest
+    assert "prepare" not in parse(TEXT).document
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("smooth: {of: ct", "smooth: {of: mr", "smooth is made of mr, which is no input"),
+        ("smooth: {of: ct", "smooth: {of: bone", "smooth is made of bone, which is no input"),
+        ("bone: {of", "ct: {of", "ct is both an input and a prepared one"),
+        ("[smooth, bone, ct]", "[smooth, ct]", "no step reads these inputs: bone"),
+        ("[smooth, bone, ct]", "[smooth, bone, t2]", "not described: t2"),
+        ("[smooth, bone, ct]", "[smooth, smooth]", "fine reads an input as two channels"),
+        ("radius_mm: 1", "radius: 1", r"prepare.smooth.steps.0.median.radius:"),
+        ("median:", "mean:", r"prepare.smooth.steps.0.mean:"),
+        ("{window:", "{open: {radius_mm: 1}}, {window:", "smooth cannot be made: open mends a"),
+        ("[2, 1, 1]", "[2, 1]", "bone cannot be made: resample states 2 sizes"),
+        ("kind: volume", "kind: image", "bone cannot be made: resample states 3 sizes"),
+        ("where: {modality: CT}", "where: {modality: CT}, each: true", "every series"),
+    ],
+)
+def test_mistakes_in_prepared_inputs_are_named(old: str, new: str, said: str) -> None:
+    with pytest.raises(AnalysisInvalid, match=said):
+        parse(PREPARED.replace(old, new))
+
+
 def test_the_schema_for_editors_knows_clauses_crops_and_conditions() -> None:
     schema = json_schema()
     kinds = schema["$defs"]
@@ -273,6 +321,10 @@ def test_the_schema_for_editors_knows_clauses_crops_and_conditions() -> None:
     assert {"step", "score", "above"} <= set(kinds["Comparison"]["properties"])
     assert {"all"} == set(kinds["All"]["properties"])
     assert {"not"} == set(kinds["Not"]["properties"])
+    assert {"of", "steps"} == set(kinds["Preparation"]["properties"])
+    assert kinds["ImageStep"]["maxProperties"] == 1
+    assert {"median", "grow", "open"} <= set(kinds["ImageStep"]["properties"])
+    assert "radius_mm" in kinds["Median"]["properties"]
 
 
 def _blocks() -> list[dict[str, Any]]:
@@ -287,9 +339,11 @@ def test_an_example_for_readers_is_valid(block: dict[str, Any]) -> None:
     if "where" in block:
         document["inputs"]["ct"]["where"] = block["where"]
     elif "steps" in block:
-        steps = block["steps"]
+        steps, prepared = block["steps"], block.get("prepare", {})
         named = [step["input"] for step in steps]
         names = [name for one in named for name in (one if isinstance(one, list) else [one])]
+        names = [prepared[name]["of"] if name in prepared else name for name in names]
+        document["prepare"] = prepared
         document["inputs"] = dict.fromkeys(names, document["inputs"]["ct"])
         document["steps"] = steps
     else:

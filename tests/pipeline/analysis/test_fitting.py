@@ -145,3 +145,24 @@ def test_colours_of_an_image_are_no_series() -> None:
     text = CHANNELS.replace("kind: volume", "kind: image").replace("[t1, flair]", "t1")
     text += "  - {name: b, model: x, input: flair}\n"
     assert faults(parse(text), pair(3)) == []
+
+
+@pytest.mark.parametrize(("step", "is_fault"), [("window", False), ("adjust", True)])
+def test_a_model_of_hounsfield_units_is_given_nothing_else(*, step: str, is_fault: bool) -> None:
+    parameters = {"window": "{level: 40, width: 400}", "adjust": "{gamma: 2}"}[step]
+    text = f"""
+name: prepared
+version: "1"
+title: An input made ready
+inputs:
+  ct: {{kind: volume, where: {{modality: CT}}}}
+prepare:
+  ready: {{of: ct, steps: [{{{step}: {parameters}}}]}}
+steps:
+  - {{name: mask, model: absolute, input: ready}}
+  - {{name: kind, model: classifier, input: ready}}
+"""
+    stated = InputSpec(modalities=("CT",), spatial_dims=3, window=(-100.0, 300.0))
+    absolute = replace(spec("absolute", Kind.SEGMENTATION, "lung"), input=stated)
+    said = "step mask: model absolute reads Hounsfield units, which ready has no more"
+    assert faults(parse(text), MODELS | {"absolute": absolute}) == ([said] if is_fault else [])
