@@ -48,9 +48,10 @@ class AttentionGate(nn.Module):
         coarse = functional.interpolate(self.gating(gating), features.shape[2:])
         fit = self.fit((self.fine(features) + coarse).relu()).flatten(1)
         above = fit - fit.amin(1, keepdim=True) + torch.finfo(fit.dtype).eps
-        attention = above / above.sum(1, keepdim=True)
-        attended = torch.einsum("np,ncp->nc", attention, features.flatten(2))
-        return attended, attention.unflatten(1, features.shape[2:])
+        # means and not sums over the places, which are too many for numbers of half precision
+        weights = above / above.mean(1, keepdim=True)
+        attended = (weights[:, None] * features.flatten(2)).mean(2)
+        return attended, weights.reshape(len(fit), *features.shape[2:]) / fit.shape[1]
 
 
 class AttentionGatedNet(nn.Module):

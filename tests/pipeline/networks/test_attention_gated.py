@@ -26,6 +26,15 @@ def test_an_image_of_any_size_gets_its_logits_and_two_maps(size: tuple[int, ...]
     assert [tuple(one.shape) for one in maps] == [(2, *shape) for shape in halved]
 
 
+def test_one_gate_is_on_the_map_before_the_coarsest() -> None:
+    network = AttentionGatedNet(
+        spatial_dims=2, in_channels=1, out_channels=3, features=(4, 8, 6), gates=1
+    )
+    logits, (attention,) = network.attend(torch.randn(2, 1, 16, 16))
+    assert logits.shape == (2, 3)
+    assert attention.shape == (2, 4, 4)
+
+
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_attention_is_never_negative_and_sums_to_one_over_each_map(spatial_dims: int) -> None:
     _, maps = small(spatial_dims).attend(torch.randn(3, 2, *(13,) * spatial_dims))
@@ -81,3 +90,14 @@ def test_gates_without_a_map_are_refused(gates: int) -> None:
         AttentionGatedNet(
             spatial_dims=2, in_channels=1, out_channels=2, features=(4, 8, 8), gates=gates
         )
+
+
+def test_half_precision_attends_over_many_places() -> None:
+    torch.manual_seed(0)
+    gate = AttentionGate(3, 4, 2)
+    fine, coarse = 4 * torch.randn(1, 4, 64, 64, 64), torch.randn(1, 2, 8, 8, 8)
+    with torch.no_grad():
+        expected, _ = gate(fine, coarse)
+        attended, _ = gate.half()(fine.half(), coarse.half())
+    torch.testing.assert_close(attended.float(), expected, atol=2e-3, rtol=0)
+    assert expected.abs().max() > 0.1
