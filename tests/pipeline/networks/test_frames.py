@@ -24,6 +24,12 @@ def test_the_vector_of_a_frame_comes_from_that_frame_alone(encoder: FrameEncoder
     torch.testing.assert_close(vectors[1, 2], encoder(frames[1:, 2:])[0, 0], atol=1e-6, rtol=1e-5)
 
 
+def test_a_vector_is_the_mean_of_the_last_map(encoder: FrameEncoder) -> None:
+    frames = torch.randn(1, 3, 1, 8, 8)
+    expected = encoder.trunk(frames[0]).mean((2, 3))
+    torch.testing.assert_close(encoder(frames)[0], expected)
+
+
 def test_what_is_not_there_is_not_read_and_becomes_zero(encoder: FrameEncoder) -> None:
     frames = torch.randn(2, 3, 1, 8, 8)
     mask = torch.tensor([[True, False, True], [False, True, True]])
@@ -31,6 +37,8 @@ def test_what_is_not_there_is_not_read_and_becomes_zero(encoder: FrameEncoder) -
     vectors = encoder(frames, mask)
     assert torch.equal(vectors[~mask], torch.zeros(2, 8))
     assert torch.equal(vectors[mask], encoder(frames[mask][None])[0])
+    vectors.sum().backward()
+    assert all(one.grad is not None and one.grad.isfinite().all() for one in encoder.parameters())
 
 
 @pytest.mark.parametrize(
