@@ -15,16 +15,11 @@ from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from typing import Any, Final
 
 #: torchvision imports this one first and tries to load its library in it
 _LOADS_LIBRARY: Final = "torchvision.extension"
 _SCHEMA: Final = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-#: boxes compared at once with all that follow: (1024, 20000) floats are 80 MB
-_BLOCK: Final = 1024
 #: operators live as long as the object that defined them
 _DEFINED: Final[list[Any]] = []
 
@@ -73,67 +68,11 @@ def _nothing_is_missing() -> None:
 def _define() -> None:
     import torch
 
+    from pipeline.models import suppression
+
     library: Any = torch.library
     library = library.Library("torchvision", "DEF")
     library.define(f"nms{_SCHEMA}")
     library.define(f"qnms{_SCHEMA}")
-    library.impl("nms", nms, "CompositeExplicitAutograd")
+    library.impl("nms", suppression.nms, "CompositeExplicitAutograd")
     _DEFINED.append(library)
-
-
-def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    """Return which boxes stay when of two that overlap the better one does.
-
-    Greedy, as ``torchvision.ops.nms``: a box goes if its intersection over union with one that
-    stays and has a higher score is above the threshold. Of equal scores the first is better.
-
-    Args:
-        boxes: (N, 4), x0, y0, x1, y1.
-        scores: (N,).
-        iou_threshold: 0 to 1.
-
-    Returns:
-        int64 indices, the best first.
-
-    """
-    import torch
-
-    order = scores.argsort(descending=True, stable=True)
-    ordered = boxes[order].float()
-    alive = torch.ones(len(ordered), dtype=torch.bool, device=boxes.device)
-    for first in range(0, len(ordered), _BLOCK):
-        past = first + _BLOCK
-        here = alive[first:past].nonzero()[:, 0] + first
-        stay = here[_greedy(_overlap(ordered[here], ordered[here]) > iou_threshold)]
-        alive[first:past] = False
-        alive[stay] = True
-        rest = alive[past:].nonzero()[:, 0] + past
-        if len(stay) and len(rest):
-            hit = (_overlap(ordered[stay], ordered[rest]) > iou_threshold).any(0)
-            alive[rest[hit]] = False
-    return order[alive]
-
-
-def _greedy(overlaps: Tensor) -> Tensor:
-    """Return, of boxes in order of their scores, a mask of those that stay."""
-    import numpy as np
-    import torch
-
-    over = overlaps.cpu().numpy()
-    stays = np.ones(len(over), np.bool_)
-    for place in range(len(over)):
-        if stays[place]:
-            stays[place + 1 :] &= ~over[place, place + 1 :]
-    return torch.from_numpy(stays).to(overlaps.device)
-
-
-def _overlap(some: Tensor, others: Tensor) -> Tensor:
-    """Return intersection over union, (N, M). NaN, which no threshold is below, for no area."""
-    low = some[:, None, :2].maximum(others[None, :, :2])
-    high = some[:, None, 2:].minimum(others[None, :, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    return shared / (_area(some)[:, None] + _area(others)[None, :] - shared)
-
-
-def _area(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
