@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline import deciding
+from pipeline import deciding, questions
 from pipeline.analysis import Analysis, Step
 from pipeline.analysis.steps import in_order
 from pipeline.answers import Answer, Place, Skipped, StudyResult
 from pipeline.clause import Clause
 from pipeline.cropping import Part, box_around, mask_of
 from pipeline.errors import ComputeFailed, ModelMismatch, StudyRejected
-from pipeline.models.predictor import (
-    Checkpoint,
-    KeepsProbabilities,
-    Predictor,
-    TakesChannels,
-    TakesMany,
-)
+from pipeline.models.predictor import Checkpoint, Predictor, TakesMany
 from pipeline.places import Places
 from pipeline.reasons import Reason
 from pipeline.results import Finding, Prediction
@@ -227,7 +221,8 @@ def _predict(
 ) -> Iterator[Prediction]:
     """Answer each question, in order; small inputs together where the predictor takes many."""
     is_one = len(step.inputs) == 1
-    if isinstance(predictor, TakesMany) and is_one and asked and not step.keep:
+    is_plain = not (step.keep or step.uncertainty or step.explain)
+    if isinstance(predictor, TakesMany) and is_one and asked and is_plain:
         checkpoint()
         seen = (one.seen() for one in asked)
         images = [image for image in seen if not isinstance(image, Channels)]
@@ -235,21 +230,4 @@ def _predict(
         return
     for one in asked:
         checkpoint()
-        yield _predict_one(step, predictor, one.seen(), checkpoint)
-
-
-def _predict_one(
-    step: Step, predictor: Predictor, seen: Input | Channels, checkpoint: Checkpoint
-) -> Prediction:
-    name = predictor.spec.name
-    if isinstance(seen, Channels):
-        if step.keep:
-            raise ModelMismatch(f"model {name} keeps no probabilities of several series")
-        if not isinstance(predictor, TakesChannels):
-            raise ModelMismatch(f"model {name} reads one series, not {len(seen.volumes)}")
-        return predictor.predict_channels(seen, checkpoint=checkpoint)
-    if "probabilities" not in step.keep:
-        return predictor.predict(seen, checkpoint=checkpoint)
-    if not isinstance(predictor, KeepsProbabilities):
-        raise ModelMismatch(f"model {name} has no probabilities per voxel to keep")
-    return predictor.predict_with_probabilities(seen, checkpoint=checkpoint)
+        yield questions.ask(step, predictor, one.seen(), checkpoint=checkpoint)

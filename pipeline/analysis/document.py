@@ -193,8 +193,9 @@ class Analysis:
             if name == "missing_slice" or value != usual[name]
         }
         for step in document["steps"]:
-            if not step["keep"]:
-                del step["keep"]
+            for name in ("keep", "explain"):
+                if not step[name]:
+                    del step[name]
         if self.by_default:
             del document["by_default"]
         if not self.prepare:

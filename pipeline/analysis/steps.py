@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from pipeline.analysis.clauses import Word, listed
+from pipeline.asking import Explain, Uncertainty
 
 _STRICT: Final = ConfigDict(extra="forbid")
 
@@ -159,6 +160,18 @@ def comparisons_of(condition: All | AnyOf | Not | Comparison) -> tuple[Compariso
     return tuple(one for part in parts for one in comparisons_of(part))
 
 
+def _alone(value: Any) -> Any:
+    """Let one explanation stand for a list of one."""
+    return (value,) if isinstance(value, dict | Explain) else value
+
+
+Explanations: TypeAlias = Annotated[
+    tuple[Explain, ...],
+    Field(max_length=8),
+    BeforeValidator(_alone, json_schema_input_type=Explain | tuple[Explain, ...]),
+]
+
+
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Step:
     """One model applied to one input. The model's active version is bound at planning."""
@@ -170,8 +183,17 @@ class Step:
     needs: tuple[Name, ...] = ()
     #: what a predictor makes on the way and else throws away
     keep: tuple[Keep, ...] = ()
+    #: how sure the model is of its answer, and where in the input it comes from
+    uncertainty: Uncertainty | None = None
+    explain: Explanations = ()
     crop: Crop | None = None
     when: Condition | None = None
+
+    @model_validator(mode="after")
+    def _keep_one_kind_of_scores(self) -> Self:
+        if self.keep and self.uncertainty is not None:
+            raise ValueError("a step that asks for uncertainty keeps no probabilities beside it")
+        return self
 
     @property
     def inputs(self) -> tuple[str, ...]:
