@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from pipeline.analysis import asked
 from pipeline.analysis.document import Analysis
 from pipeline.analysis.steps import Comparison, Step, comparisons_of
 from pipeline.models.checks import reads_hounsfield
@@ -45,6 +46,7 @@ def faults(
         found += _input_faults(analysis, step, bound[step.name])
         found += _channel_faults(analysis, step, bound[step.name], channels.get(step.model, ()))
         found += _crop_faults(step, bound.get)
+        found += asked.faults(step, bound[step.name])
         for comparison in () if step.when is None else comparisons_of(step.when):
             found += _condition_faults(step, comparison, bound[comparison.step])
     return found

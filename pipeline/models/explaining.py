@@ -94,7 +94,9 @@ _LEAST: Final = 1e-12
 
 
 def _members(network: nn.Module) -> list[nn.Module]:
-    return list(network.members) if isinstance(network, Averaged) else [network]
+    if isinstance(network, Averaged):
+        return list(network.members)
+    return list(network) if isinstance(network, nn.ModuleList) else [network]
 
 
 def _prepared(member: nn.Module) -> nn.Module:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.asking import Uncertainty
+from pipeline.errors import ModelMismatch
 from pipeline.models.averaging import Averaged, views
 from pipeline.models.predictor import Checkpoint
 
@@ -30,6 +31,11 @@ Activation: TypeAlias = Literal["softmax", "sigmoid"]
 def is_dropout(layer: nn.Module) -> bool:
     """Say whether a layer drops values while a network learns, with a probability that does so."""
     return isinstance(layer, (*_BY_CHANNEL, _BY_VALUE)) and 0.0 < layer.p < 1.0
+
+
+def has_dropout(network: nn.Module) -> bool:
+    """Say whether a network can be thinned."""
+    return any(map(is_dropout, network.modules()))
 
 
 def shared_copy(network: nn.Module) -> nn.Module:
@@ -82,7 +88,12 @@ class Sampled(nn.Module):
     """All samples of a network: (batch, channels, *spatial) to (batch, samples, *answer)."""
 
     def __init__(self, network: nn.Module, asked: Uncertainty, checkpoint: Checkpoint) -> None:
-        """Take a network in evaluation mode; ``checkpoint`` is called before each sample."""
+        """Take a network in evaluation mode; ``checkpoint`` is called before each sample.
+
+        Raises:
+            ModelMismatch: it is to be thinned and has no dropout.
+
+        """
         super().__init__()
         networks = [network]
         if asked.members and isinstance(network, Averaged):
@@ -91,6 +102,8 @@ class Sampled(nn.Module):
         self._seed = 0
         self._draws = 1
         if asked.monte_carlo_dropout is not None:
+            if not has_dropout(network):
+                raise ModelMismatch("the network has no dropout that could be left on")
             self._seed = asked.monte_carlo_dropout.seed
             self._draws = asked.monte_carlo_dropout.samples
             networks = [thinned(one, self._dice) for one in networks]

@@ -25,21 +25,33 @@ _REFUSALS = (
 def load(bundle: Bundle) -> nn.Module:
     """Build the network of a bundle on the CPU and fill it.
 
-    The network is built without memory first and its shapes compared with the file's, so that a
-    bundle whose metadata asks for more than its weights hold costs nothing.
+    Its shapes are compared with the file's before it takes memory, so that a bundle whose metadata
+    asks for more than its weights hold costs nothing.
 
     Raises:
         BundleRefused: no weights, arguments the class refuses, or weights that do not fit.
 
     """
-    if bundle.weights is None or bundle.spec.network is None:
+    return fill(hollow(bundle.spec), bundle)
+
+
+def hollow(spec: ModelSpec) -> nn.Module:
+    """Build the network of a model without its weights, and without memory where that is possible.
+
+    An ensemble is a ``ModuleList`` of its members.
+
+    Raises:
+        BundleRefused: no network, or arguments the class refuses.
+
+    """
+    name = spec.network
+    if name is None:
         raise BundleRefused("the model has no network")
     try:
-        with torch.device("meta" if networks.TABLE[bundle.spec.network].is_lazy else "cpu"):
-            network = _build(bundle.spec.network, bundle.spec)
+        with torch.device("meta" if networks.TABLE[name].is_lazy else "cpu"):
+            return _build(name, spec)
     except _REFUSALS as error:
-        raise BundleRefused(f"network {bundle.spec.network}: {_first_line(error)}") from error
-    return fill(network, bundle)
+        raise BundleRefused(f"network {name}: {_first_line(error)}") from error
 
 
 def _build(name: str, spec: ModelSpec) -> nn.Module:

@@ -145,6 +145,7 @@ class Constant(nn.Module):
     def __init__(self, *logits: float) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.tensor(logits), requires_grad=False)
+        self.dropout = nn.Dropout(0.5)  # of nothing: all samples are alike
 
     def forward(self, images: Tensor) -> Tensor:
         spatial = images.shape[2:]
@@ -367,3 +368,8 @@ def test_windows_of_a_thinned_network_agree_with_themselves() -> None:
     for cut, uncut in zip(*(one.maps for one in found), strict=True):
         np.testing.assert_allclose(cut.values, uncut.values, atol=1e-3)
     assert found[0].maps[1].values.max() > 0.01
+
+
+def test_a_network_without_dropout_is_not_thinned() -> None:
+    with pytest.raises(ModelMismatch, match="no dropout"):
+        Sampled(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.0)), DROPOUT, go_on)
