@@ -12,7 +12,6 @@ from pipeline import overlay
 from pipeline.answers import Answer, StudyResult
 from pipeline.dicom.writing.objects import ObjectWriter
 from pipeline.dicom.writing.provenance import Provenance
-from pipeline.models.spec import Kind
 from pipeline.results import Classification, Detection, Finding, Measurement, Segment
 from records.jobs import NewArtifact, NewResult
 from records.orders import JobOrder
@@ -141,7 +140,7 @@ def _provenance(answer: Answer, order: JobOrder) -> Provenance:
         model_name=answer.model.name,
         model_version=answer.model.version,
         model_digest=answer.model.digest,
-        is_learned=answer.model.kind is not Kind.THRESHOLD,
+        is_learned=answer.model.kind.is_learned,
         is_demonstration=answer.model.is_demonstration,
         software_version=NIGHTSHIFT,
         created_at=order.created_at,

@@ -13,7 +13,7 @@ from pipeline.models.checks import reads_hounsfield
 from pipeline.models.spec import Kind, ModelSpec
 from pipeline.preprocess.steps import keeps_unit
 
-_MASKS: Final = frozenset({Kind.SEGMENTATION, Kind.THRESHOLD})
+_MASKS: Final = frozenset(kind for kind in Kind if kind.makes_masks)
 #: what a comparison is about -> the kinds whose findings have it. Any kind may measure.
 _STATED_BY: Final = {
     "top": frozenset({Kind.CLASSIFICATION}),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.errors import ModelMismatch
-from pipeline.models.spec import InputSpec, Kind, ModelSpec
+from pipeline.models.spec import InputSpec, ModelSpec
 from pipeline.volume import Channels, Image, Input, Volume
 
 #: a volume this many times coarser or finer than the model's spacing holds other structures
@@ -42,7 +42,7 @@ def volume(image: Input, spec: ModelSpec) -> Volume:
 
 def reads_hounsfield(spec: ModelSpec) -> bool:
     """Say whether a model means the numbers of a CT, not how they lie to each other."""
-    is_absolute = spec.kind is Kind.THRESHOLD or spec.input.window is not None
+    is_absolute = not spec.kind.is_learned or spec.input.window is not None
     return is_absolute and "CT" in spec.input.modalities
 
 

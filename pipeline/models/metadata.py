@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.models import networks, options
 from pipeline.models.spec import Calibration, InputSpec, Kind, Label, ModelSpec
 from pipeline.models.table.row import SPATIAL_DIMS, Row
+from pipeline.preprocess import steps as image_steps
 from pipeline.results import Code
 
 _Text = Annotated[str, Field(min_length=1, max_length=200)]
@@ -108,6 +109,7 @@ def parse(text: str, *, digest: str) -> tuple[ModelSpec | None, list[str]]:
         return None, found + _sentences("nightshift.options", invalid)
     found += _averaging_faults(block.input, chosen)
     found += _border_faults(block, chosen)
+    found += _chain_faults(block, chosen)
     found += _calibration_faults(block, chosen)
     if getattr(chosen, "crop_foreground", False) and block.input.window is None:
         found.append("crop_foreground needs input.window: foreground is what lies above it")
@@ -196,12 +198,21 @@ def _calibration_faults(block: _Block, chosen: object) -> list[str]:
     return found
 
 
+def _chain_faults(block: _Block, chosen: object) -> list[str]:
+    if not isinstance(chosen, options.ClassicalOptions):
+        return []
+    kind: image_steps.Kind = "volume" if block.input.spatial_dims == 3 else "image"
+    found = [f"options.steps: {fault}" for fault in image_steps.faults(chosen.steps, kind)]
+    if len(block.labels) != 1:
+        found.append("a classical model makes one mask, so it has one label")
+    return found
+
+
 def _label_faults(block: _Block) -> list[str]:
     if bool(block.labels) == (block.kind is Kind.RESTORATION):
         return [f"a {block.kind} model has {'no' if block.labels else 'at least one'} label"]
     numbers = [label.number for label in block.labels]
-    has_background = block.kind in (Kind.SEGMENTATION, Kind.THRESHOLD)
-    first = 1 if has_background else 0
+    first = 1 if block.kind.makes_masks else 0
     if sorted(numbers) != list(range(first, first + len(numbers))):
         return [f"labels of a {block.kind} model are numbered from {first} without gaps"]
     if len({label.name for label in block.labels}) != len(numbers):
@@ -210,9 +221,9 @@ def _label_faults(block: _Block) -> list[str]:
 
 
 def _network_faults(block: _Block) -> list[str]:
-    if block.kind is Kind.THRESHOLD:
+    if not block.kind.is_learned:
         has_one = block.network or block.program
-        return ["a threshold model has neither network nor program"] if has_one else []
+        return [f"a {block.kind} model has neither network nor program"] if has_one else []
     if block.program is not None:
         return ["a program states its own network"] if block.network else []
     if block.network is None:

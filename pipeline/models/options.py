@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.models.spec import Kind
+from pipeline.preprocess.steps import ImageStep, makes_mask
 
 #: float32 is the default: bfloat16 gives other labels on other machines, so a model must ask.
 Dtype = Literal["float32", "bfloat16"]
@@ -104,6 +105,18 @@ class ThresholdOptions(_Options):
     closing_mm: float = Field(default=0.0, ge=0.0, le=20.0)
 
 
+class ClassicalOptions(_Options):
+    """The image steps that make a mask, see ``pipeline.preprocess.steps``."""
+
+    steps: tuple[ImageStep, ...] = Field(min_length=1, max_length=32)
+
+    @model_validator(mode="after")
+    def _end_in_a_mask(self) -> Self:
+        if not makes_mask(self.steps):
+            raise ValueError("no step makes a mask: threshold, otsu, grow and canny do")
+        return self
+
+
 class RestorationOptions(AveragingOptions):
     """How a derived image is made."""
 
@@ -134,6 +147,7 @@ _BY_KIND: Mapping[Kind, type[_Options]] = {
     Kind.DETECTION: DetectionOptions,
     Kind.RESTORATION: RestorationOptions,
     Kind.THRESHOLD: ThresholdOptions,
+    Kind.CLASSICAL: ClassicalOptions,
 }
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from pipeline.models import averaging, weights
 from pipeline.models.bundle import Bundle
+from pipeline.models.classical import ClassicalPredictor
 from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.detection import DetectionPredictor
 from pipeline.models.devices import Device
@@ -42,6 +43,8 @@ def open(bundle: Bundle, *, device: Device) -> Predictor:  # noqa: A001, read as
     spec = bundle.spec
     if spec.kind is Kind.THRESHOLD:
         return ThresholdPredictor(spec)
+    if spec.kind is Kind.CLASSICAL:
+        return ClassicalPredictor(spec)
     if spec.program is not None:
         return loading.open(bundle, device=device)
     make = _WITH_NETWORK[spec.kind, spec.input.spatial_dims]

@@ -18,6 +18,17 @@ class Kind(enum.StrEnum):
     DETECTION = "detection"
     RESTORATION = "restoration"
     THRESHOLD = "threshold"
+    CLASSICAL = "classical"
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether it answers by weights; rules have none."""
+        return self not in (Kind.THRESHOLD, Kind.CLASSICAL)
+
+    @property
+    def makes_masks(self) -> bool:
+        """Whether it answers with a label map."""
+        return self is Kind.SEGMENTATION or not self.is_learned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,5 +105,5 @@ class ModelSpec:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the bundle holds weights; a threshold has none."""
-        return self.kind is not Kind.THRESHOLD
+        """Whether the bundle holds weights."""
+        return self.kind.is_learned

@@ -29,7 +29,6 @@ class Prepared:
     image: Input = field(repr=False)
     #: (4, 4), from the index on ``image`` to that on ``source``
     matrix: NDArray[np.float64]
-    is_mask: bool
     #: what was done: JSON values, no patient data
     steps: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
@@ -67,6 +66,11 @@ class Prepared:
             ),
             derived=tuple(map(self._derived, prediction.derived)),
         )
+
+    def mask(self) -> NDArray[np.uint8]:
+        """Return the mask that the steps ended in, 0 and 1, on the grid of the source."""
+        mask = _array_of(self.image)
+        return mask if self.is_same_grid else self._laid(mask, order=0)
 
     def report(self) -> dict[str, Any]:
         """Return what was done and on which grid it ended, JSON values."""
@@ -139,7 +143,6 @@ def prepare(source: Input, steps: Sequence[ImageStep], *, checkpoint: Checkpoint
         source=source,
         image=_image(raster),
         matrix=raster.matrix,
-        is_mask=raster.is_mask,
         steps=tuple(done),
         warnings=raster.warnings,
         seconds=time.perf_counter() - began,
@@ -148,12 +151,16 @@ def prepare(source: Input, steps: Sequence[ImageStep], *, checkpoint: Checkpoint
 
 def shape_of(image: Input) -> tuple[int, int, int]:
     """Return (slices or frames, rows, columns)."""
-    array = image.stored if isinstance(image, Volume) else image.pixels
+    array = _array_of(image)
     return array.shape[0], array.shape[1], array.shape[2]
 
 
+def _array_of(image: Input) -> NDArray[Any]:
+    return image.stored if isinstance(image, Volume) else image.pixels
+
+
 def _raster(source: Input) -> Raster:
-    array = source.stored if isinstance(source, Volume) else source.pixels
+    array = _array_of(source)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ModelMismatch("the image holds values that are not finite")
     made = Raster(array=array, source=source, matrix=np.eye(4), unit=source.unit)

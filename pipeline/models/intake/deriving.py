@@ -45,6 +45,7 @@ _DICOM_MODALITY: Final = re.compile(r"[A-Z]{2,16}")
 _BACKGROUND: Final = re.compile(r"(?i)back[ _-]?ground")
 _SCORES: Final = frozenset({"probabilities", "probability", "labels", "classes", "classification"})
 _LABEL_MAPS: Final = frozenset({"segmentation", "labels"})
+_MASKS: Final = tuple(kind for kind in Kind if kind.makes_masks)
 _BOXES: Final = frozenset({"object", "box", "boxes", "detection"})
 _IMAGES: Final = frozenset({"image", "magnitude", "hounsfield", "rgb"})
 _NOISE: Final = frozenset({"noise", "latent"})
@@ -191,7 +192,7 @@ def _kind(given: Port, answer: Port, stated: Stated) -> tuple[Kind | None, list[
     if is_image and words <= _IMAGES:
         return Kind.RESTORATION, []
     said = f"type {answer.type!r}, format {answer.format!r}"
-    kinds = ", ".join(kind for kind in Kind if kind is not Kind.THRESHOLD)
+    kinds = ", ".join(kind for kind in Kind if kind.is_learned)
     return None, [f"the output of {said} is not known; state --kind if it is one of {kinds}"]
 
 
@@ -223,7 +224,7 @@ def _labels(kind: Kind, answer: Port, stated: Stated) -> tuple[list[dict[str, An
 
 def _numbered(names: Sequence[str], kind: object) -> list[dict[str, Any]]:
     # 0 is the background of a label map
-    first = 1 if kind in (Kind.SEGMENTATION, Kind.THRESHOLD) else 0
+    first = 1 if kind in _MASKS else 0
     return [{"number": number, "name": name} for number, name in enumerate(names, first)]
 
 

@@ -31,12 +31,14 @@ from pipeline.models.intake.forms import Fate
 from pipeline.models.intake.large_files import LargeFiles
 from pipeline.models.intake.weights import Errand
 from pipeline.models.program import resolving
+from pipeline.models.spec import Kind
 from pipeline.reasons import Reason
 
 #: checks weights and writes them as safetensors; ``child.convert`` does it in a process apart
 Convert: TypeAlias = Callable[[Errand, IntakeLimits], dict[str, list[int]]]
 
 _BLOCK: Final = "nightshift"
+_WITHOUT_WEIGHTS: Final = tuple(kind for kind in Kind if not kind.is_learned)
 #: where metadata says what registration made of what was brought
 _ACCOUNT: Final = "nightshift_intake"
 
@@ -103,7 +105,7 @@ def _take(work: _Work, scratch: Path, convert: Convert) -> Taken:
     _unpack(work)
     written = reading.read(work.folder / METADATA)
     block, document = _stated_block(work, written)
-    if block.get("kind") != "threshold":
+    if block.get("kind") not in _WITHOUT_WEIGHTS:
         _bring_weights(work, document, scratch, convert)
     if document is not None:
         work.faults += smuggled.faults(document) or resolving.faults(document)

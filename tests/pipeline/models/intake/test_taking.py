@@ -64,7 +64,9 @@ def test_a_zip_gives_the_same_digest_as_the_folder(
     assert take(archive).bundle.digest == take(brought).bundle.digest
 
 
-@pytest.mark.parametrize("name", ["threshold-lung", "demo-ct-nodule-segmentation"])
+@pytest.mark.parametrize(
+    "name", ["threshold-lung", "classical-ct-bone", "demo-ct-nodule-segmentation"]
+)
 def test_a_bundle_of_our_form_stays_as_it_is_to_the_byte(take: Take, name: str) -> None:
     folder = Path(models.__path__[0]) / name
     assert take(folder).bundle.digest == bundle.load(folder).digest
