@@ -159,6 +159,7 @@ def test_late_fusion_is_the_weighted_mean_of_what_each_series_says_alone(weighti
     network = small("late, learned", weighting=weighting)
     assert isinstance(network, LateFusion)
     images = series(2, 8, 8)
+    assert (network.scores is None) == (weighting == "equal")
     scores = torch.zeros(3) if network.scores is None else network.scores
     expected = torch.zeros(2, 2)
     with torch.no_grad():
