@@ -19,6 +19,14 @@ SEGMENT_COLORS: Final[tuple[Rgb, ...]] = (
     (0, 114, 178),
 )
 DETECTION_COLOR: Final[Rgb] = (255, 214, 10)
+#: from little to much, each lighter than the one before, so that the order shows in grey too
+HEAT_COLORS: Final[tuple[Rgb, ...]] = (
+    (60, 10, 110),
+    (150, 35, 120),
+    (225, 75, 60),
+    (250, 160, 30),
+    (252, 250, 160),
+)
 
 
 def color_of(number: int) -> Rgb:

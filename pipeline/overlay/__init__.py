@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import json
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image as Pictures
 
 from pipeline.overlay.display import Display, display_of
+from pipeline.overlay.heat import Heat
 from pipeline.overlay.slices import (
     detections_of,
     evenly,
@@ -19,6 +19,7 @@ from pipeline.overlay.slices import (
     telling,
     values_of,
 )
+from pipeline.overlay.sprites import Picture, Sprite
 from pipeline.overlay.tiles import Painter
 from pipeline.overlay.windows import window_of
 from pipeline.palette import DETECTION_COLOR, color_of
@@ -31,20 +32,11 @@ MOST_SLICES: Final = 36
 #: longer side of a tile, screen pixels: of a stack, and of a lone picture
 TILE: Final = 256
 LONE_TILE: Final = 512
-COLUMNS: Final = 6
-_QUALITY: Final = 80
+#: of the name of a map in that of its file
+_LONGEST_NAME: Final = 36
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A file to look at, or the index that says what is in it."""
-
-    name: str
-    media_type: str
-    data: bytes = field(repr=False)
-
-
-def render(image: Input, prediction: Prediction, *, name: str) -> tuple[Picture, Picture]:
+def render(image: Input, prediction: Prediction, *, name: str) -> tuple[Picture, ...]:
     """Draw what ``prediction`` says into slices of ``image``.
 
     Slices are shown as acquired, turned to the radiological convention, in true proportions.
@@ -52,58 +44,81 @@ def render(image: Input, prediction: Prediction, *, name: str) -> tuple[Picture,
 
     Args:
         image: what was analysed.
-        prediction: the label map and the boxes on the grid of ``image``.
+        prediction: the label map, the boxes and the maps on the grid of ``image``.
         name: base of the file names; unique within a job.
 
     Returns:
         A WebP sprite, ``overlay-<name>.webp``, tiles in rows of at most six; and its index,
         ``overlay-<name>.json``: tile size, columns, plane, letters at the edges, window,
-        legend, and per tile the slice number and which labels and boxes it shows.
+        legend, and per tile the slice number and which labels and boxes it shows. Then the same
+        for each map that is no probability of a segment, ``overlay-<name>.<number>-<its name>``.
 
     """
-    display = display_of(image)
-    window = window_of(image, prediction)
-    detections = detections_of(prediction)
-    count, shape = slice_count(image), plane_shape(image)
-    indices = _choose(display, count, prediction)
-    limit = LONE_TILE if len(indices) == 1 else TILE
-    painter = Painter(
+    maps = [one for one in prediction.maps if one.segment is None]
+    painter = _painter(image, prediction)
+    found = [*_findings(image, prediction, painter).pictures(name)]
+    for number, one in enumerate(maps, start=1):
+        what = re.sub(r"[^a-z0-9]+", "-", one.name.lower())[:_LONGEST_NAME].strip("-")
+        found += _heat(image, Heat(one), painter).pictures(f"{name}.{number}-{what}")
+    return tuple(found)
+
+
+def _painter(image: Input, prediction: Prediction) -> Painter:
+    display, shape, count = display_of(image), plane_shape(image), slice_count(image)
+    return Painter(
         display=display,
-        window=window,
+        window=window_of(image, prediction),
         shape=shape,
-        size=Painter.size_for(display, shape, limit),
-        detections=detections,
-    )
-    labels = prediction.label_map
-    tiles = [
-        painter.paint(values_of(image, index), None if labels is None else labels[index], index)
-        for index in indices
-    ]
-    index_of_tiles: dict[str, Any] = {
-        "sprite": f"overlay-{name}.webp",
-        "tile": painter.size,
-        "columns": min(COLUMNS, len(tiles)),
-        "slice_count": count,
-        "plane": display.plane,
-        "edges": display.edges,
-        "window": window.name,
-        "legend": _legend(prediction),
-        "tiles": [_describe(index, prediction, detections) for index in indices],
-    }
-    return (
-        Picture(name=f"overlay-{name}.webp", media_type="image/webp", data=_sprite(tiles)),
-        Picture(
-            name=f"overlay-{name}.json",
-            media_type="application/json",
-            data=json.dumps(index_of_tiles, indent=1).encode(),
-        ),
+        size=Painter.size_for(display, shape, LONE_TILE if count == 1 else TILE),
+        detections=detections_of(prediction),
     )
 
 
-def _choose(display: Display, count: int, prediction: Prediction) -> list[int]:
-    """Return slice indices in scrolling order: evenly spaced, and where most was found."""
+def _findings(image: Input, prediction: Prediction, painter: Painter) -> Sprite:
+    """Draw segments and boxes."""
+    count, labels = slice_count(image), prediction.label_map
+    indices = _choose(painter.display, count, telling(prediction, count))
+    return Sprite(
+        slice_count=count,
+        display=painter.display,
+        window=painter.window.name,
+        legend=_legend(prediction),
+        tiles=[
+            painter.paint(values_of(image, index), None if labels is None else labels[index], index)
+            for index in indices
+        ],
+        described=[_describe(index, prediction, detections_of(prediction)) for index in indices],
+    )
+
+
+def _heat(image: Input, heat: Heat, painter: Painter) -> Sprite:
+    """Lay one map over the image alone."""
+    count, plain = slice_count(image), replace(painter, detections=())
+    indices = _choose(painter.display, count, [heat.most()])
+    return Sprite(
+        slice_count=count,
+        display=painter.display,
+        window=painter.window.name,
+        legend=heat.legend(),
+        tiles=[
+            heat.over(plain.paint(values_of(image, index), None, index), index, plain)
+            for index in indices
+        ],
+        described=[
+            {
+                "slice": index + 1,
+                "segments": [heat.shown.name] if heat.has_much(index) else [],
+                "boxes": 0,
+            }
+            for index in indices
+        ],
+    )
+
+
+def _choose(display: Display, count: int, wanted: Iterable[int]) -> list[int]:
+    """Return slice indices in scrolling order: evenly spaced, and of those wanted as many as go."""
     chosen = set(evenly(count, EVEN_SLICES))
-    for index in telling(prediction, count):
+    for index in wanted:
         if len(chosen) < MOST_SLICES:
             chosen.add(index)
     return [index for index in display.order(count) if index in chosen]
@@ -132,15 +147,3 @@ def _legend(prediction: Prediction) -> list[dict[str, Any]]:
     labels = dict.fromkeys(f.label for f in prediction.findings if isinstance(f, Detection))
     entries += [{"label": label, "color": DETECTION_COLOR, "kind": "box"} for label in labels]
     return entries
-
-
-def _sprite(tiles: list[Pictures.Image]) -> bytes:
-    width, height = tiles[0].size
-    columns = min(COLUMNS, len(tiles))
-    rows = -(-len(tiles) // columns)
-    sheet = Pictures.new("RGB", (columns * width, rows * height))
-    for position, tile in enumerate(tiles):
-        sheet.paste(tile, (position % columns * width, position // columns * height))
-    buffer = io.BytesIO()
-    sheet.save(buffer, "WEBP", quality=_QUALITY, method=2)
-    return buffer.getvalue()
