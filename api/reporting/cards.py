@@ -120,10 +120,11 @@ def card_of(job: JobRow, album: Album) -> Card:
 
 
 def headline(results: Iterable[ResultRow]) -> str:
-    """Say in a few words what was found: volumes, counts with the best score, likeliest labels."""
+    """Say in a few words what was found: volumes, detections, likeliest labels, measurements."""
     detections: dict[str, list[float]] = defaultdict(list)
     classes: dict[tuple[str, str | None], ResultRow] = {}
     parts: list[str] = []
+    measured: list[str] = []
     for row in results:
         if row.kind == "detection":
             detections[row.label].append(row.score or 0.0)
@@ -133,10 +134,12 @@ def headline(results: Iterable[ResultRow]) -> str:
             if best is None or (row.score or 0.0) > (best.score or 0.0):
                 classes[key] = row
         elif row.value is not None:
-            parts.append(f"{row.label} {amount(row.value, row.unit)}")
+            named = measured if row.kind == "measurement" else parts
+            named.append(f"{row.label} {amount(row.value, row.unit)}")
     for label, scores in detections.items():
         parts.append(f"{len(scores)} \u00d7 {label}, best {score_text(max(scores))}")
     parts += [f"{row.label} {score_text(row.score or 0.0)}" for row in classes.values()]
+    parts += measured
     if len(parts) > _MOST_IN_HEADLINE:
         left = len(parts) - _MOST_IN_HEADLINE
         return " · ".join([*parts[:_MOST_IN_HEADLINE], f"{left} more"])

@@ -44,6 +44,14 @@ def test_a_headline_says_volumes_counts_and_the_likeliest_class() -> None:
     assert headline(rows) == "Lung 1,449 mL · 2 \u00d7 Nodule, best 0.91 · no lesion 0.80"
 
 
+def test_a_headline_says_what_was_found_before_how_sure_that_is() -> None:
+    rows = [
+        row(kind="measurement", label="predictive entropy", value=0.25, unit="bit"),
+        row(kind="classification", label="lesion", score=0.95),
+    ]
+    assert headline(rows) == "lesion 0.95 · predictive entropy 0.25 bit"
+
+
 def test_a_long_headline_counts_the_rest() -> None:
     rows = [row(label=f"L{n}", value=float(n), unit="mL") for n in range(5)]
     assert headline(rows) == "L0 0 mL · L1 1 mL · L2 2 mL · 2 more"
