@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,7 +12,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import ExplicitVRLittleEndian, ParametricMapStorage
 
-from pipeline.dicom.writing import multiframe
+from pipeline.dicom.writing import concepts, multiframe
 from pipeline.dicom.writing.elements import native
 from pipeline.dicom.writing.modules import coded, plain_text
 from pipeline.dicom.writing.multiframe import Frame, Identity, Target, target_of
@@ -168,18 +167,10 @@ def _real_world(one: ValueMap, lowest: float, highest: float) -> Dataset:
     quantity = Dataset()
     quantity.ValueType = "CODE"
     quantity.ConceptNameCodeSequence = [coded(codes.SCT.Quantity)]
-    quantity.ConceptCodeSequence = [coded(_quantity(one))]
+    quantity.ConceptCodeSequence = [coded(concepts.coded(one.name, one.code))]
     item.QuantityDefinitionSequence = [quantity]
     return item
 
 
 def _unit(unit: str) -> DicomCode:
     return DicomCode(unit, "UCUM", "no units" if unit == "1" else unit)
-
-
-def _quantity(one: ValueMap) -> DicomCode:
-    """Return the code of the map, or one of our own made of its name."""
-    if one.code is not None:
-        return DicomCode(one.code.value, one.code.scheme, one.code.meaning)
-    value = re.sub(r"[^A-Z0-9]+", "_", one.name.upper()).strip("_")
-    return DicomCode(value[:16] or "MAP", "99NIGHTSHIFT", plain_text(one.name) or "Map")

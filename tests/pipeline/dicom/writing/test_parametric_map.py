@@ -83,7 +83,17 @@ def test_a_map_without_a_code_is_named_in_a_scheme_of_our_own() -> None:
     mapping = dataset.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
     quantity = mapping.QuantityDefinitionSequence[0].ConceptCodeSequence[0]
     assert quantity.CodingSchemeDesignator == "99NIGHTSHIFT"
-    assert (quantity.CodeValue, quantity.CodeMeaning) == ("GRAD_CAM_OF_LUNG", "Grad-CAM of lung")
+    assert (quantity.CodeValue, quantity.CodeMeaning) == ("GRAD-CAM-OF-LUNG", "Grad-CAM of lung")
+
+
+def test_maps_whose_names_begin_alike_have_codes_of_their_own() -> None:
+    maps = [heat(f"integrated-gradients of {label}") for label in ("lesion", "no lesion")]
+    values = set()
+    for data in write_parametric_map(made_volume(SHAPE), maps, PROVENANCE):
+        mapping = read(data).SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+        quantity = mapping.QuantityDefinitionSequence[0].ConceptCodeSequence[0]
+        values.add(quantity.CodeValue)
+    assert len(values) == 2
 
 
 def test_maps_of_one_step_are_instances_of_one_series_and_always_the_same_bytes() -> None:
