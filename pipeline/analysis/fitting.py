@@ -86,7 +86,7 @@ def _channel_faults(
     elif count > 1 and not _reads_several(model):
         yield (
             f"step {step.name}: model {model.name} cannot be given several series; segmentation "
-            "of volumes and bundles that run a MONAI configuration can"
+            "of volumes, classification and bundles that run a MONAI configuration can"
         )
     elif count > 1 and step.keep:
         yield f"step {step.name}: probabilities are kept of a step that reads one series only"
@@ -94,7 +94,11 @@ def _channel_faults(
 
 def _reads_several(model: ModelSpec) -> bool:
     is_of_volumes = model.kind is Kind.SEGMENTATION and model.input.spatial_dims == 3
-    return model.program is not None or (is_of_volumes and not model.options.get("instances"))
+    return (
+        model.program is not None
+        or model.kind is Kind.CLASSIFICATION
+        or (is_of_volumes and not model.options.get("instances"))
+    )
 
 
 def _crop_faults(step: Step, model_of: _ModelOf) -> Iterator[str]:

@@ -32,7 +32,7 @@ from pipeline.models.segmentation import Laps
 from pipeline.models.small_inputs import Answer, Batcher, together
 from pipeline.models.spec import ModelSpec
 from pipeline.results import Classification, Prediction, ValueMap
-from pipeline.volume import Channels, Input, Volume
+from pipeline.volume import Channels, Image, Input, Volume
 
 
 class ClassificationPredictor:
@@ -69,7 +69,13 @@ class ClassificationPredictor:
             found += self._predict_group(images[first : first + self._plan.batch], checkpoint)
         return found
 
-    def _predict_group(self, images: Sequence[Input], checkpoint: Checkpoint) -> list[Prediction]:
+    def predict_channels(self, channels: Channels, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer for several series as one input: see ``TakesChannels``."""
+        return self._predict_group([channels], checkpoint)[0]
+
+    def _predict_group(
+        self, images: Sequence[Input | Channels], checkpoint: Checkpoint
+    ) -> list[Prediction]:
         self._device.enter_thread()
         clock = Laps()
         with self._batcher.coming():
@@ -138,9 +144,10 @@ class ClassificationPredictor:
         values = on_source(found, checked, self.spec)
         return ValueMap(name=f"{asked.method} of {label}", values=values)
 
-    def _checked(self, image: Input | Channels) -> Input:
+    def _checked(self, image: Input | Channels) -> Input | Channels:
         if isinstance(image, Channels):
-            raise ModelMismatch(f"model {self.spec.name} reads one series, not several")
+            checks.series(image, self.spec)
+            return image
         if self.spec.input.spatial_dims == 3 or isinstance(image, Volume):
             return checks.volume(image, self.spec)
         return checks.picture(image, self.spec)
@@ -197,25 +204,26 @@ class ClassificationPredictor:
         )
 
 
-def network_input(image: Input, spec: ModelSpec) -> Tensor:
+def network_input(image: Input | Channels, spec: ModelSpec) -> Tensor:
     """Return what the network sees: float32, 0 to 1, (frames, channels, *spec.input.size).
 
     Training uses this too, so that a model meets in use what it learned from.
     """
     options = ClassificationOptions.model_validate(dict(spec.options))
-    if isinstance(image, Volume):
-        prepared = preprocess.prepare(image, spec.input).image
-        # the channel of one volume, or of each of its slices
-        scaled = prepared[None, None] if spec.input.spatial_dims == 3 else prepared[:, None]
-    else:
+    if isinstance(image, Image):
         scaled = planes.frames(image, spec.input)[0].transpose(0, 1)
+    else:
+        volumes = image.volumes if isinstance(image, Channels) else (image,)
+        prepared = preprocess.prepare_channels(volumes, spec.input).image
+        # the channels of a whole volume, or of each of its slices
+        scaled = prepared[None] if spec.input.spatial_dims == 3 else prepared.transpose(0, 1)
     if options.fit == "crop":
         return _centre(scaled, spec.input.size)
     return _resize(scaled, spec.input.size)
 
 
-def on_source(values: Tensor, image: Input, spec: ModelSpec) -> NDArray[np.float32]:
-    """Return a map of what the network saw (frames, *spec.input.size) on the grid of an image.
+def on_source(values: Tensor, image: Input | Channels, spec: ModelSpec) -> NDArray[np.float32]:
+    """Return a map of what the network saw (frames, *spec.input.size) on the grid of its input.
 
     The way back of ``network_input``: what was cut off is 0, what was stretched is interpolated.
     """
@@ -224,10 +232,12 @@ def on_source(values: Tensor, image: Input, spec: ModelSpec) -> NDArray[np.float
         if ClassificationOptions.model_validate(dict(spec.options)).fit == "crop"
         else _resize
     )
-    if not isinstance(image, Volume):
+    if isinstance(image, Image):
         rows, columns = image.pixels.shape[1:3]
         return np.ascontiguousarray(fit(values[:, None], (rows, columns))[:, 0].numpy())
-    grid = grids.whole_grid(image, spec.input)
+    # several series share one grid
+    volume = image.volumes[0] if isinstance(image, Channels) else image
+    grid = grids.whole_grid(volume, spec.input)
     if spec.input.spatial_dims == 3:
         laid = fit(values[None], grid.shape)[0, 0]
     else:

@@ -134,11 +134,13 @@ def test_channels_that_a_model_does_not_have_are_said(text: str, channels: int, 
 
 
 def test_a_model_of_another_kind_is_not_given_several_series() -> None:
-    scoring = replace(pair()["pair"], kind=Kind.CLASSIFICATION)
-    (found,) = faults(parse(CHANNELS), {"pair": scoring})
+    restoring = replace(pair()["pair"], kind=Kind.RESTORATION)
+    (found,) = faults(parse(CHANNELS), {"pair": restoring})
     assert "model pair cannot be given several series" in found
-    program = replace(scoring, program="configs/inference.json")
+    program = replace(restoring, program="configs/inference.json")
     assert faults(parse(CHANNELS), {"pair": program}) == []
+    scoring = replace(restoring, kind=Kind.CLASSIFICATION)
+    assert faults(parse(CHANNELS), {"pair": scoring}) == []
 
 
 def test_colours_of_an_image_are_no_series() -> None:

@@ -1,8 +1,9 @@
-"""Several series as the channels of our own segmentation models."""
+"""Several series as the channels of our own models that segment or classify."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.asking import Explain
 from pipeline.errors import ModelMismatch
+from pipeline.models import bundle, networks, predictors
 from pipeline.models.devices import Device
 from pipeline.models.predictor import TakesChannels
 from pipeline.models.segmentation import SegmentationPredictor
-from pipeline.models.spec import InputSpec
+from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.results import Classification
 from pipeline.volume import Channels, Volume
 from tests.pipeline.models import tiny
 from tests.pipeline.models.tiny import go_on
@@ -105,3 +109,77 @@ def test_every_series_is_held_against_what_the_model_states() -> None:
     other = noise(2, header=tiny.header("CT"))
     with pytest.raises(ModelMismatch, match="is for MR, not for CT"):
         label(predictor(Brighter()), noise(1), other)
+
+
+def classifier(name: str, spatial_dims: int, **changes: Any) -> ModelSpec:
+    arguments = {"spatial_dims": spatial_dims, "in_channels": 2, "out_channels": 2}
+    stated: dict[str, Any] = {
+        "modalities": ("MR",),
+        "spatial_dims": spatial_dims,
+        "channels": 2,
+        "window": (0.0, 1000.0),
+        # the grid of ``noise``, so that nothing is resized
+        "size": (12, 20, 18)[-spatial_dims:],
+    }
+    return ModelSpec(
+        name="fusing",
+        version="1",
+        kind=Kind.CLASSIFICATION,
+        title="Fusing",
+        input=InputSpec(**{**stated, **changes}),
+        labels=(Label(number=0, name="no"), Label(number=1, name="yes")),
+        network=name,
+        network_arguments={**arguments, "features": [4, 8]},
+        options={"keep_frames": True},
+    )
+
+
+def loaded(folder: Path, spec: ModelSpec) -> tuple[Any, nn.Module]:
+    """Write a bundle of fresh weights; return its predictor, and the network itself."""
+    torch.manual_seed(0)
+    network = networks.build(str(spec.network), spec.network_arguments).eval()
+    state = network.state_dict()
+    written = bundle.write(folder / spec.name, spec, weights=state, card="# Fusing\n")
+    return predictors.open(written, device=Device()), network
+
+
+@pytest.mark.parametrize("name", ["EarlyFusion", "LateFusion", "JointFusion"])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_a_bundle_that_names_a_fusion_network_classifies_by_several_series(
+    tmp_path: Path, name: str, spatial_dims: int
+) -> None:
+    answering, network = loaded(tmp_path, classifier(name, spatial_dims))
+    rise = np.broadcast_to(np.linspace(0, 1000, 18).astype(np.int16), (12, 20, 18))
+    volumes = noise(1), noise(2, stored=rise)
+    found = answering.predict_channels(Channels(volumes=volumes), checkpoint=go_on)
+    seen = torch.stack([torch.from_numpy(one.stored / np.float32(1000)) for one in volumes])
+    # a network of two axes sees one slice after the other, each with both channels
+    inputs = seen.transpose(0, 1) if spatial_dims == 2 else seen[None]
+    with torch.no_grad():
+        expected = network(inputs).softmax(1).T
+        turned = network(inputs.flip(1)).softmax(1).T
+    scores = [one for one in found.findings if isinstance(one, Classification)]
+    assert [one.label for one in scores] == ["no", "yes"]
+    np.testing.assert_allclose([one.by_frame for one in scores], expected, atol=1e-5)
+    np.testing.assert_allclose([one.score for one in scores], expected.mean(1), atol=1e-5)
+    # the order of the series matters
+    assert (turned - expected).abs().max() > 1e-4
+
+
+def test_a_classifier_refuses_another_number_of_series(tmp_path: Path) -> None:
+    answering, _ = loaded(tmp_path, classifier("EarlyFusion", 3))
+    assert isinstance(answering, TakesChannels)
+    three = Channels(volumes=(noise(1), noise(2), noise(3)))
+    with pytest.raises(ModelMismatch, match="needs 2 series as channels, there are 3"):
+        answering.predict_channels(three, checkpoint=go_on)
+    with pytest.raises(ModelMismatch, match="needs 2 channels, a volume has 1"):
+        answering.predict(noise(1), checkpoint=go_on)
+
+
+def test_a_classifier_of_several_series_is_explained_on_the_grid_they_share(tmp_path: Path) -> None:
+    answering, _ = loaded(tmp_path, classifier("EarlyFusion", 3, size=(8, 8, 8)))
+    channels = Channels(volumes=(noise(1), noise(2)))
+    asked = Explain(method="grad-cam")
+    found = answering.explain(channels, asked, "yes", checkpoint=go_on)
+    assert found.values.shape == (12, 20, 18)
+    assert np.isfinite(found.values).all()
