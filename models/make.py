@@ -31,8 +31,11 @@ HERE = Path(__file__).parent
 DEMONSTRATIONS: Mapping[str, tuple[str, str, int]] = {
     "demo-ct-nodule-segmentation": ("chest", "masks.csv", 64),
     "demo-ct-nodule-detection": ("chest", "boxes.csv", 64),
+    "demo-ct-denoising": ("still-chest", "images.csv", 32),
     "demo-mr-lesion-classification": ("head", "classes.csv", 240),
     "demo-image-lesion-classification": ("image", "classes.csv", 1200),
+    "demo-image-lesion-segmentation": ("image", "masks.csv", 600),
+    "demo-photo-lesion-classification": ("photo", "classes.csv", 800),
 }
 
 
