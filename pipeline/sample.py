@@ -49,6 +49,10 @@ def _write_phantoms(folder: Path) -> None:
         seed = 9200 + number
         picture = phantoms.image(phantoms.ImageParameters(kind=kind, seed=seed))
         phantoms.write_image(picture, folder / f"image-{kind.value}", seed=seed)
+    for number, look in enumerate(phantoms.PhotoKind):
+        seed = 9300 + number
+        colours = phantoms.photo(phantoms.PhotoParameters(kind=look, seed=seed))
+        phantoms.write_photo(colours, folder / f"photo-{look.value}", seed=seed)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ ANALYSES = Path(__file__).parents[2] / "analyses"
 def _shipped() -> list[Analysis]:
     return [
         parse((ANALYSES / f"{name}.yaml").read_text())
-        for name in ("ct-lungs", "mr-head", "image-lesion")
+        for name in ("ct-lungs", "mr-head", "image-lesion", "photo-lesion")
     ]
 
 
@@ -165,6 +165,18 @@ def test_every_single_image_is_an_input_of_its_own(template: IndexedSeries) -> N
     assert planned.analysis.name == "image-lesion"
     chosen = planned.plan["inputs"]["image"]["chosen"]
     assert [one["series_instance_uid"] for one in chosen] == ["1.1", "1.2"]
+
+
+@pytest.mark.parametrize(
+    ("is_colour", "name"), [(False, "image-lesion"), (True, "photo-lesion")], ids=["grey", "colour"]
+)
+def test_a_picture_goes_to_the_model_that_knows_its_colours(
+    template: IndexedSeries, *, is_colour: bool, name: str
+) -> None:
+    still = _like(template, "1.1", kind="image", modality="US", slices=1, is_colour=is_colour)
+    (planned,) = plan_study(_study(still), _shipped())
+    assert planned.analysis.name == name
+    assert planned.rejected is None
 
 
 def test_a_dose_sheet_beside_a_ct_makes_no_job(template: IndexedSeries) -> None:
