@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models.devices import Device
+from pipeline.models import networks
+from pipeline.models.devices import Device, one_thread
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.restoration import RestorationPredictor
 from pipeline.results import DerivedImage, Prediction
@@ -20,6 +21,7 @@ from pipeline.training.manifest import Part, Snapshot
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Image, Input
 from tests import quick_training
+from tests.pipeline.models.table.small import SMALL
 
 CPU = torch.device("cpu")
 DENOISING = quick_training.RESTORATION
@@ -52,7 +54,7 @@ def task(folder: Path, wanted: Recipe) -> restoration.Restoration:
 
 def mute(wanted: Recipe) -> nn.Module:
     """Return the network of a recipe that answers nothing but zeros."""
-    network = restoration.networks.build(wanted.network.name, wanted.network.arguments)
+    network = networks.build(wanted.network.name, wanted.network.arguments)
     for weights in network.parameters():
         nn.init.zeros_(weights)
     return network.eval()
@@ -82,6 +84,29 @@ def test_the_answer_of_higher_resolution_is_finer_than_what_is_seen(tmp_path: Pa
     assert wanted.shape[1:] == (1, 16, 16, 16)
     assert torch.nn.functional.avg_pool3d(wanted, 2) == pytest.approx(worse, abs=1e-6)
     assert drawn.loss(drawn.network(), (worse, wanted)).isfinite()
+
+
+@pytest.mark.parametrize("name", ["EDSR", "RCAN", "SRResNet", "DenoisingAutoEncoder"])
+def test_networks_of_ours_learn_from_such_pairs(tmp_path: Path, name: str) -> None:
+    is_finer = networks.TABLE[name].scale is not None
+    arguments = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, **SMALL[name]}
+    document = DENOISING | {
+        "network": {"name": name, "arguments": arguments},
+        "degradation": {"downsample": 2} if is_finer else {"noise": [0.1, 0.1]},
+        "options": {"scale": 2 if is_finer else 1, "residual": False},
+    }
+    drawn = task(tmp_path, recipe.check(document))
+    network, batch = drawn.network(), next(drawn.batches(0, 0))
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.003)
+    losses = []
+    with one_thread():
+        for _ in range(8):
+            optimiser.zero_grad()
+            loss = drawn.loss(network, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.item())
+            optimiser.step()
+    assert losses[-1] < 0.8 * losses[0]
 
 
 @pytest.mark.parametrize("loss", ["l1", "l2", "charbonnier"])
