@@ -42,7 +42,9 @@ def written(folder: Path, name: str, kind: Kind, labels: tuple[Label, ...]) -> B
     return bundle.write(folder / "some", spec, weights=state, card="#")
 
 
-@pytest.mark.parametrize("name", ["SPPNet", "CNNLSTM", "AttentionMIL", "AttentionGatedNet"])
+@pytest.mark.parametrize(
+    "name", ["SPPNet", "CNNLSTM", "AttentionMIL", "AttentionGatedNet", "FiLMNet"]
+)
 def test_a_classification_scores_as_its_network_does(tmp_path: Path, name: str) -> None:
     made = written(tmp_path, name, Kind.CLASSIFICATION, LABELS)
     images = [tiny.volume((12, 20, 18)), tiny.volume((5, 9, 30))]
