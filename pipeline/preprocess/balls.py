@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Final, Self
 
 import numpy as np
@@ -42,6 +43,15 @@ class Ball(Step):
         return lengths(raster, in_mm=self.radius_mm is not None, slicewise=self.slicewise)
 
 
+def reach(ball: Ball, raster: Raster) -> tuple[int, int, int]:
+    """Return how many voxels a ball reaches along each axis, no further than the image."""
+    first, rows, columns = (
+        min(int(ball.radius / length + ROUNDING), count)
+        for length, count in zip(ball.voxel(raster), raster.shape, strict=True)
+    )
+    return first, rows, columns
+
+
 def offsets(ball: Ball, raster: Raster) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the voxels (n, 3) of a ball about the voxel (0, 0, 0), and how far away they are.
 
@@ -49,17 +59,12 @@ def offsets(ball: Ball, raster: Raster) -> tuple[NDArray[np.int64], NDArray[np.f
         ModelMismatch: there are too many to look at for every voxel of an image.
 
     """
-    along = ball.voxel(raster)
-    # no further than the image: beyond it there is nothing else to look at
-    reach = [
-        min(int(ball.radius / length + ROUNDING), count)
-        for length, count in zip(along, raster.shape, strict=True)
-    ]
-    cube = np.prod([2 * one + 1 for one in reach])
-    if cube > 2 * _MOST_VOXELS:
+    sides = [2 * one + 1 for one in reach(ball, raster)]
+    # a ball fills about half of its cube
+    if math.prod(sides) > 2 * _MOST_VOXELS:
         raise ModelMismatch(f"a ball in a step is larger than {_MOST_VOXELS} voxels")
-    places = np.indices([2 * one + 1 for one in reach]).reshape(3, -1).T - reach
-    finite = np.where(np.isfinite(along), along, 0.0)
-    distances = np.linalg.norm(places * finite, axis=1)
+    places = np.indices(sides).reshape(3, -1).T - np.array(sides) // 2
+    along = np.array(ball.voxel(raster))
+    distances = np.linalg.norm(places * np.where(np.isfinite(along), along, 0.0), axis=1)
     inside = distances <= ball.radius * (1 + ROUNDING)
     return places[inside], distances[inside]

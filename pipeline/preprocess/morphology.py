@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias
+import math
+from collections.abc import Callable
+from typing import ClassVar, Final, Literal, TypeAlias
 
 import cc3d
 import numpy as np
@@ -11,11 +13,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from scipy import ndimage
 
-from pipeline.preprocess.balls import ROUNDING, Ball
+from pipeline.preprocess.balls import ROUNDING, Ball, offsets, reach
 from pipeline.preprocess.raster import STRICT, Checkpoint, Raster, Step, parts
 from pipeline.preprocess.regions import Connected, components
 
 Mask: TypeAlias = NDArray[np.bool_]
+#: voxels of the cube about a ball up to which shifting a mask is faster than measuring distances
+_SHIFTED: Final = 1000
 
 
 class _Morphology(Step):
@@ -28,8 +32,8 @@ class Open(_Morphology, Ball):
 
     def apply(self, raster: Raster, checkpoint: Checkpoint) -> Raster:
         """See ``Step.apply``."""
-        # what the complement's holes are closed by, the mask is opened by
-        return raster.with_mask(~_closed(self, raster, raster.array == 0, checkpoint))
+        # what closes the background opens the mask
+        return raster.with_mask(_mended(self, raster, checkpoint, closes=False))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -38,7 +42,7 @@ class Close(_Morphology, Ball):
 
     def apply(self, raster: Raster, checkpoint: Checkpoint) -> Raster:
         """See ``Step.apply``."""
-        return raster.with_mask(_closed(self, raster, raster.array > 0, checkpoint))
+        return raster.with_mask(_mended(self, raster, checkpoint, closes=True))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -79,24 +83,47 @@ class Largest(_Morphology):
         return raster.with_mask(mask, regions=regions)
 
 
-def _closed(ball: Ball, raster: Raster, mask: Mask, checkpoint: Checkpoint) -> Mask:
-    """Return a mask dilated and eroded by a ball, by distances: a ball in mm has no steps."""
-    along, radius = np.array(ball.voxel(raster)), ball.radius * (1 + ROUNDING)
-    is_flat = bool(np.isinf(along[0]))
+def _mended(ball: Ball, raster: Raster, checkpoint: Checkpoint, *, closes: bool) -> Mask:
+    """Close a mask by a ball, or its background, within the box of the mask."""
+    mask, is_flat = raster.array > 0, bool(np.isinf(ball.voxel(raster)[0]))
+    dilated, more = _dilation(ball, raster, is_flat=is_flat)
     for part in parts(mask, planes=is_flat):
         checkpoint()
-        part[...] = _closed_by(part, radius, along[1:] if is_flat else along)
+        if not part.any():
+            continue
+        # a voxel wider, so that what lies about the mask is there to go on at the edges
+        (box,) = ndimage.find_objects(part.view(np.uint8))
+        box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
+        kept = tuple(slice(one, -one or None) for one in more)
+        wide = np.pad(part[box] == closes, [(one, one) for one in more], mode="edge")
+        part[box] = ~dilated(~dilated(wide))[kept] == closes
     return mask
 
 
-def _closed_by(mask: Mask, radius: float, voxel: NDArray[np.float64]) -> Mask:
-    if mask.all() or not mask.any():
-        return mask
-    # held edges: what lies at the border is neither closed against nothing nor opened by it
-    more = [int(radius / length) + 1 for length in voxel]
-    wide = np.pad(mask, [(one, one) for one in more], mode="edge")
-    grown = ndimage.distance_transform_edt(~wide, sampling=voxel) <= radius
-    if grown.all():
-        return np.ones_like(mask)
-    closed = ndimage.distance_transform_edt(grown, sampling=voxel) > radius
-    return np.asarray(closed[tuple(slice(one, -one) for one in more)])
+def _dilation(
+    ball: Ball, raster: Raster, *, is_flat: bool
+) -> tuple[Callable[[Mask], Mask], tuple[int, ...]]:
+    """Return what dilates a mask of two or three axes by a ball, and how far that reaches."""
+    more = reach(ball, raster)
+    first = 1 if is_flat else 0
+    if math.prod(2 * one + 1 for one in more) > _SHIFTED:
+        along, radius = ball.voxel(raster)[first:], ball.radius * (1 + ROUNDING)
+
+        def by_distance(mask: Mask) -> Mask:
+            if not mask.any():
+                return mask
+            away = ndimage.distance_transform_edt(~mask, sampling=along)
+            return np.asarray(away <= radius)
+
+        return by_distance, more[first:]
+    places = offsets(ball, raster)[0][:, first:]
+
+    def by_shifts(mask: Mask) -> Mask:
+        made = mask.copy()
+        for place in places:
+            to = tuple(slice(max(0, one), min(0, one) or None) for one in place)
+            of = tuple(slice(max(0, -one), min(0, -one) or None) for one in place)
+            made[to] |= mask[of]
+        return made
+
+    return by_shifts, more[first:]

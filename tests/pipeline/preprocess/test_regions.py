@@ -141,6 +141,24 @@ def test_a_mask_that_reaches_the_border_is_not_worn_away_there() -> None:
         np.testing.assert_array_equal(kept, stored > 0)
 
 
+@pytest.mark.parametrize("slicewise", [False, True], ids=["ball", "disk"])
+@pytest.mark.parametrize("step", ["open", "close"])
+def test_small_and_large_balls_are_made_alike(
+    step: str, *, slicewise: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(4).random((9, 30, 28)).astype(np.float32)
+    steps: list[dict[str, Any]] = [
+        {"gaussian": {"sigma_voxels": 1}},
+        {"threshold": {"minimum": 0.5}},
+        {step: {"radius_mm": 2.6, "slicewise": slicewise}},
+    ]
+    shifted = mask_of(inputs.volume(random), *steps)
+    before = mask_of(inputs.volume(random), *steps[:2])
+    assert (shifted != before).sum() > 50
+    monkeypatch.setattr("pipeline.preprocess.morphology._SHIFTED", 0)
+    np.testing.assert_array_equal(shifted, mask_of(inputs.volume(random), *steps))
+
+
 def test_holes_are_filled_in_space_or_in_every_slice() -> None:
     stored = boxes(BOX)
     stored[3:5, 8:10, 7:9] = 0  # enclosed
