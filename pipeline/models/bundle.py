@@ -14,14 +14,14 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PipelineError
 from pipeline.models import metadata
-from pipeline.models.spec import ModelSpec
+from pipeline.models.spec import Calibration, ModelSpec
 from pipeline.reasons import Reason
 
 if TYPE_CHECKING:
@@ -162,6 +162,26 @@ def copy(bundle: Bundle, folder: Path) -> Bundle:
         staged.rename(folder)
     _sync(folder.parent)
     return replace(bundle, folder=folder)
+
+
+def calibrated(bundle: Bundle, folder: Path, calibration: Calibration, *, version: str) -> Bundle:
+    """Copy a bundle to ``folder``, which must not exist, as a version that keeps a calibration.
+
+    Raises:
+        BundleRefused: a file changed meanwhile, or the model cannot keep what it is given.
+
+    """
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bundle-") as scratch:
+        staged = copy(bundle, Path(scratch) / "bundle").folder
+        document = json.loads((staged / METADATA).read_text(encoding="utf-8"))
+        document["version"] = version
+        document["nightshift"]["calibration"] = asdict(calibration)
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        _write_file(staged, METADATA, text.encode())
+        written = load(staged)
+        staged.rename(folder)
+    _sync(folder.parent)
+    return replace(written, folder=folder)
 
 
 def _files(folder: Path) -> tuple[list[str], list[str]]:

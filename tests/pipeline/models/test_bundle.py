@@ -244,3 +244,19 @@ def test_a_calibration_stays_with_the_version(write_unet: Write) -> None:
     said = "; ".join(refused.value.faults)
     assert "calibration.scores are of a classification by softmax" in said
     assert "calibration.scores rise" in said
+
+
+def test_a_calibration_makes_another_version_of_the_same_weights(
+    write_unet: Write, tmp_path: Path
+) -> None:
+    written, kept = write_unet(), Calibration(temperature=2.0)
+    made = bundle.calibrated(written, tmp_path / "next", kept, version="2")
+    assert made == bundle.load(tmp_path / "next")
+    assert (made.spec.version, made.spec.calibration) == ("2", kept)
+    assert made.digest != written.digest
+    old, new = (one.folder / bundle.WEIGHTS for one in (written, made))
+    assert old.read_bytes() == new.read_bytes()
+    wrong = Calibration(scores=(0.1, 0.2))
+    with pytest.raises(BundleRefused, match="classification by softmax"):
+        bundle.calibrated(written, tmp_path / "wrong", wrong, version="3")
+    assert not (tmp_path / "wrong").exists()
