@@ -13,6 +13,7 @@ from pipeline.answers import Answer, StudyResult
 from pipeline.dicom.writing.objects import ObjectWriter
 from pipeline.dicom.writing.provenance import Provenance
 from pipeline.results import Classification, Detection, Finding, Measurement, Segment
+from pipeline.volume import Input, Volume
 from records.jobs import NewArtifact, NewResult
 from records.orders import JobOrder
 from worker import metrics
@@ -44,11 +45,11 @@ def _row(finding: Finding, answer: Answer, ordinal: int, model_id: UUID) -> NewR
         code=None if finding.code is None else str(finding.code),
         model_version_id=model_id,
         series_instance_uid=answer.series_instance_uid,
-        **_columns(finding),
+        **_columns(finding, answer.image),
     )
 
 
-def _columns(finding: Finding) -> Columns:
+def _columns(finding: Finding, image: Input) -> Columns:
     """Return what differs by kind. Positions are millimetres, LPS; boxes are voxel indices."""
     match finding:
         case Classification():
@@ -61,8 +62,7 @@ def _columns(finding: Finding) -> Columns:
         case Segment():
             return {
                 "kind": "segment",
-                "value": finding.volume_ml,
-                "unit": "mL",
+                **_size(finding, image),
                 "payload": {
                     "number": finding.number,
                     "voxels": finding.voxels,
@@ -81,6 +81,13 @@ def _columns(finding: Finding) -> Columns:
             }
         case Measurement():
             return {"kind": "measurement", "value": finding.value, "unit": finding.unit}
+
+
+def _size(segment: Segment, image: Input) -> Columns:
+    """Return how large a segment is: pixels of a single image have no volume."""
+    if isinstance(image, Volume):
+        return {"value": segment.volume_ml, "unit": "mL"}
+    return {"value": float(segment.voxels), "unit": "pixels"}
 
 
 @dataclass(frozen=True)
