@@ -4,8 +4,8 @@ A bundle names a row of ``TABLE`` and gives keyword arguments as plain data. Not
 and nothing is imported by a name that comes from a bundle. Importing this module does not import
 torch, so that roles without it can still check metadata.
 
-The rows lie in ``pipeline.models.table``: MONAI's and ours. A new network of ours is a line of
-``pipeline/models/table/ours.py``.
+The rows lie in ``pipeline.models.table``: MONAI's, torchvision's and ours. A new network of ours is
+a line of ``pipeline/models/table/ours.py``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pipeline.config.limits import LARGEST_ARGUMENT
 from pipeline.models.table.monai import MONAI
 from pipeline.models.table.ours import OURS
 from pipeline.models.table.row import SPATIAL_DIMS, Row
+from pipeline.models.table.torchvision import TORCHVISION
 
 if TYPE_CHECKING:
     from torch import nn
 
-TABLE: Mapping[str, Row] = {**MONAI, **OURS}
+TABLE: Mapping[str, Row] = {**MONAI, **TORCHVISION, **OURS}
 
 
 def faults(name: str, arguments: Mapping[str, Any]) -> list[str]:

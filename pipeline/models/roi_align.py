@@ -91,9 +91,8 @@ class _Regions:
         """Yield boxes whose bins weigh as many pixels, and which of all they are."""
         import torch
 
-        kinds, kind = torch.stack([self.samples, self._taps()], 2).unique(
-            dim=0, return_inverse=True
-        )
+        counts = torch.stack([self.samples, self._taps()], dim=2)
+        kinds, kind = torch.unique(counts, dim=0, return_inverse=True)
         for number, taps in enumerate(kinds[:, :, 1].prod(1).tolist()):
             each = max(1, int(taps) * bins[0] * bins[1])
             for chosen in (kind == number).nonzero()[:, 0].split(max(1, _WEIGHED // each)):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pipeline.models.table.torchvision import TORCHVISION
+
 _LEVELS = {"channels": [4, 8], "strides": [2]}
 _DENSE = {"init_features": 8, "growth_rate": 4, "block_config": [1, 1]}
 _SQUEEZED = {"layers": [1] * 4, "inplanes": 8}
@@ -16,6 +18,11 @@ _LAYERS = [
     {"name": "conv_1", "n_features": 4, "kernel_size": 1},
     {"name": "conv_2", "kernel_size": 1},
 ]
+TRUNK: Final[Mapping[str, Any]] = {
+    "backbone": "resnet18",
+    "pyramid_channels": 16,
+    "anchors": [8, 16, 32, 64, 128],
+}
 #: pixels along each axis that all of them take
 SIZE: Final = 64
 SMALL: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -53,6 +60,11 @@ SMALL: Final[Mapping[str, Mapping[str, Any]]] = {
     "EfficientNetBN": {"model_name": "efficientnet-b0"},
     "EfficientNet": {"blocks_args_str": ["r1_k3_s11_e1_i32_o16_se0.25"]},
     "ViT": {**_TRANSFORMER, "img_size": SIZE, "patch_size": 16, "num_layers": 2},
+    **{name: {} for name in TORCHVISION},
+    "torchvision.fcn": {"backbone": "resnet18"},
+    "torchvision.deeplabv3": {"backbone": "resnet18"},
+    "torchvision.faster_rcnn": {**TRUNK, "representation": 16},
+    "torchvision.retinanet": TRUNK,
     "RetinaNet": {"features": [8, 8], "pyramid_channels": 8},
     "SubpixelNet": {"features": [4]},
     "SPPNet": {"features": [4, 8], "levels": [1, 2]},
