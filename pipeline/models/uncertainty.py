@@ -34,7 +34,7 @@ _DEVIATION_CODE: Final = Code(scheme="SCT", value="386136009", meaning="Standard
 
 @dataclass(frozen=True, kw_only=True)
 class InputUncertainty:
-    """What samples say of one input, by label in the order of the model's."""
+    """What samples say of one input. Tuples run along the numbers of the labels, from 0."""
 
     #: mean score, 0 to 1
     mean: tuple[float, ...]
@@ -52,11 +52,17 @@ class InputUncertainty:
         found = [Measurement(label=ENTROPY, value=self.predictive_entropy, unit=BIT)]
         if self.mutual_information is not None:
             found.append(Measurement(label=INFORMATION, value=self.mutual_information, unit=BIT))
-        for label, spread in zip(labels, self.deviation or (), strict=False):
-            found.append(Measurement(label=f"{DEVIATION} of {label.name}", value=spread, unit="1"))
-        for label, is_in in zip(labels, self.in_set or (), strict=False):
-            name = f"prediction set has {label.name}"
-            found.append(Measurement(label=name, value=float(is_in), unit="1"))
+        for what, values in (
+            (f"{DEVIATION} of", self.deviation),
+            ("prediction set has", self.in_set),
+        ):
+            if values is not None:
+                found += [
+                    Measurement(
+                        label=f"{what} {one.name}", value=float(values[one.number]), unit="1"
+                    )
+                    for one in labels
+                ]
         return tuple(found)
 
 

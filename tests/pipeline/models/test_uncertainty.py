@@ -255,6 +255,15 @@ def test_a_score_is_the_mean_over_the_samples() -> None:
     assert found.options["uncertainty"] == {"monte_carlo_dropout": {"samples": 8, "seed": 3}}
 
 
+def test_labels_may_stand_in_any_order() -> None:
+    kept = Calibration(scores=(0.01, 0.04, 0.05, 0.96))
+    asked = Uncertainty(conformal=Conformal(coverage=0.6))
+    labels = (Label(number=1, name="bright"), Label(number=0, name="dark"))
+    found = measured(classify(asked, calibration=kept, labels=labels))
+    assert found["prediction set has bright"][0] == 1.0
+    assert found["prediction set has dark"][0] == 0.0
+
+
 def test_a_temperature_alone_draws_no_samples() -> None:
     found = classify(Uncertainty(temperature=3.0))
     assert scores_of(found)["bright"] == pytest.approx(1 / (1 + math.exp(-1)), abs=1e-6)
