@@ -1,9 +1,9 @@
 """The manifest: the list of cases a training learns from and is measured on.
 
-A CSV file with the columns image, label (restorations need none), patient_id and, where wished,
+A CSV file with the columns image, label (but for restorations), patient_id and, where wished,
 split; or a MONAI datalist (JSON) whose cases carry a patient_id. Paths are relative to the
-manifest. It is read as a whole: every fault is listed by row before anything trains. Its frozen,
-hashed form is the snapshot.
+manifest, which is read as a whole: every fault is listed by row before anything trains. Its
+frozen, hashed form is the snapshot.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _rows(path: Path, recipe: Recipe) -> list[Row]:
 def _csv_rows(text: str, recipe: Recipe) -> list[Row]:
     reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
     columns = set(reader.fieldnames or ())
-    needed = {"image", "patient_id", *(("label",) if recipe.labels else ())}
+    needed = {"image", "label", "patient_id"} if recipe.labels else {"image", "patient_id"}
     missing = sorted(needed - columns)
     if missing:
         raise ManifestInvalid([Fault(0, column, "this column is missing") for column in missing])
@@ -226,7 +226,8 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
         faults.append(Fault(row.number, "patient_id", "it is empty; splits are made by patient"))
     if row.split and row.split.lower() not in _PART_WORDS:
         faults.append(Fault(row.number, "split", f"it is none of {', '.join(_PART_WORDS)}"))
-    label = _label(row, folder, recipe, faults)
+    # a restoration learns from the images alone, whatever stands in the column
+    label = _label(row, folder, recipe, faults) if recipe.labels else ""
     if len(faults) > before:
         return None
     return Case(
@@ -241,12 +242,7 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
 
 
 def _label(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> str | Path:
-    """Return the class of a row, or the file or the folder that holds its label.
-
-    A restoration learns from the images alone: whatever stands in the column is left out.
-    """
-    if recipe.kind == "restoration":
-        return ""
+    """Return the class of a row, or the file or the folder that holds its label."""
     names = [known.name for known in recipe.labels]
     if recipe.kind == "classification" and row.label in names:
         return row.label
