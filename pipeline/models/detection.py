@@ -1,4 +1,4 @@
-"""Boxes by a RetinaNet over overlapping windows, stated on the source grid and in mm.
+"""Boxes by a detector over overlapping windows, stated on the source grid and in mm.
 
 A network of two axes looks at each frame of an image, or each slice of a volume, by itself: its
 boxes are one slice thick.
@@ -15,7 +15,14 @@ from monai.data.box_utils import batched_nms
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.models import checks, planes, preprocess, retinanet, sliding
+from pipeline.models import (
+    checks,
+    planes,
+    preprocess,
+    retinanet,
+    sliding,
+    torchvision_detection,
+)
 from pipeline.models.devices import Device
 from pipeline.models.grids import Grid
 from pipeline.models.options import DetectionOptions
@@ -128,6 +135,8 @@ class DetectionPredictor:
         return _join(found), len(windows)
 
     def _detector(self, network: nn.Module) -> Any:
+        if torchvision_detection.is_one(network):
+            return torchvision_detection.Detector(network, self._options)
         arguments = self.spec.network_arguments
         built = retinanet.detector(
             network,
