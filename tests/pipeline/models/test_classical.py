@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,13 @@ def test_metadata_of_a_chain_survive_writing() -> None:
     assert again is not None
     assert dataclasses.replace(again, digest="") == dataclasses.replace(spec, digest="")
     assert not spec.has_weights
+
+
+def test_the_example_for_readers_is_valid() -> None:
+    page = (MODELS.parent / "docs" / "preprocessing.md").read_text()
+    (block,) = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    _, faults = stated(**json.loads(block))
+    assert faults == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.preprocess.steps import NAMES, ImageStep, Kind, faults, keeps_unit, makes_mask
@@ -79,6 +80,11 @@ def test_a_step_survives_json_and_is_told_in_words() -> None:
         "resample (spacing_mm 3 x 1.5 x 1.5, interpolation linear)",
         "median (radius_mm 1, slicewise False)",
     ]
+
+
+def test_the_example_for_readers_is_a_chain() -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", DOCS.read_text(), re.DOTALL | re.MULTILINE)
+    assert list(faults(chain(*yaml.safe_load(block)["steps"]), "volume")) == []
 
 
 def test_every_step_is_described_for_readers() -> None:
