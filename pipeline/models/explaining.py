@@ -62,7 +62,7 @@ def explain(
             integrated-gradients: of the logit, from an input of zeros: their sum is the logit less
             that of the zeros (Sundararajan et al., ICML 2017). feature-maps: the mean over the
             channels of the size of what the layer gives, in the network's own unit.
-        checkpoint: called before each frame.
+        checkpoint: called before each pass through the network.
 
     Returns:
         float32 on the CPU, (frames, *spatial).
@@ -77,11 +77,11 @@ def explain(
         # tensors made in inference mode cannot have gradients
         seen = inputs.clone()
         for member in _members(network):
-            prepared, layer = _prepared(member), _layer(member, asked)
-            found = []
-            for frame in torch.split(seen, 1):
-                checkpoint()
-                found.append(make(prepared, frame, label, layer).detach().float().cpu())
+            prepared, layer = _prepared(member, checkpoint), _layer(member, asked)
+            found = [
+                make(prepared, frame, label, layer).detach().float().cpu()
+                for frame in torch.split(seen, 1)
+            ]
             every.append(torch.stack(found))
     mean = torch.stack(every).mean(0)
     if not torch.isfinite(mean).all():
@@ -99,9 +99,10 @@ def _members(network: nn.Module) -> list[nn.Module]:
     return list(network) if isinstance(network, nn.ModuleList) else [network]
 
 
-def _prepared(member: nn.Module) -> nn.Module:
+def _prepared(member: nn.Module, checkpoint: Checkpoint) -> nn.Module:
     """Return a copy without steps in place, which would overwrite what a hook has kept."""
     copied = shared_copy(member)
+    copied.register_forward_pre_hook(lambda *_: checkpoint())
     for layer in copied.modules():
         if getattr(layer, "inplace", False):
             layer.inplace = False  # type: ignore[assignment]

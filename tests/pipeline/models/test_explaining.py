@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.asking import Explain, Method
-from pipeline.errors import ModelMismatch
+from pipeline.errors import Interrupted, ModelMismatch
 from pipeline.models import explaining
 from pipeline.models.averaging import Averaged, views
 from pipeline.models.classification import ClassificationPredictor
@@ -135,6 +135,23 @@ def test_an_ensemble_has_the_mean_of_the_maps_of_its_members() -> None:
     assert explaining.last_convolution(ensemble) == "conv"
     assert explaining.layers(ensemble) == ["conv", "relu"]
     assert inside.any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stop_is_heard_before_every_pass(method: Method) -> None:
+    heard = []
+
+    def stop() -> None:
+        heard.append(1)
+        if len(heard) == 2:
+            raise Interrupted("stop")
+
+    image, _ = scene(2)
+    with pytest.raises(Interrupted):
+        explaining.explain(
+            Square(2).eval(), image.repeat(2, 1, 1, 1), 1, Explain(method=method), checkpoint=stop
+        )
+    assert len(heard) == 2
 
 
 def test_layers_that_are_not_there_or_have_no_places_are_refused() -> None:
