@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pipeline.overlay import halves
 from pipeline.overlay.display import Display, display_of
 from pipeline.overlay.heat import Heat
 from pipeline.overlay.slices import (
@@ -23,7 +24,7 @@ from pipeline.overlay.sprites import Picture, Sprite
 from pipeline.overlay.tiles import Painter
 from pipeline.overlay.windows import window_of
 from pipeline.palette import DETECTION_COLOR, color_of
-from pipeline.results import Detection, Prediction, Segment
+from pipeline.results import DerivedImage, Detection, Prediction, Segment
 from pipeline.volume import Input
 
 #: evenly spaced slices of a volume, and the most that are shown with those of the findings
@@ -44,22 +45,26 @@ def render(image: Input, prediction: Prediction, *, name: str) -> tuple[Picture,
 
     Args:
         image: what was analysed.
-        prediction: the label map, the boxes and the maps on the grid of ``image``.
+        prediction: the label map, the boxes and the maps on the grid of ``image``; derived images.
         name: base of the file names; unique within a job.
 
     Returns:
         A WebP sprite, ``overlay-<name>.webp``, tiles in rows of at most six; and its index,
         ``overlay-<name>.json``: tile size, columns, plane, letters at the edges, window,
         legend, and per tile the slice number and which labels and boxes it shows. Then the same
-        for each map that is no probability of a segment, ``overlay-<name>.<number>-<its name>``.
+        for each map that is no probability of a segment, ``overlay-<name>.<number>-<its name>``,
+        and for each derived image that shows the same part of the patient.
 
     """
-    maps = [one for one in prediction.maps if one.segment is None]
     painter = _painter(image, prediction)
     found = [*_findings(image, prediction, painter).pictures(name)]
-    for number, one in enumerate(maps, start=1):
-        what = re.sub(r"[^a-z0-9]+", "-", one.name.lower())[:_LONGEST_NAME].strip("-")
-        found += _heat(image, Heat(one), painter).pictures(f"{name}.{number}-{what}")
+    maps = [one for one in prediction.maps if one.segment is None]
+    derived = [one for one in prediction.derived if halves.covers(one, image)]
+    sprites = [(one.name, _heat(image, Heat(one), painter)) for one in maps]
+    sprites += [(one.name, _halves(image, one, painter)) for one in derived]
+    for number, (title, sprite) in enumerate(sprites, start=1):
+        what = re.sub(r"[^a-z0-9]+", "-", title.lower())[:_LONGEST_NAME].strip("-")
+        found += sprite.pictures(f"{name}.{number}-{what}")
     return tuple(found)
 
 
@@ -112,6 +117,26 @@ def _heat(image: Input, heat: Heat, painter: Painter) -> Sprite:
             }
             for index in indices
         ],
+    )
+
+
+def _halves(image: Input, derived: DerivedImage, painter: Painter) -> Sprite:
+    """Show what the model computed in the right half of each tile."""
+    count, plain = slice_count(image), replace(painter, detections=())
+    indices = _choose(painter.display, count, ())
+    return Sprite(
+        slice_count=count,
+        display=painter.display,
+        window=painter.window.name,
+        legend=halves.legend(derived),
+        tiles=[
+            halves.joined(
+                plain.paint(values_of(image, index), None, index),
+                plain.paint(halves.plane_of(derived, image, index), None, index),
+            )
+            for index in indices
+        ],
+        described=[{"slice": index + 1, "segments": [], "boxes": 0} for index in indices],
     )
 
 
