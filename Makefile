@@ -12,7 +12,7 @@ STUDIES ?= 6
 FUZZ_SECONDS ?= 600
 DATA ?= ../shared/data/dicom
 
-.PHONY: help run test lint types contracts tests bench bench-dicom fuzz verdicts zoo models clean
+.PHONY: help run test lint types contracts tests bench bench-dicom bench-operators fuzz verdicts zoo models clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -50,6 +50,9 @@ bench: .venv/installed ## speed and memory against a plain MONAI script, overhea
 
 bench-dicom: .venv/installed ## speed of scanning, reading and writing DICOM; fails where a must is missed
 	@status=0; for one in "header_index --work build/bench" series_read seg_speed sr_speed; do $(PY) -m bench.$$one || status=1; done; exit $$status
+
+bench-operators: .venv/installed ## suppression of boxes and RoIAlign against plain loops; fails where a must is missed
+	@$(PY) -m bench.detection_operators
 
 fuzz: .venv/installed ## hurl broken files at the header reader and its gate for FUZZ_SECONDS
 	@$(PY) -m fuzz --seconds $(FUZZ_SECONDS)
