@@ -58,7 +58,7 @@ def explain(
         inputs: (frames, channels, *spatial) on the network's device.
         label: the output whose logit is explained.
         asked: grad-cam, grad-cam++: from 0 to 1, the highest of all frames. occlusion: by how much
-            the score falls where the image is covered up, 0 to 1; below 0 where it rises.
+            the score falls where zeros cover the image, 0 to 1; below 0 where it rises.
             integrated-gradients: of the logit, from an input of zeros: their sum is the logit less
             that of the zeros (Sundararajan et al., ICML 2017). feature-maps: the mean over the
             channels of the size of what the layer gives, in the network's own unit.
@@ -157,7 +157,11 @@ def _in_place(make: Callable[[], Tensor], frame: Tensor, layer: str) -> Tensor:
 
 
 def _occlusion(network: nn.Module, frame: Tensor, label: int, layer: str) -> Tensor:
-    """Cover boxes up with the mean of the image; a voxel has the mean of those that cover it."""
+    """Cover boxes up with zeros; a voxel has the mean of those that cover it.
+
+    Zero is what lies below the window or in the background. A box of the image's mean would be
+    something to see where the background is dark.
+    """
     del layer
     shape = tuple(frame.shape[2:])
     sides = [max(1, side // _COVERED[len(shape)]) for side in shape]
@@ -169,7 +173,7 @@ def _occlusion(network: nn.Module, frame: Tensor, label: int, layer: str) -> Ten
             group = boxes[first : first + _BATCH]
             covered = frame.repeat(len(group), *[1] * (frame.ndim - 1))
             for image, box in zip(covered, group, strict=True):
-                image[(slice(None), *box)] = frame.mean()
+                image[(slice(None), *box)] = 0.0
             scores = network(covered).float().softmax(1)[:, label]
             for box, score in zip(group, scores.tolist(), strict=True):
                 total[box] += whole - score

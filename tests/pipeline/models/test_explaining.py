@@ -74,7 +74,11 @@ def test_what_decides_loses_most_where_it_is_covered(axes: int) -> None:
     fallen = found(Square(axes), image, "occlusion")
     assert fallen.shape == image.shape[2:]
     assert inside[tuple(torch.unravel_index(fallen.argmax(), fallen.shape))]
-    assert float(fallen[inside].mean()) > 5 * float(fallen[~inside].abs().mean())
+    assert (fallen[inside] > 0).all()
+    # boxes that reach beyond the square end at most one side of theirs away
+    far = torch.ones_like(inside)
+    far[tuple([slice(2, 10)] * axes)] = False
+    assert (fallen[far].abs() < 1e-6).all()
 
 
 @pytest.mark.parametrize("axes", [2, 3])
