@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
@@ -78,3 +80,15 @@ class Explain:
         if self.layer is not None and self.method not in OF_A_LAYER:
             raise ValueError(f"{self.method} looks at no layer")
         return self
+
+
+def asks(uncertainty: Uncertainty | None, explain: Iterable[Explain]) -> Iterator[str]:
+    """Yield what a step asks, in words."""
+    if uncertainty is not None:
+        words = ", ".join(
+            name.replace("_", " ") for name, value in asdict(uncertainty).items() if value
+        )
+        yield f"how sure the model is, by {words}"
+    for one in explain:
+        where = "" if one.layer is None else f" in layer {one.layer}"
+        yield f"why, by {one.method} of {one.label or 'the likeliest label'}{where}"

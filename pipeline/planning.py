@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.analysis import Analysis, InputRule, Step
 from pipeline.analysis.steps import Crop, in_order
+from pipeline.asking import asks
 from pipeline.deciding import describe
 from pipeline.dicom.series.grouping import IndexedSeries, IndexedStudy
 from pipeline.reasons import Reason
@@ -118,7 +119,7 @@ def _explained(one: Considered) -> dict[str, Any]:
 
 
 def _step(step: Step) -> dict[str, Any]:
-    """Return one step in words: what it comes after, what it sees, when it runs."""
+    """Return one step in words: what it comes after, what it sees, when it runs, what it asks."""
     return {
         "step": step.name,
         "model": step.model,
@@ -126,6 +127,7 @@ def _step(step: Step) -> dict[str, Any]:
         "after": list(step.after),
         "crop": None if step.crop is None else _cropped(step.crop),
         "when": None if step.when is None else describe(step.when),
+        "asks": list(asks(step.uncertainty, step.explain)),
     }
 
 

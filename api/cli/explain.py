@@ -79,6 +79,8 @@ def _say_planned(step: Mapping[str, Any]) -> None:
         printing.say(f"        cropped {step['crop']}")
     if step.get("when"):
         printing.say(f"        when {step['when']}")
+    for question in step.get("asks", []):
+        printing.say(f"        asks {question}")
 
 
 def _say_step(step: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from pipeline.analysis import Analysis, AnalysisInvalid, from_document, json_schema, parse
+from pipeline.asking import asks
 
 TEXT = """
 name: sure
@@ -89,3 +90,15 @@ def test_the_schema_knows_the_questions() -> None:
         "conformal",
     }
     assert "integrated-gradients" in known["Explain"]["properties"]["method"]["enum"]
+
+
+def test_questions_can_be_said_in_words() -> None:
+    (step,) = asked(
+        explain=[{"method": "grad-cam", "layer": "conv"}, {"method": "occlusion", "label": "x"}]
+    ).steps
+    assert list(asks(step.uncertainty, step.explain)) == [
+        "how sure the model is, by monte carlo dropout, flips, temperature, conformal",
+        "why, by grad-cam of the likeliest label in layer conv",
+        "why, by occlusion of x",
+    ]
+    assert list(asks(None, ())) == []

@@ -342,7 +342,7 @@ def test_a_tie_breaker_decides_and_is_named(
     assert f"another series is preferred ({named})" in first["because"]
 
 
-def test_a_plan_has_the_steps_in_their_order_with_crops_and_conditions_in_words(
+def test_a_plan_has_the_steps_in_their_order_with_crops_conditions_and_questions_in_words(
     template: IndexedSeries,
 ) -> None:
     document = yaml.safe_load((ANALYSES / "ct-lungs.yaml").read_text())
@@ -353,6 +353,7 @@ def test_a_plan_has_the_steps_in_their_order_with_crops_and_conditions_in_words(
             "input": "ct",
             "crop": {"to": "lungs", "segments": "lung"},
             "when": {"step": "lungs", "volume_ml": "lung", "minimum": 100},
+            "uncertainty": {"flips": [0]},
         },
         {"name": "lungs", "model": "threshold-lung", "input": "ct"},
     ]
@@ -366,7 +367,9 @@ def test_a_plan_has_the_steps_in_their_order_with_crops_and_conditions_in_words(
         "after": ["lungs"],
         "crop": "to lung of step lungs and 10 mm around it, skipped where that is empty",
         "when": "volume in mL of lung in step lungs is at least 100",
+        "asks": ["how sure the model is, by flips"],
     }
+    assert lungs["asks"] == []
 
 
 def test_a_plan_says_what_is_made_of_an_input(template: IndexedSeries) -> None:
