@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.asking import Explain, Uncertainty
-from pipeline.errors import ModelMismatch
+from pipeline.errors import ModelMismatch, OutOfMemory
 from pipeline.models import (
     calibration,
     checks,
@@ -100,12 +100,10 @@ class ClassificationPredictor:
         sampled = Sampled(self._network, asked, checkpoint)
         answer = Batcher(sampled, self._plan, self._device).ask(inputs, checkpoint=checkpoint)
         each = [self._scores(logits) for logits in answer.outputs.unbind(1)]
-        is_exclusive = self._options.activation == "softmax"
-        samples = calibration.tempered(
-            np.array([self._joined(scores) for scores in each]),
-            temperature,
-            is_exclusive=is_exclusive,
-        )
+        samples = np.array([self._joined(scores) for scores in each])
+        if asked.temperature is not None:
+            is_exclusive = self._options.activation == "softmax"
+            samples = calibration.tempered(samples, temperature, is_exclusive=is_exclusive)
         sure = uncertainty.of_input(samples, self._options.activation)
         if asked.conformal is not None:
             in_set = self._prediction_set(inputs, asked.conformal.coverage, checkpoint)
@@ -139,8 +137,16 @@ class ClassificationPredictor:
         checked = self._checked(image)
         self._device.enter_thread()
         inputs = network_input(checked, self.spec).to(self._device.torch, self._plan.dtype)
-        with self._device.hold(checkpoint):
-            found = explaining.explain(self._network, inputs, number, asked, checkpoint=checkpoint)
+        try:
+            with self._device.hold(checkpoint):
+                found = explaining.explain(
+                    self._network, inputs, number, asked, checkpoint=checkpoint
+                )
+        except (RuntimeError, MemoryError) as error:
+            if not sliding.is_out_of_memory(error):
+                raise
+            sentence = f"memory ran out while model {self.spec.name} was explained"
+            raise OutOfMemory(sentence) from error
         values = on_source(found, checked, self.spec)
         return ValueMap(name=f"{asked.method} of {label}", values=values)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.asking import Explain, Method
-from pipeline.errors import Interrupted, ModelMismatch
+from pipeline.errors import Interrupted, ModelMismatch, OutOfMemory
 from pipeline.models import explaining
 from pipeline.models.averaging import Averaged, views
 from pipeline.models.classification import ClassificationPredictor
@@ -251,3 +251,21 @@ def test_frames_of_an_image_are_explained_on_their_own_grid() -> None:
 def test_a_label_that_the_model_does_not_know_is_refused() -> None:
     with pytest.raises(ModelMismatch, match="no label purple"):
         explained(spec(2, (20, 18)), Image(pixels=boxed().astype(np.float32)), "purple")
+
+
+class Hungry(nn.Module):
+    """Has no memory left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise RuntimeError(f"CUDA out of memory, tried {images.numel()}")
+
+
+def test_memory_that_runs_out_is_told_as_such() -> None:
+    predictor = ClassificationPredictor(spec(2, (20, 18)), Hungry(), Device())
+    image = Image(pixels=boxed().astype(np.float32))
+    with pytest.raises(OutOfMemory, match="square was explained"):
+        predictor.explain(image, Explain(method="occlusion"), "bright", checkpoint=go_on)

@@ -305,6 +305,18 @@ def test_samples_are_joined_over_frames_before_they_are_compared() -> None:
     assert measured(found)["standard deviation of bright"][0] == pytest.approx(0, abs=1e-6)
 
 
+def test_without_a_temperature_scores_are_joined_as_ever() -> None:
+    predictor = ClassificationPredictor(
+        classifying(options={"frames": "max"}), Mean(0.0).eval(), Device()
+    )
+    pixels = np.stack([np.full((16, 12), value, np.float32) for value in (0, 100)])
+    image = Image(pixels=pixels)
+    sampled = predictor.predict_with_uncertainty(image, Uncertainty(flips=(0,)), checkpoint=go_on)
+    plain = predictor.predict(image, checkpoint=go_on)
+    # the highest scores of frames sum to more than 1
+    assert scores_of(sampled) == pytest.approx(scores_of(plain))
+
+
 # of segmentations
 
 
