@@ -196,6 +196,8 @@ def test_maps_are_pictures_of_the_report(scene: Scene) -> None:
 
 
 def test_the_run_report_says_what_was_asked(scene: Scene) -> None:
+    told = scene.program("explain", scene.job["job"])
+    assert "asks why, by grad-cam of lesion" in told
     steps = {step["step"]: step for step in scene.job["report"]["steps"]}
     options = steps["kind"]["inputs"][0]["options"]
     assert options["uncertainty"]["monte_carlo_dropout"] == {"samples": 6, "seed": 5}
