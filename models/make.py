@@ -53,8 +53,14 @@ def make(name: str) -> None:
     kind, manifest, count = DEMONSTRATIONS[name]
     with tempfile.TemporaryDirectory(prefix="nightshift-make-") as scratch:
         phantom_manifest.SETS[kind](Cases(Path(scratch) / "cases", count))
-        # nobody else can claim the training, so its lease need not be renewed
-        settings = Settings(home=Path(scratch) / "home", lease=timedelta(days=1), device="cpu")
+        settings = Settings(
+            home=Path(scratch) / "home",
+            # nobody else can claim the training, so its lease need not be renewed
+            lease=timedelta(days=1),
+            device="cpu",
+            # sums depend on how many threads they are shared by: so on no machine's number of cores
+            threads=1,
+        )
         upgrade(settings.database)
         made = train(make_services(settings), name, Path(scratch) / "cases" / manifest)
         for part in ("configs", "docs", "models"):
