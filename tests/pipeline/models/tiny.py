@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
 from pipeline.volume import SourceHeader, SourceInstance, Volume
@@ -61,3 +63,17 @@ def header(modality: str, slices: int = 12) -> SourceHeader:
         frame_of_reference_uid=None,
         modality=modality,
     )
+
+
+class Constant(nn.Module):
+    """The same logits whatever it sees."""
+
+    def __init__(self, *logits: float) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor(logits), requires_grad=False)
+        self.dropout = nn.Dropout(0.5)  # of nothing: all samples are alike
+
+    def forward(self, images: Tensor) -> Tensor:
+        spatial = images.shape[2:]
+        shaped = self.logits.view(1, -1, *[1] * len(spatial))
+        return shaped.expand(len(images), -1, *spatial).contiguous()
