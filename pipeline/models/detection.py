@@ -48,7 +48,7 @@ class Boxes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
+class Seen:
     """The padded image that windows were laid over."""
 
     shape: tuple[int, ...]
@@ -122,7 +122,7 @@ class DetectionPredictor:
     ) -> tuple[Boxes, int]:
         padded, inside = sliding.pad(image, plan.size)
         windows = sliding.lay(padded.shape[1:], plan.size, plan.overlap)
-        seen = _Seen(
+        seen = Seen(
             shape=tuple(padded.shape[1:]),
             shift=torch.tensor([part.start for part in inside], dtype=torch.float32),
             overlap=plan.overlap,
@@ -229,13 +229,25 @@ def to_source(
     return low, high
 
 
-def _in_window(answer: dict[str, Tensor], window: sliding.Window, seen: _Seen) -> Boxes:
-    """Move a window's boxes to the kept grid; drop those whose centre a neighbour sees better.
+def _in_window(answer: dict[str, Tensor], window: sliding.Window, seen: Seen) -> Boxes:
+    """Move a window's boxes to the kept grid; drop those whose centre a neighbour sees better."""
+    edges = answer["boxes"].float().cpu()
+    start = torch.tensor([part.start for part in window], dtype=torch.float32)
+    kept = belongs(edges, window, seen)
+    moved = edges + (start - seen.shift).repeat(2)
+    return Boxes(
+        edges=moved[kept],
+        scores=answer["labels_scores"].float().cpu()[kept],
+        numbers=answer["labels"].cpu()[kept],
+    )
+
+
+def belongs(edges: Tensor, window: sliding.Window, seen: Seen) -> Tensor:
+    """Return which boxes of a window are its own: no neighbour sees their centres better.
 
     A box is left to the neighbour where its centre lies in the outer half of an overlap. The inner
     halves of all windows cover the image, so every box keeps one window.
     """
-    edges = answer["boxes"].float().cpu()
     start = torch.tensor([part.start for part in window], dtype=torch.float32)
     first, last = edges.chunk(2, dim=1)
     centres = (first + last) / 2 + start
@@ -246,12 +258,7 @@ def _in_window(answer: dict[str, Tensor], window: sliding.Window, seen: _Seen) -
             kept &= centres[:, axis] >= part.start + margin
         if part.stop < seen.shape[axis]:
             kept &= centres[:, axis] < part.stop - margin
-    moved = edges + (start - seen.shift).repeat(2)
-    return Boxes(
-        edges=moved[kept],
-        scores=answer["labels_scores"].float().cpu()[kept],
-        numbers=answer["labels"].cpu()[kept],
-    )
+    return kept
 
 
 def _on_plane(boxes: Boxes, number: int) -> Boxes:

@@ -21,7 +21,7 @@ from pipeline.models import measures
 from pipeline.models.options import SegmentationOptions
 from pipeline.models.predictor import Checkpoint, KeepsProbabilities, Predictor
 from pipeline.models.spec import Label, ModelSpec
-from pipeline.results import Detection, Point, Prediction, ValueMap
+from pipeline.results import Detection, Point, Prediction
 from pipeline.volume import Input, Volume
 
 #: what a label map of bytes can number
@@ -51,21 +51,14 @@ class InstancesPredictor:
             return whole
         checkpoint()
         numbers, of_label = self._objects(whole.label_map, image)
-        left_out = max(0, len(of_label) - _MOST)
-        numbers[numbers > _MOST] = 0
-        masks = numbers.astype(np.uint8)
-        labels = self._named(of_label[:_MOST])
-        sentence = f"{left_out} smaller objects were left out: a map holds {_MOST}"
-        return dataclasses.replace(
-            whole,
-            findings=(
-                *measures.segments(masks, image, labels),
-                *self._detections(masks, of_label[:_MOST], image, whole.maps),
-            ),
-            label_map=masks if labels else None,
-            maps=(),
-            warnings=(*whole.warnings, sentence) if left_out else whole.warnings,
-        )
+        likely = {one.segment: one.values for one in whole.maps}
+        parts = zip(ndimage.find_objects(numbers), of_label, strict=True)
+        scores = [
+            float(likely[label][part][numbers[part] == number].mean())
+            for number, (part, label) in enumerate(parts, start=1)
+        ]
+        objects = Objects(numbers=numbers, of_label=of_label, scores=scores)
+        return stated(objects, whole, image, self.spec.labels)
 
     def _objects(
         self, label_map: NDArray[np.uint8], image: Input
@@ -91,46 +84,76 @@ class InstancesPredictor:
             _give(found, label_map == border, image)
         return found, of_label
 
-    def _named(self, of_label: Sequence[int]) -> list[Label]:
-        by_number = {label.number: label for label in self.spec.labels}
-        return [
-            dataclasses.replace(
-                by_number[label], number=number, name=f"{by_number[label].name} {number}"
-            )
-            for number, label in enumerate(of_label, start=1)
-        ]
 
-    def _detections(
-        self,
-        masks: NDArray[np.uint8],
-        of_label: Sequence[int],
-        image: Input,
-        maps: Sequence[ValueMap],
-    ) -> list[Detection]:
-        by_number = {label.number: label for label in self.spec.labels}
-        likely = {one.segment: one.values for one in maps}
-        found = []
-        for number, part in enumerate(ndimage.find_objects(masks), start=1):
-            label = by_number[of_label[number - 1]]
-            score = likely[label.number][part][masks[part] == number].mean()
-            low, high = (
-                np.array([getattr(side, end) for side in part], float) for end in ("start", "stop")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Objects:
+    """Single objects on the grid of an input."""
+
+    #: (slices or frames, rows, columns): from 1, the largest first, 0 for none
+    numbers: NDArray[np.int64]
+    #: the number of the label of each
+    of_label: Sequence[int]
+    #: 0 to 1, of each
+    scores: Sequence[float]
+
+
+def stated(
+    objects: Objects, whole: Prediction, image: Input, labels: Sequence[Label]
+) -> Prediction:
+    """State objects as a segment and a detection each, in place of what ``whole`` found."""
+    left_out = max(0, len(objects.of_label) - _MOST)
+    masks = np.where(objects.numbers > _MOST, 0, objects.numbers).astype(np.uint8)
+    of_label = objects.of_label[:_MOST]
+    named = _named(of_label, labels)
+    sentence = f"{left_out} smaller objects were left out: a map holds {_MOST}"
+    return dataclasses.replace(
+        whole,
+        findings=(
+            *measures.segments(masks, image, named),
+            *_detections(masks, dataclasses.replace(objects, of_label=of_label), image, labels),
+        ),
+        label_map=masks if named else None,
+        maps=(),
+        warnings=(*whole.warnings, sentence) if left_out else whole.warnings,
+    )
+
+
+def _named(of_label: Sequence[int], labels: Sequence[Label]) -> list[Label]:
+    by_number = {label.number: label for label in labels}
+    return [
+        dataclasses.replace(
+            by_number[label], number=number, name=f"{by_number[label].name} {number}"
+        )
+        for number, label in enumerate(of_label, start=1)
+    ]
+
+
+def _detections(
+    masks: NDArray[np.uint8], objects: Objects, image: Input, labels: Sequence[Label]
+) -> list[Detection]:
+    by_number = {label.number: label for label in labels}
+    parts = zip(ndimage.find_objects(masks), objects.of_label, objects.scores, strict=False)
+    found = []
+    for part, of_label, score in parts:
+        label = by_number[of_label]
+        low, high = (
+            np.array([getattr(side, end) for side in part], float) for end in ("start", "stop")
+        )
+        centre = size = None
+        if isinstance(image, Volume):
+            centre = _three(image.to_patient((low + high) / 2 - 0.5))
+            size = _three((high - low) * np.asarray(image.spacing))
+        found.append(
+            Detection(
+                label=label.name,
+                score=score,
+                index_box=(*_three(low), *_three(high)),
+                centre=centre,
+                size=size,
+                code=label.code,
             )
-            centre = size = None
-            if isinstance(image, Volume):
-                centre = _three(image.to_patient((low + high) / 2 - 0.5))
-                size = _three((high - low) * np.asarray(image.spacing))
-            found.append(
-                Detection(
-                    label=label.name,
-                    score=float(score),
-                    index_box=(*_three(low), *_three(high)),
-                    centre=centre,
-                    size=size,
-                    code=label.code,
-                )
-            )
-        return found
+        )
+    return found
 
 
 def _components(inner: NDArray[np.uint8]) -> NDArray[np.int64]:

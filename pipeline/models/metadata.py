@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.models import networks, options
 from pipeline.models.spec import Calibration, InputSpec, Kind, Label, ModelSpec
-from pipeline.models.table.row import SPATIAL_DIMS, Row
+from pipeline.models.table.row import SPATIAL_DIMS
 from pipeline.preprocess import steps as image_steps
 from pipeline.results import Code
 
@@ -108,7 +108,7 @@ def parse(text: str, *, digest: str) -> tuple[ModelSpec | None, list[str]]:
     except ValidationError as invalid:
         return None, found + _sentences("nightshift.options", invalid)
     found += _averaging_faults(block.input, chosen)
-    found += _border_faults(block, chosen)
+    found += _instance_faults(block, chosen)
     found += _chain_faults(block, chosen)
     found += _calibration_faults(block, chosen)
     if getattr(chosen, "crop_foreground", False) and block.input.window is None:
@@ -177,8 +177,15 @@ def _averaging_faults(stated: _Input, chosen: object) -> list[str]:
     return found
 
 
-def _border_faults(block: _Block, chosen: object) -> list[str]:
-    if not isinstance(chosen, options.SegmentationOptions) or chosen.border is None:
+def _instance_faults(block: _Block, chosen: object) -> list[str]:
+    if not isinstance(chosen, options.SegmentationOptions):
+        return []
+    row = networks.TABLE.get(block.network.name) if block.network else None
+    if row is not None and row.finds_objects:
+        is_plain = chosen.instances and not chosen.is_averaged and chosen.border is None
+        needed = "a network that finds objects needs options.instances, nothing averaged, no border"
+        return [] if is_plain else [needed]
+    if chosen.border is None:
         return []
     if not chosen.instances:
         return ["options.border needs options.instances"]
@@ -238,25 +245,19 @@ def _network_faults(block: _Block) -> list[str]:
         known = " or ".join(sorted(row.kinds))
         return [f"the network {block.network.name} is for {known}, not for {block.kind}"]
     if block.kind is Kind.RESTORATION:
-        found += _scale_faults(block, row, given)
-    outputs = _outputs(block)
+        scale = 1 if row.scale is None else given.get("scale", row.scale)
+        if block.options.get("scale", 1) != scale:
+            found.append(f"options.scale must be {scale}, as the network answers")
     stated = {
         SPATIAL_DIMS: block.input.spatial_dims,
         row.in_channels: block.input.channels,
-        row.outputs: outputs,
+        row.outputs: _outputs(block),
     }
     return found + [
         f"network argument {name} is {given[name]!r}, the input and labels ask for {value}"
         for name, value in stated.items()
         if given[name] != value
     ]
-
-
-def _scale_faults(block: _Block, row: Row, given: Mapping[str, Any]) -> list[str]:
-    scale = 1 if row.scale is None else given.get("scale", row.scale)
-    if block.options.get("scale", 1) == scale:
-        return []
-    return [f"options.scale must be {scale}, as the network answers"]
 
 
 def _outputs(block: _Block) -> int:

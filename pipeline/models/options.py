@@ -53,6 +53,8 @@ class SegmentationOptions(AveragingOptions):
     interpolates: Literal["logits", "probabilities"] = "logits"
     #: whether each connected part of a label is an object of its own, with mask, box and score
     instances: bool = False
+    #: objects that a network finds one by one (Mask R-CNN): less certain ones are left out
+    score_threshold: float = Field(default=0.5, ge=0.0, le=1.0)
     #: objects of fewer voxels are left out
     minimum_voxels: int = Field(default=1, ge=1)
     #: number of the label that stands for borders between touching objects

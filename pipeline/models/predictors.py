@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from pipeline.models import averaging, weights
+from pipeline.models import averaging, networks, weights
 from pipeline.models.bundle import Bundle
 from pipeline.models.classical import ClassicalPredictor
 from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.detection import DetectionPredictor
 from pipeline.models.devices import Device
 from pipeline.models.instances import InstancesPredictor
+from pipeline.models.objects import ObjectsPredictor
 from pipeline.models.planes import PlanesPredictor
 from pipeline.models.predictor import Predictor
 from pipeline.models.program import loading
@@ -47,6 +48,8 @@ def open(bundle: Bundle, *, device: Device) -> Predictor:  # noqa: A001, read as
         return ClassicalPredictor(spec)
     if spec.program is not None:
         return loading.open(bundle, device=device)
+    if networks.TABLE[spec.network or ""].finds_objects:
+        return ObjectsPredictor(spec, weights.load(bundle), device)
     make = _WITH_NETWORK[spec.kind, spec.input.spatial_dims]
     made = make(spec, averaging.wrap(spec, weights.load(bundle)), device)
     if spec.options.get("instances") and isinstance(made, SegmentationPredictor | PlanesPredictor):

@@ -42,6 +42,8 @@ class Row:
     answer: int | str | None = None
     #: what ``scale`` is where a bundle gives none; None = the answer has the input's size
     scale: int | None = None
+    #: whether it finds objects one by one, each with its mask: a bundle says ``instances`` then
+    finds_objects: bool = False
     #: whether the class can be built without memory; some compute with tensors while building
     is_lazy: bool = True
 

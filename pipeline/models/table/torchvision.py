@@ -54,5 +54,8 @@ TORCHVISION: Mapping[str, Row] = {
     "torchvision.faster_rcnn": _torchvision(
         f"{_DETECTORS}.faster_rcnn", BOXES, f"{_TRUNK} representation"
     ),
+    "torchvision.mask_rcnn": _torchvision(
+        f"{_DETECTORS}.mask_rcnn", SEGMENTS, f"{_TRUNK} representation", finds_objects=True
+    ),
     "torchvision.retinanet": _torchvision(f"{_DETECTORS}.retinanet", BOXES, _TRUNK),
 }

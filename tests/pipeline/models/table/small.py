@@ -64,6 +64,7 @@ SMALL: Final[Mapping[str, Mapping[str, Any]]] = {
     "torchvision.fcn": {"backbone": "resnet18"},
     "torchvision.deeplabv3": {"backbone": "resnet18"},
     "torchvision.faster_rcnn": {**TRUNK, "representation": 16},
+    "torchvision.mask_rcnn": {**TRUNK, "representation": 16},
     "torchvision.retinanet": TRUNK,
     "RetinaNet": {"features": [8, 8], "pyramid_channels": 8},
     "SubpixelNet": {"features": [4]},

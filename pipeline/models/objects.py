@@ -1,0 +1,176 @@
+"""Objects found one by one, each with its own mask: Mask R-CNN over windows of frames or slices.
+
+He et al., "Mask R-CNN", ICCV 2017. An object lies on one frame or slice. Where two overlap, a pixel
+belongs to the more certain one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.models import checks, planes, preprocess, sliding
+from pipeline.models.detection import Seen, belongs
+from pipeline.models.devices import Device
+from pipeline.models.grids import Grid
+from pipeline.models.instances import Objects, stated
+from pipeline.models.options import SegmentationOptions
+from pipeline.models.predictor import Checkpoint
+from pipeline.models.segmentation import Laps, plan_windows, used_options
+from pipeline.models.spec import ModelSpec
+from pipeline.models.tuned import choice_for
+from pipeline.results import Prediction
+from pipeline.volume import Input, Volume
+
+#: of a soft mask, as torchvision's own examples have it
+_INSIDE: Final = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """One object on a plane."""
+
+    score: float
+    label: int
+    plane: int
+    #: of the stack's rows and columns
+    place: tuple[slice, slice]
+    mask: NDArray[np.bool_]
+
+
+class ObjectsPredictor:
+    """Prepare, find objects window by window, paint the most certain first, measure.
+
+    Answers as ``InstancesPredictor`` does: numbers in the label map, the largest object first.
+    """
+
+    def __init__(self, spec: ModelSpec, network: nn.Module, device: Device) -> None:
+        self.spec = spec
+        self._options = SegmentationOptions.model_validate(dict(spec.options))
+        self._device = device
+        self._plan = plan_windows(spec, choice_for(spec, device), device)
+        chooses: Any = network.roi_heads
+        chooses.score_thresh = self._options.score_threshold
+        self._network = network.to(device.torch, self._plan.dtype)
+
+    def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
+        """Answer with objects. See ``Predictor.predict``."""
+        self._device.enter_thread()
+        clock = Laps()
+        stack, grid, warnings = self._prepare(image)
+        clock.lap("preprocess")
+        with self._device.hold(checkpoint):
+            clock.lap("wait")
+            (found, windows), plan, stepped = sliding.step_down(
+                self._plan, lambda tried: self._detect(stack, tried, checkpoint)
+            )
+        clock.lap("model")
+        objects = self._objects(found, tuple(stack.shape[1:]), grid)
+        clock.lap("inverse")
+        whole = Prediction(
+            findings=(),
+            options={
+                **used_options(plan, windows),
+                "score_threshold": self._options.score_threshold,
+            },
+            seconds=clock.seconds,
+            warnings=(*warnings, *stepped),
+        )
+        return stated(objects, whole, image, self.spec.labels)
+
+    def _prepare(self, image: Input) -> tuple[Tensor, Grid | None, tuple[str, ...]]:
+        """Return what the network sees, (channels, planes, rows, columns), and the way back."""
+        if isinstance(image, Volume):
+            prepared = preprocess.prepare(checks.volume(image, self.spec), self.spec.input)
+            return prepared.image[None], prepared.grid, prepared.warnings
+        return planes.frames(checks.picture(image, self.spec), self.spec.input)[0], None, ()
+
+    def _detect(
+        self, stack: Tensor, plan: sliding.Plan, checkpoint: Checkpoint
+    ) -> tuple[list[_Found], int]:
+        network = sliding.on(self._network, plan, self._plan)
+        found, count = [], 0
+        for plane in range(stack.shape[1]):
+            padded, inside = sliding.pad(stack[:, plane].to(plan.device), plan.size)
+            windows = sliding.lay(padded.shape[1:], plan.size, plan.overlap)
+            count += len(windows)
+            seen = Seen(
+                shape=tuple(padded.shape[1:]),
+                shift=torch.tensor([part.start for part in inside], dtype=torch.float32),
+                overlap=plan.overlap,
+            )
+            for group, pixels in sliding.batches(padded, windows, plan):
+                checkpoint()
+                answers = network(list(pixels))
+                for window, answer in zip(group, answers, strict=False):  # the last repeats
+                    found += _in_window(answer, window, seen, (plane, *stack.shape[2:]))
+        return found, count
+
+    def _objects(self, found: list[_Found], shape: tuple[int, ...], grid: Grid | None) -> Objects:
+        """Paint objects, take them to the source grid and number them by size."""
+        painted = np.zeros(shape, np.int64)
+        found = sorted(found, key=lambda one: -one.score)
+        for number, one in enumerate(found, start=1):
+            target = painted[one.plane][one.place]
+            target[one.mask & (target == 0)] = number
+        painted = painted if grid is None else _to_source(painted, grid)
+        counts = np.bincount(painted.ravel(), minlength=len(found) + 1)
+        counts[0] = 0
+        order = np.argsort(-counts, kind="stable")
+        order = order[counts[order] >= self._options.minimum_voxels]
+        renumbered = np.zeros(len(counts), np.int64)
+        renumbered[order] = np.arange(1, len(order) + 1)
+        return Objects(
+            numbers=renumbered[painted],
+            of_label=[found[place - 1].label for place in order],
+            scores=[found[place - 1].score for place in order],
+        )
+
+
+def _in_window(
+    answer: dict[str, Tensor], window: sliding.Window, seen: Seen, plane: tuple[int, int, int]
+) -> list[_Found]:
+    """Return the objects of a window on the rows and columns of a plane (number, rows, columns)."""
+    edges = answer["boxes"][:, [1, 0, 3, 2]].float().cpu()
+    first = [part.start - int(shift) for part, shift in zip(window, seen.shift, strict=True)]
+    # what of the window lies on the plane
+    place = tuple(
+        slice(max(start, 0), min(start + part.stop - part.start, length))
+        for start, part, length in zip(first, window, plane[1:], strict=True)
+    )
+    cut = tuple(
+        slice(part.start - start, part.stop - start)
+        for part, start in zip(place, first, strict=True)
+    )
+    found = []
+    for number in belongs(edges, window, seen).nonzero()[:, 0].tolist():
+        mask = answer["masks"][number, 0].float().cpu().numpy()[cut] >= _INSIDE
+        found.append(
+            _Found(
+                score=float(answer["scores"][number]),
+                label=int(answer["labels"][number]),
+                plane=plane[0],
+                place=(place[0], place[1]),
+                mask=mask,
+            )
+        )
+    return found
+
+
+def _to_source(numbers: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
+    """Take numbers from the kept grid to the volume's: the nearest voxel counts, 0 outside."""
+    for axis in range(3):
+        source = grid.axes[axis]
+        nearest = np.rint(grid.from_source(axis)).astype(np.int64)
+        inside = (nearest >= 0) & (nearest < grid.shape[axis])
+        taken = np.take(numbers, np.where(inside, nearest, 0), axis=axis)
+        shape = [1, 1, 1]
+        shape[axis] = grid.source_shape[source]
+        numbers = np.where(inside.reshape(shape), taken, 0)
+    # axis k of the volume is the network's axis that runs along it
+    return np.ascontiguousarray(numbers.transpose([grid.network_axis(k) for k in range(3)]))
