@@ -15,7 +15,7 @@ from pipeline.errors import ModelMismatch
 from pipeline.models import measures
 from pipeline.models.spec import Label
 from pipeline.results import DerivedImage, Detection, Prediction, Segment, ValueMap
-from pipeline.volume import Volume
+from pipeline.volume import Regridding, Volume
 from tests.pipeline.models import tiny
 from tests.pipeline.preprocess import inputs
 from tests.pipeline.preprocess.inputs import run, values
@@ -252,6 +252,20 @@ def test_a_turned_volume_has_a_header_for_its_slices() -> None:
     assert made.header is not None
     assert len(made.header.instances) == 5
     assert made.header.modality == "CT"
+
+
+def test_a_filled_stack_keeps_its_way_to_the_source_where_no_voxel_moves() -> None:
+    way = Regridding(shape=(3, 20, 18), slices=(0, 3, 5), shifts=((0.0, 0.0),) * 3)
+    source = tiny.volume((6, 20, 18), header=tiny.header("CT", 3), regridding=way)
+    smooth = run(source, {"gaussian": {"sigma_mm": 1}}).image
+    cut = run(source, {"crop": {"size": [4, 20, 18]}}).image
+    assert isinstance(smooth, Volume)
+    assert isinstance(cut, Volume)
+    assert (smooth.regridding, smooth.header) == (way, source.header)
+    assert cut.regridding is None
+    assert cut.header is not None
+    # slices 1 to 4: the nearest of the source, which lie at 0, 3 and 5
+    assert [int(i.sop_instance_uid[-1]) for i in cut.header.instances] == [0, 1, 1, 1]
 
 
 def test_an_image_is_resampled_within_its_frames() -> None:
