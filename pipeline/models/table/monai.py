@@ -17,6 +17,8 @@ Not here:
 - MILModel, Transchex, CellSamWrapper and ResNetFeatures fetch weights or ask for libraries that we
   do not have (transformers, segment_anything), HyenaNDUNETR for nvsubquadratic.
 - TorchVisionFCModel and NetAdapter wrap networks of torchvision, which have rows of their own.
+- Classifier is told the shape of its images instead of axes and channels, NaViT takes lists of
+  images instead of a batch.
 - EfficientNetBNFeatures, SENet's and ResNet's parts are backbones, not answers.
 """
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torchvision import models
 
-from pipeline.models import networks
+from pipeline.models import bundle, networks, predictors
+from pipeline.models.devices import Device
+from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
 from pipeline.models.table.torchvision import TORCHVISION
 from pipeline.networks import torchvision_networks
+from pipeline.training import recipe
+from pipeline.training.classification import Classification
+from pipeline.training.data import Prepared
+from pipeline.volume import Image
+from tests import quick_training
+from tests.pipeline.models.tiny import go_on
 
 CLASSIFIERS = {
     str(row.entry.fixed["architecture"]): row
@@ -92,3 +102,57 @@ def test_a_segmenter_answers_with_one_map_in_the_size_of_its_image() -> None:
 def test_what_is_no_backbone_is_refused() -> None:
     with pytest.raises(ValueError, match="backbone is one of resnet101"):
         torchvision_networks.resnet("load_state_dict_from_url", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "more"),
+    [
+        ("torchvision.resnet18", Kind.CLASSIFICATION, {}),
+        ("torchvision.fcn", Kind.SEGMENTATION, {"backbone": "resnet18"}),
+    ],
+)
+def test_a_bundle_that_names_one_loads_and_answers(
+    tmp_path: Path, name: str, kind: Kind, more: dict[str, str]
+) -> None:
+    first = 1 if kind is Kind.SEGMENTATION else 0
+    arguments = {"spatial_dims": 2, "in_channels": 3, "num_classes": 2 + first, **more}
+    stated = ModelSpec(
+        name="tiny",
+        version="1",
+        kind=kind,
+        title="Tiny",
+        input=InputSpec(modalities=("XC",), spatial_dims=2, channels=3, size=(32, 32)),
+        labels=tuple(Label(number=first + place, name=f"label {place}") for place in (0, 1)),
+        network=name,
+        network_arguments=arguments,
+    )
+    torch.manual_seed(0)
+    weights = networks.build(name, arguments).state_dict()
+    written = bundle.write(tmp_path / "tiny", stated, weights=weights, card="#")
+    predictor = predictors.open(written, device=Device())
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 32, 40, 3)).astype(np.uint8)
+    found = predictor.predict(Image(pixels=pixels), checkpoint=go_on)
+    assert [one.label for one in found.findings] == ["label 0", "label 1"]
+    if kind is Kind.SEGMENTATION:
+        assert found.label_map is not None
+        assert found.label_map.shape == (1, 32, 40)
+
+
+def test_a_classifier_of_torchvision_learns_by_a_recipe() -> None:
+    arguments = {"spatial_dims": 2, "in_channels": 1, "num_classes": 2}
+    network = {"name": "torchvision.resnet18", "arguments": arguments}
+    wanted = recipe.check({**quick_training.CLASSIFICATION, "network": network})
+    prepared = Prepared(training=(), validation=())
+    task = Classification(recipe=wanted, prepared=prepared, device=torch.device("cpu"))
+    torch.manual_seed(0)
+    learning = task.network().train()
+    optimiser = torch.optim.SGD(learning.parameters(), lr=0.01)
+    batch = torch.rand(4, 1, 32, 32), torch.tensor([0, 1, 0, 1])
+    losses = []
+    for _ in range(3):
+        optimiser.zero_grad()
+        loss = task.loss(learning, batch)
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
