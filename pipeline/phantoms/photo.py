@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class PhotoParameters:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoPhantom:
-    """A colour picture and the truth about it: (1, rows, columns), True where the lesion lies."""
+    """A picture in colour, and where its lesion lies: (frames, rows, columns)."""
 
     image: Image
     truth: NDArray[np.bool_] = field(repr=False)
@@ -65,6 +65,16 @@ def photo(parameters: PhotoParameters) -> PhotoPhantom:
     canvas = _Canvas(parameters)
     lesion = draw[parameters.kind](canvas)
     return canvas.finish(lesion & parameters.has_lesion, noise=4.0)
+
+
+def loop(parameters: PhotoParameters, *, shows: Sequence[bool]) -> PhotoPhantom:
+    """Draw a loop of one scene, a frame for each of ``shows``: whether the lesion is in view."""
+    each = [photo(replace(parameters, has_lesion=shown)) for shown in shows]
+    return PhotoPhantom(
+        image=Image(pixels=np.concatenate([one.image.pixels for one in each])),
+        truth=np.concatenate([one.truth for one in each]),
+        parameters=parameters,
+    )
 
 
 class _Canvas:

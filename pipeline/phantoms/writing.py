@@ -1,4 +1,4 @@
-"""Phantoms as DICOM files: CT, MR, US, CR and photographs, with file names that say nothing."""
+"""Phantoms as DICOM files, with names that say nothing: volumes, images, photographs, slides."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     UID,
     ComputedRadiographyImageStorage,
-    CTImageStorage,
+    DigitalMammographyXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
-    MRImageStorage,
     OphthalmicPhotography8BitImageStorage,
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
+    VideoEndoscopicImageStorage,
+    VideoPhotographicImageStorage,
     VLEndoscopicImageStorage,
     VLPhotographicImageStorage,
+    VLWholeSlideMicroscopyImageStorage,
 )
 
 from pipeline.phantoms.anatomy import Phantom
+from pipeline.phantoms.breast import BreastPhantom
 from pipeline.phantoms.image import ImageKind, ImagePhantom
+from pipeline.phantoms.modules import decimal, put_cine, put_slide, put_ultrasound, put_volume
 from pipeline.phantoms.photo import PhotoKind, PhotoPhantom
+from pipeline.phantoms.slide import SlidePhantom
 from pipeline.volume import Volume
 
 _NAMESPACE = uuid.UUID("6d4b9a52-8f0e-5c61-9b7a-1f0f5d2e7c34")
@@ -39,6 +44,13 @@ _PHOTOS: Mapping[PhotoKind, tuple[UID, str]] = {
     PhotoKind.RETINA: (OphthalmicPhotography8BitImageStorage, "RETINA"),
     PhotoKind.BOWEL: (VLEndoscopicImageStorage, "COLON"),
     PhotoKind.DOPPLER: (UltrasoundImageStorage, "LIVER"),
+}
+#: SOP class where there are several frames
+_LOOPS: Mapping[PhotoKind, UID] = {
+    PhotoKind.SKIN: VideoPhotographicImageStorage,
+    PhotoKind.RETINA: OphthalmicPhotography8BitImageStorage,
+    PhotoKind.BOWEL: VideoEndoscopicImageStorage,
+    PhotoKind.DOPPLER: UltrasoundMultiFrameImageStorage,
 }
 
 
@@ -77,7 +89,7 @@ def write_series(
     uid_root: str = "2.25",
     description: str = "phantom",
 ) -> Written:
-    """Write a volume phantom as one CT or MR series, one file per slice.
+    """Write a volume phantom as one CT, MR or PET series, one file per slice.
 
     File names are hexadecimal and in no order; InstanceNumber follows the slices. Two series
     with the same ``study_seed`` (default: ``seed``) belong to one study, one patient and
@@ -85,17 +97,18 @@ def write_series(
     """
     volume, identity = phantom.volume, _Identity(seed, _or(study_seed, seed), uid_root)
     dataset = _header(phantom.modality, identity)
-    dataset.SOPClassUID = CTImageStorage if phantom.modality == "CT" else MRImageStorage
     dataset.SeriesDescription = description
-    _put_modality(dataset, phantom.modality)
+    put_volume(dataset, phantom)
     dataset.FrameOfReferenceUID = identity.uid("frame of reference")
     _put_orientation(dataset, phantom.volume)
     folder.mkdir(parents=True, exist_ok=True)
     uids, paths = [], []
     for index, pixels in enumerate(volume.stored):
         dataset.InstanceNumber = index + 1
+        if phantom.modality == "PT":
+            dataset.ImageIndex = index + 1
         place = volume.to_patient(np.array([index, 0.0, 0.0]))
-        dataset.ImagePositionPatient = [_decimal(value) for value in place]
+        dataset.ImagePositionPatient = [decimal(value) for value in place]
         uids.append(identity.uid(f"instance {index}"))
         paths.append(_write(dataset, pixels, uids[-1], folder))
     return _written(identity, uids, paths)
@@ -123,20 +136,17 @@ def write_image(
     dataset = _header(kind.value, identity)
     pixels = phantom.image.pixels
     if kind is ImageKind.US:
-        _put_ultrasound(dataset, pixels.shape[0], phantom.parameters.spacing)
+        put_ultrasound(dataset, pixels.shape[0], phantom.parameters.spacing)
         stored = pixels.astype(np.uint8)
     else:
         dataset.SOPClassUID = ComputedRadiographyImageStorage
         dataset.BodyPartExamined, dataset.ViewPosition = "CHEST", "PA"
         dataset.PatientOrientation = ["L", "F"]
-        dataset.ImagerPixelSpacing = [_decimal(value) for value in phantom.parameters.spacing]
+        dataset.ImagerPixelSpacing = [decimal(value) for value in phantom.parameters.spacing]
         stored = pixels.astype(np.uint16)
         if is_monochrome1:
             dataset.PhotometricInterpretation, stored = "MONOCHROME1", 4095 - stored
-    folder.mkdir(parents=True, exist_ok=True)
-    uid = identity.uid("instance 0")
-    path = _write(dataset, stored if len(stored) > 1 else stored[0], uid, folder)
-    return _written(identity, [uid], [path])
+    return _write_one(dataset, stored if len(stored) > 1 else stored[0], identity, folder)
 
 
 def write_photo(
@@ -147,16 +157,52 @@ def write_photo(
     study_seed: int | None = None,
     uid_root: str = "2.25",
 ) -> Written:
-    """Write a photo phantom as one RGB instance of its own series."""
+    """Write a photo phantom as one RGB instance of its own series; several frames make a loop."""
     kind, identity = phantom.parameters.kind, _Identity(seed, _or(study_seed, seed), uid_root)
-    dataset = _header(kind.value, identity)
+    dataset, pixels = _header(kind.value, identity), phantom.image.pixels
     dataset.SOPClassUID, dataset.BodyPartExamined = _PHOTOS[kind]
     dataset.ImageType, dataset.PatientOrientation = ["ORIGINAL", "PRIMARY"], ""
+    _put_rgb(dataset)
+    if len(pixels) > 1:
+        dataset.SOPClassUID = _LOOPS[kind]
+        put_cine(dataset, len(pixels))
+    return _write_one(dataset, pixels if len(pixels) > 1 else pixels[0], identity, folder)
+
+
+def write_slide(phantom: SlidePhantom, folder: Path, *, seed: int = 0) -> Written:
+    """Write a slide phantom as one whole slide image of one level: a frame for each tile."""
+    identity, tiles = _Identity(seed, seed, "2.25"), phantom.image.pixels
+    dataset = _header("SM", identity)
+    dataset.SOPClassUID = VLWholeSlideMicroscopyImageStorage
+    _put_rgb(dataset)
+    put_slide(dataset, tiles, phantom.parameters.tiles[1])
+    return _write_one(dataset, tiles, identity, folder)
+
+
+def write_breast(phantom: BreastPhantom, folder: Path, *, seed: int = 0) -> Written:
+    """Write a mammogram phantom, a left CC view for presentation."""
+    identity = _Identity(seed, seed, "2.25")
+    dataset = _header("MG", identity)
+    dataset.SOPClassUID = DigitalMammographyXRayImageStorageForPresentation
+    dataset.ImageType, dataset.PresentationIntentType = ["ORIGINAL", "PRIMARY"], "FOR PRESENTATION"
+    dataset.BodyPartExamined, dataset.ViewPosition, dataset.ImageLaterality = "BREAST", "CC", "L"
+    dataset.PatientOrientation = ["A", "R"]
+    dataset.ImagerPixelSpacing = [decimal(value) for value in phantom.parameters.spacing]
+    return _write_one(dataset, phantom.image.pixels[0].astype(np.uint16), identity, folder)
+
+
+def _put_rgb(dataset: Dataset) -> None:
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 3, "RGB"
     dataset.PlanarConfiguration = 0
+
+
+def _write_one(
+    dataset: Dataset, pixels: NDArray[Any], identity: _Identity, folder: Path
+) -> Written:
+    """Write a series of one instance."""
     folder.mkdir(parents=True, exist_ok=True)
     uid = identity.uid("instance 0")
-    return _written(identity, [uid], [_write(dataset, phantom.image.pixels[0], uid, folder)])
+    return _written(identity, [uid], [_write(dataset, pixels, uid, folder)])
 
 
 def _or(value: int | None, default: int) -> int:
@@ -200,55 +246,22 @@ def _header(modality: str, identity: _Identity) -> Dataset:
     return dataset
 
 
-def _put_modality(dataset: Dataset, modality: str) -> None:
-    if modality == "CT":
-        dataset.BodyPartExamined = "CHEST"
-        dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = -1024, 1, "HU"
-        dataset.KVP, dataset.AcquisitionNumber = 120, 1
-        dataset.WindowCenter, dataset.WindowWidth = -600, 1500
-        return
-    dataset.BodyPartExamined = "HEAD"
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
-    dataset.ScanningSequence, dataset.SequenceVariant = ["SE", "IR"], "SK"
-    dataset.ScanOptions, dataset.MRAcquisitionType = "", "2D"
-    dataset.RepetitionTime, dataset.EchoTime, dataset.EchoTrainLength = 9000, 110, 16
-    dataset.InversionTime = 2500
-
-
 def _put_orientation(dataset: Dataset, volume: Volume) -> None:
     """State the grid of the volume (PS3.3 C.7.6.2.1.1): row cosine first, then column cosine."""
     spacing = volume.spacing
     cosines = volume.affine[:3, :3] / np.asarray(spacing)
-    dataset.ImageOrientationPatient = [
-        _decimal(value) for value in (*cosines[:, 2], *cosines[:, 1])
-    ]
-    dataset.PixelSpacing = [_decimal(spacing[1]), _decimal(spacing[2])]
-    dataset.SliceThickness = _decimal(spacing[0])
+    dataset.ImageOrientationPatient = [decimal(value) for value in (*cosines[:, 2], *cosines[:, 1])]
+    dataset.PixelSpacing = [decimal(spacing[1]), decimal(spacing[2])]
+    dataset.SliceThickness = decimal(spacing[0])
     dataset.PositionReferenceIndicator = ""
     dataset.PatientPosition = "HFS"
-
-
-def _put_ultrasound(dataset: Dataset, frames: int, spacing: tuple[float, float]) -> None:
-    dataset.SOPClassUID = UltrasoundImageStorage
-    dataset.ImageType, dataset.BodyPartExamined = ["ORIGINAL", "PRIMARY"], "LIVER"
-    dataset.PatientOrientation = ""
-    dataset.PixelSpacing = [_decimal(value) for value in spacing]
-    if frames > 1:
-        dataset.SOPClassUID = UltrasoundMultiFrameImageStorage
-        dataset.NumberOfFrames, dataset.FrameTime = frames, 40
-        dataset.FrameIncrementPointer = 0x00181063
-
-
-def _decimal(value: float) -> str:
-    """Return a decimal string of at most 16 characters (PS3.5 6.2, VR DS)."""
-    return f"{float(value):.9f}"[:16] if abs(value) < 1e5 else f"{float(value):.9e}"
 
 
 def _write(dataset: Dataset, pixels: NDArray[Any], uid: str, folder: Path) -> Path:
     """Write one instance; its name is drawn from its UID, so that names tell no order."""
     dataset.SOPInstanceUID = uid
     is_colour = dataset.SamplesPerPixel == 3
-    dataset.Rows, dataset.Columns = pixels.shape[:2] if is_colour else pixels.shape[-2:]
+    dataset.Rows, dataset.Columns = pixels.shape[-3:-1] if is_colour else pixels.shape[-2:]
     bits = 8 * pixels.dtype.itemsize
     dataset.BitsAllocated, is_signed = bits, pixels.dtype.kind == "i"
     dataset.BitsStored = 12 if pixels.dtype == np.uint16 else bits
