@@ -14,6 +14,8 @@ from pipeline.preprocess.raster import STRICT, Checkpoint, Number, Raster, Step,
 
 #: along an axis a tile of fewer voxels has no histogram to speak of
 _SMALLEST_TILE: Final = 2
+#: of red, green and blue
+_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -88,6 +90,27 @@ class Adjust(Step):
         values += np.float32(0.5 + self.brightness)
         adjusted = values.clip(0, 1) ** np.float32(self.gamma)
         return raster.with_values(adjusted, unit="", low=low, high=high)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Grey(Step):
+    """The luma of colours, 0 to 255, by the weights of ITU-R BT.601; grey values stay as they are.
+
+    With ``saturation`` it is how far the largest of the three lies above the least, 0 to 255: what
+    is stained or coloured is bright, what is white, grey or black is dark.
+    """
+
+    by: Literal["luma", "saturation"] = "luma"
+
+    def apply(self, raster: Raster, checkpoint: Checkpoint) -> Raster:
+        """See ``Step.apply``."""
+        if raster.array.ndim == 3:
+            return raster
+        values = np.empty(raster.shape, np.float32)
+        for frame, value in zip(raster.array, values, strict=True):
+            checkpoint()
+            value[...] = frame @ _LUMA if self.by == "luma" else np.ptp(frame, axis=2)
+        return raster.with_values(values)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

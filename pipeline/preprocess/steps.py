@@ -27,6 +27,7 @@ class ImageStep:
     crop: geometry.CropBox | None = None
     pad: geometry.Pad | None = None
     orient: geometry.Orient | None = None
+    grey: intensities.Grey | None = None
     normalise: intensities.Normalise | None = None
     window: intensities.Window | None = None
     adjust: intensities.Adjust | None = None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ModelMismatch
-from pipeline.volume import Volume
+from pipeline.volume import Image, Volume
 from tests.pipeline.preprocess import inputs
 from tests.pipeline.preprocess.inputs import run, values
 
@@ -136,3 +136,29 @@ def test_values_that_are_not_finite_are_refused() -> None:
     broken = inputs.volume(np.full((2, 4, 4), np.nan, np.float32))
     with pytest.raises(ModelMismatch, match="not finite"):
         run(broken, {"normalise": {"by": "range"}})
+
+
+def colours(*rgb: tuple[int, int, int]) -> Image:
+    """Return two frames of one row, with these pixels and with them in reverse."""
+    row = np.array([rgb, rgb[::-1]], np.uint8)
+    return Image(pixels=row[:, None])
+
+
+@pytest.mark.parametrize(
+    ("by", "grey"), [("luma", [76.245, 149.685, 29.07, 200]), ("saturation", [255, 255, 255, 0])]
+)
+def test_colours_become_grey(by: str, grey: list[float]) -> None:
+    source = colours((255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 200, 200))
+    made = run(source, {"grey": {"by": by}}, {"window": {"level": 100, "width": 400}})
+    np.testing.assert_allclose(values(made)[:, 0], [grey, grey[::-1]], rtol=1e-5)
+
+
+def test_grey_values_stay_as_they_are() -> None:
+    made = run(RAMP, {"grey": {}})
+    np.testing.assert_array_equal(values(made), RAMP.values())
+    assert made.image.unit == "HU"
+
+
+def test_colours_that_are_not_grey_are_refused_where_values_are_read() -> None:
+    with pytest.raises(ModelMismatch, match=r"otsu: .* has colours"):
+        run(colours((1, 2, 3), (4, 5, 6)), {"otsu": {}})
