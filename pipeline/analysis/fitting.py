@@ -9,7 +9,7 @@ from typing import Final
 from pipeline.analysis import asked
 from pipeline.analysis.document import Analysis
 from pipeline.analysis.steps import Comparison, Step, comparisons_of
-from pipeline.models.checks import reads_hounsfield
+from pipeline.models.checks import needed_unit
 from pipeline.models.spec import Kind, ModelSpec
 from pipeline.preprocess.steps import keeps_unit
 
@@ -57,15 +57,14 @@ def _input_faults(analysis: Analysis, step: Step, model: ModelSpec | None) -> It
         return
     for name in step.inputs:
         modalities = analysis.rule(name).where.modality
-        if not set(modalities) & set(model.input.modalities):
-            known, asked = ", ".join(model.input.modalities), ", ".join(modalities)
+        foreign = [one for one in modalities if one not in model.input.modalities]
+        if foreign:
+            known, asked = ", ".join(model.input.modalities), ", ".join(foreign)
             yield f"step {step.name}: model {model.name} is for {known}, input {name} is {asked}"
         prepared = analysis.prepare.get(name)
-        if prepared and reads_hounsfield(model) and not keeps_unit(prepared.steps):
-            yield (
-                f"step {step.name}: model {model.name} reads Hounsfield units, "
-                f"which {name} has no more"
-            )
+        unit = needed_unit(model)
+        if prepared and unit is not None and not keeps_unit(prepared.steps):
+            yield f"step {step.name}: model {model.name} reads {unit}, which {name} has no more"
     if "probabilities" in step.keep and model.kind is not Kind.SEGMENTATION:
         yield f"step {step.name}: model {model.name} has no probabilities per voxel to keep"
 

@@ -33,17 +33,20 @@ def volume(image: Input, spec: ModelSpec) -> Volume:
         raise ModelMismatch(
             f"model {spec.name} needs {spec.input.channels} channels, a volume has 1"
         )
-    if reads_hounsfield(spec) and image.unit != "HU":
-        raise ModelMismatch(f"model {spec.name} needs Hounsfield units")
+    _unit(image, spec)
     if image.stored.dtype.kind == "f" and not np.isfinite(image.stored).all():
         raise ModelMismatch("the volume holds values that are not finite")
     return image
 
 
-def reads_hounsfield(spec: ModelSpec) -> bool:
-    """Say whether a model means the numbers of a CT, not how they lie to each other."""
+def needed_unit(spec: ModelSpec) -> str | None:
+    """Return the unit (UCUM) of the numbers a model means; None where it means none.
+
+    Of a CT it is Hounsfield units, unless it is only how the numbers lie to each other that counts.
+    """
     is_absolute = not spec.kind.is_learned or spec.input.window is not None
-    return is_absolute and "CT" in spec.input.modalities
+    is_hounsfield = is_absolute and "CT" in spec.input.modalities
+    return spec.input.unit or ("HU" if is_hounsfield else None)
 
 
 def series(channels: Channels, spec: ModelSpec) -> tuple[Volume, ...]:
@@ -78,6 +81,8 @@ def picture(image: Input, spec: ModelSpec) -> Image:
         raise ModelMismatch(
             f"model {spec.name} needs {spec.input.channels} channels, the image has {channels}"
         )
+    if spec.input.unit is not None:
+        _unit(image, spec)
     if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all():
         raise ModelMismatch("the image holds values that are not finite")
     return image
@@ -89,6 +94,13 @@ def _modality(image: Input, spec: ModelSpec) -> None:
         return
     known = ", ".join(spec.input.modalities)
     raise ModelMismatch(f"model {spec.name} is for {known}, not for {image.header.modality}")
+
+
+def _unit(image: Input, spec: ModelSpec) -> None:
+    needed = needed_unit(spec)
+    if needed is not None and image.unit != needed:
+        told = f"not {image.unit}" if image.unit else "and the image states no unit"
+        raise ModelMismatch(f"model {spec.name} needs values in {needed}, {told}")
 
 
 def _spacing(image: Volume, spec: InputSpec) -> None:

@@ -52,6 +52,7 @@ class _Input(_Closed):
     spacing: tuple[Annotated[float, Field(gt=0.01, le=50)], ...] | None = None
     window: tuple[float, float] | None = None
     percentiles: tuple[float, float] = (0.5, 99.5)
+    unit: _Text | None = None
     size: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = ()
     overlap: float = Field(default=0.25, ge=0.0, lt=1.0)
 
@@ -127,7 +128,7 @@ def dump(spec: ModelSpec, monai_keys: Mapping[str, Any]) -> str:
         "name": spec.name,
         "kind": spec.kind.value,
         "title": spec.title,
-        "input": asdict(spec.input),
+        "input": _input(spec.input),
         "labels": [asdict(label) for label in spec.labels],
         "network": network,
         **({} if spec.program is None else {"program": spec.program}),
@@ -137,6 +138,12 @@ def dump(spec: ModelSpec, monai_keys: Mapping[str, Any]) -> str:
     }
     document = {**monai_keys, "version": spec.version, "nightshift": block}
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _input(stated: InputSpec) -> dict[str, Any]:
+    """Return the input as it is written; a unit only where there is one, as in older bundles."""
+    written = asdict(stated)
+    return written if stated.unit else {key: written[key] for key in written if key != "unit"}
 
 
 def _sentences(where: str, invalid: ValidationError) -> list[str]:

@@ -61,6 +61,9 @@ class InputSpec:
     window: tuple[float, float] | None = None
     #: percentiles (low, high) of the foreground mapped to 0..1 where ``window`` is None
     percentiles: tuple[float, float] = (0.5, 99.5)
+    #: UCUM unit that the model's numbers are in, e.g. "g/mL" for SUV by body weight; None = none,
+    #: or Hounsfield units of a CT
+    unit: str | None = None
     #: network input (voxels): sliding window for segmentation, resize for classification
     size: tuple[int, ...] = ()
     #: share of neighbouring windows, 0 to below 1

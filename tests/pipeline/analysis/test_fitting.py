@@ -72,6 +72,7 @@ def test_of_models_that_are_not_at_hand_nothing_is_said() -> None:
         ("step: boxes, count: nodule", "step: kind, count: sick", "states none"),
         ("count: nodule", "count: cyst", "model detector knows nodule"),
         ("modality: CT", "modality: MR", "model segmenter is for CT, input ct is MR"),
+        ("modality: CT", "modality: [CT, PT]", "model segmenter is for CT, input ct is PT"),
         ("name: kind,", "keep: [probabilities], name: kind,", "no probabilities"),
     ],
 )
@@ -166,5 +167,5 @@ steps:
 """
     stated = InputSpec(modalities=("CT",), spatial_dims=3, window=(-100.0, 300.0))
     absolute = replace(spec("absolute", Kind.SEGMENTATION, "lung"), input=stated)
-    said = "step mask: model absolute reads Hounsfield units, which ready has no more"
+    said = "step mask: model absolute reads HU, which ready has no more"
     assert faults(parse(text), MODELS | {"absolute": absolute}) == ([said] if is_fault else [])

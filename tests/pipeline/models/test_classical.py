@@ -28,14 +28,18 @@ BLOCK = np.s_[3:8, 6:14, 5:13]
 
 
 def predict(
-    image: Input, *steps: dict[str, Any], checkpoint: Checkpoint = go_on, dims: int = 3
+    image: Input,
+    *steps: dict[str, Any],
+    checkpoint: Checkpoint = go_on,
+    dims: int = 3,
+    unit: str | None = None,
 ) -> Prediction:
     spec = ModelSpec(
         name="chain",
         version="1",
         kind=Kind.CLASSICAL,
         title="A chain",
-        input=InputSpec(modalities=("CT",), spatial_dims=dims),
+        input=InputSpec(modalities=("CT",), spatial_dims=dims, unit=unit),
         labels=(Label(number=1, name="block"),),
         options={"steps": list(steps)},
     )
@@ -105,10 +109,28 @@ def test_nothing_found_is_said() -> None:
 
 
 def test_what_the_model_does_not_fit_is_refused() -> None:
-    with pytest.raises(ModelMismatch, match="Hounsfield"):
+    with pytest.raises(ModelMismatch, match="in HU"):
         predict(tiny.volume(unit=""), *CHAIN)
     with pytest.raises(ModelMismatch, match="needs a volume"):
         predict(Image(pixels=np.zeros((1, 9, 9), np.float32)), *CHAIN)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_unit_that_the_model_does_not_mean_is_refused(dims: int) -> None:
+    def answer(unit: str) -> Prediction:
+        image: Input = Image(pixels=np.zeros((1, 9, 9), np.float32), unit=unit)
+        return predict(
+            tiny.volume(unit=unit) if dims == 3 else image,
+            {"threshold": {"minimum": 4}},
+            dims=dims,
+            unit="g/mL",
+        )
+
+    assert answer("g/mL").label_map is not None
+    with pytest.raises(ModelMismatch, match="needs values in g/mL, not Bq/mL"):
+        answer("Bq/mL")
+    with pytest.raises(ModelMismatch, match="the image states no unit"):
+        answer("")
 
 
 def test_a_chain_can_be_stopped() -> None:

@@ -171,7 +171,7 @@ def test_colour_is_three_channels_between_0_and_255() -> None:
         (Image(pixels=np.zeros((1, 9, 9, 3), np.uint8)), "needs 1 channels, the image has 3"),
         (Image(pixels=np.zeros((1, 9, 9), np.float32), header=tiny.header("XA")), "not for XA"),
         (Image(pixels=np.full((1, 9, 9), np.inf, np.float32)), "finite"),
-        (tiny.volume(unit=""), "Hounsfield"),
+        (tiny.volume(unit=""), "in HU"),
     ],
 )
 def test_what_does_not_fit_is_refused(image: Any, says: str) -> None:

@@ -157,7 +157,7 @@ def test_cropping_changes_no_label_where_air_is_background() -> None:
     ("image", "says"),
     [
         (tiny.volume(header=tiny.header("MR")), "is for CT, not for MR"),
-        (tiny.volume(unit=""), "Hounsfield"),
+        (tiny.volume(unit=""), "in HU"),
         (tiny.volume(affine=np.diag([0.001, 1.0, 1.0, 1.0])), "plausible"),
         (tiny.volume(affine=np.diag([40.0, 1.0, 1.0, 1.0])), "too far"),
         (tiny.volume(stored=np.full((4, 4, 4), np.nan, np.float32)), "finite"),

@@ -97,7 +97,7 @@ def test_a_volume_of_air_has_an_empty_lung_and_says_so() -> None:
 
 
 def test_values_that_are_not_hounsfield_units_are_refused() -> None:
-    with pytest.raises(ModelMismatch, match="Hounsfield"):
+    with pytest.raises(ModelMismatch, match="in HU"):
         run("threshold-lung", tiny.volume(unit=""))
 
 
