@@ -17,9 +17,9 @@ class SlideParameters:
     """All that decides the pixels of a slide phantom."""
 
     #: how many tiles (down, across)
-    tiles: tuple[int, int] = (3, 4)
+    tiles: tuple[int, int] = (5, 6)
     #: pixels of a side of a tile
-    side: int = 64
+    side: int = 32
     seed: int = 0
 
 
