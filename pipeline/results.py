@@ -47,6 +47,8 @@ class Segment:
     volume_ml: float
     #: mean of the voxel centres; None where the segment is empty
     centroid: Point | None
+    #: numbers from 1 of the frames that show it, of an image of several; empty of a volume
+    frames: tuple[int, ...] = ()
     code: Code | None = None
     category: Code | None = None
 

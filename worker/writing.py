@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeAlias
@@ -10,10 +11,11 @@ from uuid import UUID
 
 from pipeline import overlay
 from pipeline.answers import Answer, StudyResult
+from pipeline.dicom.frame_times import frame_times
 from pipeline.dicom.writing.objects import ObjectWriter
 from pipeline.dicom.writing.provenance import Provenance
 from pipeline.results import Classification, Detection, Finding, Measurement, Segment
-from pipeline.volume import Input, Volume
+from pipeline.volume import Image, Input, Volume
 from records.jobs import NewArtifact, NewResult
 from records.orders import JobOrder
 from worker import metrics
@@ -30,14 +32,33 @@ def results(result: StudyResult, order: JobOrder) -> list[NewResult]:
         ordinals = count()
         model_id = order.models[step].id
         for answer in result.of(step):
+            shown = _Shown(answer.image)
             rows += [
-                _row(finding, answer, next(ordinals), model_id)
+                _row(finding, shown, answer, next(ordinals), model_id)
                 for finding in answer.prediction.findings
             ]
     return rows
 
 
-def _row(finding: Finding, answer: Answer, ordinal: int, model_id: UUID) -> NewResult:
+class _Shown:
+    """The image that a statement is about, and when its frames were taken."""
+
+    def __init__(self, image: Input) -> None:
+        self.is_volume = isinstance(image, Volume)
+        self.is_loop = isinstance(image, Image) and len(image.pixels) > 1
+        self.times = frame_times(image)
+
+    def frames(self, numbers: Sequence[int]) -> Columns:
+        """Return which frames, from 1, and their seconds from the first where those are known."""
+        if not (self.is_loop and numbers):
+            return {}
+        times = {"times_s": [self.times[number - 1] for number in numbers]} if self.times else {}
+        return {"frames": list(numbers), **times}
+
+
+def _row(
+    finding: Finding, shown: _Shown, answer: Answer, ordinal: int, model_id: UUID
+) -> NewResult:
     return NewResult(
         step=answer.step,
         ordinal=ordinal,
@@ -45,28 +66,31 @@ def _row(finding: Finding, answer: Answer, ordinal: int, model_id: UUID) -> NewR
         code=None if finding.code is None else str(finding.code),
         model_version_id=model_id,
         series_instance_uid=answer.series_instance_uid,
-        **_columns(finding, answer.image),
+        **_columns(finding, shown),
     )
 
 
-def _columns(finding: Finding, image: Input) -> Columns:
-    """Return what differs by kind. Positions are millimetres, LPS; boxes are voxel indices."""
+def _columns(finding: Finding, shown: _Shown) -> Columns:
+    """Return what differs by kind. Positions are millimetres, LPS; boxes are voxel indices.
+
+    Of a loop it is said which frames a statement is about.
+    """
     match finding:
         case Classification():
             return {
                 "kind": "classification",
                 "score": finding.score,
-                "payload": {"is_top": finding.is_top}
-                | ({"by_frame": finding.by_frame} if finding.by_frame else {}),
+                "payload": {"is_top": finding.is_top, **_by_frame(finding.by_frame, shown)},
             }
         case Segment():
             return {
                 "kind": "segment",
-                **_size(finding, image),
+                **_size(finding, shown),
                 "payload": {
                     "number": finding.number,
                     "voxels": finding.voxels,
                     "centroid_mm": finding.centroid,
+                    **shown.frames(finding.frames),
                 },
             }
         case Detection():
@@ -77,15 +101,30 @@ def _columns(finding: Finding, image: Input) -> Columns:
                     "index_box": finding.index_box,
                     "centre_mm": finding.centre,
                     "size_mm": finding.size,
+                    **shown.frames(_crossed(finding)),
                 },
             }
         case Measurement():
             return {"kind": "measurement", "value": finding.value, "unit": finding.unit}
 
 
-def _size(segment: Segment, image: Input) -> Columns:
+def _by_frame(scores: Sequence[float], shown: _Shown) -> Columns:
+    """Return the score of every frame, or of every slice of a volume that was read by slices."""
+    if not scores:
+        return {}
+    kept = {"by_frame": [round(score, 6) for score in scores]}
+    return {**kept, **shown.frames(range(1, len(scores) + 1))}
+
+
+def _crossed(box: Detection) -> range:
+    """Return the frames, from 1, that a box lies on."""
+    first, end = box.index_box[0], box.index_box[3]
+    return range(math.floor(first) + 1, math.ceil(end) + 1)
+
+
+def _size(segment: Segment, shown: _Shown) -> Columns:
     """Return how large a segment is: pixels of a single image have no volume."""
-    if isinstance(image, Volume):
+    if shown.is_volume:
         return {"value": segment.volume_ml, "unit": "mL"}
     return {"value": float(segment.voxels), "unit": "pixels"}
 

@@ -197,7 +197,8 @@ class ClassificationPredictor:
 
     def _findings(self, by_frame: Tensor, scores: Sequence[float]) -> tuple[Classification, ...]:
         top = int(np.argmax(scores))
-        kept = by_frame.T.tolist() if self._options.keep_frames else [()] * len(scores)
+        is_kept = self._options.keep_frames and len(by_frame) > 1
+        kept = by_frame.T.tolist() if is_kept else [()] * len(scores)
         return tuple(
             Classification(
                 label=label.name,

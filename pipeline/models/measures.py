@@ -30,6 +30,7 @@ def segments(
 
     """
     counts, sums = _moments(label_map)
+    is_loop = not isinstance(image, Volume) and len(label_map) > 1
     found = []
     for label in labels:
         voxels = int(counts[label.number])
@@ -46,6 +47,7 @@ def segments(
                 voxels=voxels,
                 volume_ml=voxels * voxel_ml,
                 centroid=centroid,
+                frames=_frames(label_map, label.number) if is_loop and voxels else (),
                 code=label.code,
                 category=label.category,
             )
@@ -66,6 +68,12 @@ def probability_maps(
         )
         for label in labels
     )
+
+
+def _frames(label_map: NDArray[np.uint8], number: int) -> tuple[int, ...]:
+    """Return the frames, from 1, that show a label."""
+    shown = (label_map == number).any(axis=(1, 2))
+    return tuple((np.flatnonzero(shown) + 1).tolist())
 
 
 def _moments(label_map: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

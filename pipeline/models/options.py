@@ -73,8 +73,8 @@ class ClassificationOptions(AveragingOptions):
     #: the mean of the ``top`` highest
     frames: Literal["mean", "max", "top"] = "mean"
     top: int = Field(default=3, ge=1, le=10_000)
-    #: whether the scores of every frame or slice are kept beside it
-    keep_frames: bool = False
+    #: whether the scores of every frame or slice are kept beside it, where there are several
+    keep_frames: bool = True
     #: inputs in one forward pass, of all jobs together; None = by their size, at most 32
     batch: int | None = Field(default=None, ge=1, le=256)
 

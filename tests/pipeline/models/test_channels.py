@@ -160,7 +160,8 @@ def test_a_bundle_that_names_a_fusion_network_classifies_by_several_series(
         turned = network(inputs.flip(1)).softmax(1).T
     scores = [one for one in found.findings if isinstance(one, Classification)]
     assert [one.label for one in scores] == ["no", "yes"]
-    np.testing.assert_allclose([one.by_frame for one in scores], expected, atol=1e-5)
+    found_scores = [one.by_frame or (one.score,) for one in scores]
+    np.testing.assert_allclose(found_scores, expected, atol=1e-5)
     np.testing.assert_allclose([one.score for one in scores], expected.mean(1), atol=1e-5)
     # the order of the series matters
     assert (turned - expected).abs().max() > 1e-4

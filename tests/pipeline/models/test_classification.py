@@ -82,12 +82,12 @@ def test_the_highest_scores_alone_are_joined_where_the_model_asks() -> None:
     assert classify(frames(100), spec(options))["bright"].score == pytest.approx(sigmoid(4))
 
 
-def test_the_scores_of_frames_are_kept_where_the_model_asks() -> None:
-    options = {"keep_frames": True, "activation": "sigmoid"}
-    found = classify(frames(0, 100), spec(options))
+def test_the_scores_of_several_frames_are_kept_unless_the_model_says_not_to() -> None:
+    found = classify(frames(0, 100), spec({"activation": "sigmoid"}))
     assert found["bright"].by_frame == pytest.approx((0.5, sigmoid(4)))
     assert found["dark"].by_frame == (0.5, 0.5)
-    assert classify(frames(0, 100), spec())["bright"].by_frame == ()
+    assert classify(frames(100), spec())["bright"].by_frame == ()
+    assert classify(frames(0, 100), spec({"keep_frames": False}))["bright"].by_frame == ()
 
 
 def ramp() -> Volume:
