@@ -251,9 +251,15 @@ Input: TypeAlias = Volume | Image
 
 @dataclass(frozen=True, kw_only=True)
 class Channels:
-    """Several volumes of one study on one grid, as the channels of one input, in their order."""
+    """Several volumes of one study on one grid, as the channels of one input, in their order.
 
+    A study may lack some of them: answers lie on the grid of the first that is there.
+    """
+
+    #: those that are there
     volumes: tuple[Volume, ...]
+    #: of every channel, whether it is there; where nothing is given, all are
+    present: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what does not lie on one grid: voxel by voxel it must be the same place.
@@ -261,14 +267,24 @@ class Channels:
         Raises:
             StudyRejected: no volume at all, another shape, or a place further off than a tenth of
                 the smallest voxel.
+            ValueError: ``present`` tells of more or fewer volumes than there are.
 
         """
         if not self.volumes:
             raise StudyRejected("there is no volume", Reason.SERIES_GEOMETRY_INVALID)
+        if not self.present:
+            object.__setattr__(self, "present", (True,) * len(self.volumes))
+        if sum(self.present) != len(self.volumes):
+            raise ValueError(f"{len(self.volumes)} volumes for {sum(self.present)} channels")
         for number, volume in enumerate(self.volumes[1:], start=2):
             if differs := grid_difference(self.volumes[0], volume):
                 sentence = f"series {number} {differs}"
                 raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every channel is there."""
+        return all(self.present)
 
 
 def grid_difference(first: Volume, other: Volume) -> str | None:

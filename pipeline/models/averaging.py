@@ -68,13 +68,19 @@ class Averaged(nn.Module):
         """Return each member by itself, with all views."""
         return [Averaged([member], self._views, self._over).eval() for member in self.members]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return what stands for the mean, of the shape of one answer."""
+    def forward(self, images: Tensor, **beside: Tensor) -> Tensor:
+        """Return what stands for the mean, of the shape of one answer.
+
+        Args:
+            images: (batch, channels, *spatial).
+            beside: what the members take beside them, by their arguments.
+
+        """
         total: Tensor | None = None
         for view in self._views:
             shown = view.of(images)
             for member in self.members:
-                score = self._score(view.back(member(shown)))
+                score = self._score(view.back(member(shown, **beside)))
                 total = score if total is None else total + score
         if total is None:
             raise ValueError("there is neither a network nor a view")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.errors import ModelMismatch
+from pipeline.models import networks
 from pipeline.models.spec import InputSpec, ModelSpec
 from pipeline.volume import Channels, Image, Input, Volume
 
@@ -53,13 +54,16 @@ def series(channels: Channels, spec: ModelSpec) -> tuple[Volume, ...]:
     """Return the volumes that are the channels ``spec`` asks for.
 
     Raises:
-        ModelMismatch: there are more or fewer, or one of them is not what ``volume`` asks for.
+        ModelMismatch: there are more or fewer, one is missing and the network cannot do without,
+            or one is not what ``volume`` asks for.
 
     """
-    count = len(channels.volumes)
+    count = len(channels.present)
     if count != spec.input.channels:
         wanted = f"model {spec.name} needs {spec.input.channels} series as channels"
         raise ModelMismatch(f"{wanted}, there are {count}")
+    if not channels.is_whole and not networks.takes_missing(spec.network):
+        raise ModelMismatch(f"model {spec.name} cannot do without one of its series")
     one = replace(spec, input=replace(spec.input, channels=1))
     return tuple(volume(each, one) for each in channels.volumes)
 

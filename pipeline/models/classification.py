@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pipeline.asking import Explain, Uncertainty
 from pipeline.errors import ModelMismatch, OutOfMemory
 from pipeline.models import (
+    beside,
     calibration,
     checks,
     explaining,
@@ -79,14 +80,21 @@ class ClassificationPredictor:
         self._device.enter_thread()
         clock = Laps()
         with self._batcher.coming():
-            inputs = [network_input(self._checked(image), self.spec) for image in images]
+            checked = [self._checked(image) for image in images]
+            inputs = [network_input(image, self.spec) for image in checked]
+            besides = [beside.of(image, self.spec) for image in checked]
             clock.lap("preprocess")
-        answer = self._batcher.ask(torch.cat(inputs), checkpoint=checkpoint)
+        rows = beside.rows(besides, [len(one) for one in inputs])
+        answer = self._batcher.ask(torch.cat(inputs), checkpoint=checkpoint, beside=rows)
         seconds = {**clock.seconds, "wait": answer.waited, "model": answer.computed}
         each = {stage: spent / len(images) for stage, spent in seconds.items()}
         parts = torch.split(answer.outputs, [len(one) for one in inputs])
-        scored = [self._scores(part) for part in parts]
-        return [self._prediction(one, self._joined(one), answer, each) for one in scored]
+        found = []
+        for part, its in zip(parts, besides, strict=True):
+            scores = self._scores(part)
+            prediction = self._prediction(scores, self._joined(scores), answer, each)
+            found.append(replace(prediction, options={**prediction.options, **its.report()}))
+        return found
 
     def predict_with_uncertainty(
         self, image: Input | Channels, asked: Uncertainty, *, checkpoint: Checkpoint
@@ -95,10 +103,12 @@ class ClassificationPredictor:
         self._device.enter_thread()
         clock = Laps()
         temperature = uncertainty.temperature_of(asked, self.spec)
-        inputs = network_input(self._checked(image), self.spec)
+        checked = self._checked(image)
+        inputs, its = network_input(checked, self.spec), beside.of(checked, self.spec)
+        rows = beside.rows([its], [len(inputs)])
         clock.lap("preprocess")
-        sampled = Sampled(self._network, asked, checkpoint)
-        answer = Batcher(sampled, self._plan, self._device).ask(inputs, checkpoint=checkpoint)
+        batcher = Batcher(Sampled(self._network, asked, checkpoint), self._plan, self._device)
+        answer = batcher.ask(inputs, checkpoint=checkpoint, beside=rows)
         each = [self._scores(logits) for logits in answer.outputs.unbind(1)]
         samples = np.array([self._joined(scores) for scores in each])
         if asked.temperature is not None:
@@ -106,25 +116,27 @@ class ClassificationPredictor:
             samples = calibration.tempered(samples, temperature, is_exclusive=is_exclusive)
         sure = uncertainty.of_input(samples, self._options.activation)
         if asked.conformal is not None:
-            in_set = self._prediction_set(inputs, asked.conformal.coverage, checkpoint)
+            plain = self._batcher.ask(inputs, checkpoint=checkpoint, beside=rows)
+            in_set = self._prediction_set(plain.outputs, asked.conformal.coverage)
             sure = replace(sure, in_set=in_set)
         seconds = {**clock.seconds, "wait": answer.waited, "model": answer.computed}
         prediction = self._prediction(torch.stack(each).mean(0), sure.mean, answer, seconds)
         return replace(
             prediction,
             findings=(*prediction.findings, *sure.measurements(self.spec.labels)),
-            options={**prediction.options, "uncertainty": uncertainty.report(asked)},
+            options={
+                **prediction.options,
+                **its.report(),
+                "uncertainty": uncertainty.report(asked),
+            },
         )
 
-    def _prediction_set(
-        self, inputs: Tensor, coverage: float, checkpoint: Checkpoint
-    ) -> tuple[bool, ...]:
+    def _prediction_set(self, logits: Tensor, coverage: float) -> tuple[bool, ...]:
         """Say which labels are in the set, by the scores that the calibration was fitted to."""
         kept = self.spec.calibration
         if kept is None or not kept.scores:
             raise ModelMismatch(f"model {self.spec.name} keeps no scores for prediction sets")
-        plain = self._batcher.ask(inputs, checkpoint=checkpoint)
-        scores = np.array(self._joined(self._scores(plain.outputs)))
+        scores = np.array(self._joined(self._scores(logits)))
         return tuple(map(bool, calibration.prediction_set(scores, kept, coverage)))
 
     def explain(
@@ -136,11 +148,13 @@ class ClassificationPredictor:
             raise ModelMismatch(f"model {self.spec.name} knows no label {label}")
         checked = self._checked(image)
         self._device.enter_thread()
-        inputs = network_input(checked, self.spec).to(self._device.torch, self._plan.dtype)
+        where = self._device.torch, self._plan.dtype
+        inputs = network_input(checked, self.spec).to(*where)
+        its = beside.moved(beside.of(checked, self.spec).tensors, *where)
         try:
             with self._device.hold(checkpoint):
                 found = explaining.explain(
-                    self._network, inputs, number, asked, checkpoint=checkpoint
+                    self._network, inputs, number, asked, checkpoint=checkpoint, beside=its
                 )
         except (RuntimeError, MemoryError) as error:
             if not sliding.is_out_of_memory(error):
@@ -222,6 +236,10 @@ def network_input(image: Input | Channels, spec: ModelSpec) -> Tensor:
     else:
         volumes = image.volumes if isinstance(image, Channels) else (image,)
         prepared = preprocess.prepare_channels(volumes, spec.input).image
+        if isinstance(image, Channels) and not image.is_whole:
+            every = prepared.new_zeros(len(image.present), *prepared.shape[1:])
+            every[list(image.present)] = prepared
+            prepared = every
         # the channels of a whole volume, or of each of its slices
         scaled = prepared[None] if spec.input.spatial_dims == 3 else prepared.transpose(0, 1)
     if options.fit == "crop":

@@ -19,6 +19,7 @@ from pipeline.asking import Explain, Method
 from pipeline.errors import ModelMismatch
 from pipeline.models import sliding
 from pipeline.models.averaging import Averaged
+from pipeline.models.beside import NOTHING
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.sampling import shared_copy
 
@@ -49,7 +50,13 @@ def last_convolution(network: nn.Module) -> str | None:
 
 
 def explain(
-    network: nn.Module, inputs: Tensor, label: int, asked: Explain, *, checkpoint: Checkpoint
+    network: nn.Module,
+    inputs: Tensor,
+    label: int,
+    asked: Explain,
+    *,
+    checkpoint: Checkpoint,
+    beside: Mapping[str, Tensor] = NOTHING,
 ) -> Tensor:
     """Return one map for each input.
 
@@ -63,6 +70,8 @@ def explain(
             that of the zeros (Sundararajan et al., ICML 2017). feature-maps: the mean over the
             channels of the size of what the layer gives, in the network's own unit.
         checkpoint: called before each pass through the network.
+        beside: what the network takes beside every input, (1, ...) by argument, on its device. It
+            is not explained.
 
     Returns:
         float32 on the CPU, (frames, *spatial).
@@ -76,8 +85,10 @@ def explain(
     with torch.inference_mode(mode=False), torch.enable_grad():
         # tensors made in inference mode cannot have gradients
         seen = inputs.clone()
+        besides = {name: one.clone() for name, one in beside.items()}
         for member in _members(network):
-            prepared, layer = _prepared(member, checkpoint), _layer(member, asked)
+            prepared = _prepared(member, besides, checkpoint)
+            layer = _layer(member, asked)
             found = [
                 make(prepared, frame, label, layer).detach().float().cpu()
                 for frame in torch.split(seen, 1)
@@ -99,10 +110,19 @@ def _members(network: nn.Module) -> list[nn.Module]:
     return list(network) if isinstance(network, nn.ModuleList) else [network]
 
 
-def _prepared(member: nn.Module, checkpoint: Checkpoint) -> nn.Module:
-    """Return a copy without steps in place, which would overwrite what a hook has kept."""
+def _prepared(member: nn.Module, beside: Mapping[str, Tensor], checkpoint: Checkpoint) -> nn.Module:
+    """Return a copy that takes images alone.
+
+    It has no steps in place, which would overwrite what a hook has kept.
+    """
     copied = shared_copy(member)
-    copied.register_forward_pre_hook(lambda *_: checkpoint())
+
+    def give(_: nn.Module, images: tuple[Tensor], others: dict[str, Any]) -> tuple[Any, Any]:
+        checkpoint()
+        count = len(images[0])
+        return images, others | {name: one.expand(count, -1) for name, one in beside.items()}
+
+    copied.register_forward_pre_hook(give, with_kwargs=True)
     for layer in copied.modules():
         if getattr(layer, "inplace", False):
             layer.inplace = False  # type: ignore[assignment]

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 TABLE: Mapping[str, Row] = {**MONAI, **TORCHVISION, **OURS}
 
 
+def takes_missing(name: str | None) -> bool:
+    """Say whether a network of this name answers where some of its channels are not there."""
+    row = TABLE.get(name or "")
+    return row is not None and row.takes_missing
+
+
 def faults(name: str, arguments: Mapping[str, Any]) -> list[str]:
     """Say everything that is wrong with a network's name and arguments, in sentences."""
     row = TABLE.get(name)

@@ -121,20 +121,26 @@ class Sampled(nn.Module):
         """How many answers there are."""
         return len(self._networks) * len(self._views) * self._draws
 
-    def answers(self, images: Tensor) -> Iterator[Tensor]:
-        """Yield the answer of each sample, (batch, outputs[, *spatial])."""
+    def answers(self, images: Tensor, **beside: Tensor) -> Iterator[Tensor]:
+        """Yield the answer of each sample, (batch, outputs[, *spatial]).
+
+        Args:
+            images: (batch, channels, *spatial).
+            beside: what the network takes beside them, by its arguments.
+
+        """
         every = itertools.product(self._networks, self._views, range(self._draws))
         try:
             for number, (network, view, _) in enumerate(every):
                 self._checkpoint()
                 self._dice.roll(self._seed, number, images.device)
-                yield view.back(network(view.of(images)))
+                yield view.back(network(view.of(images), **beside))
         finally:
             self._dice.generator = None
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, **beside: Tensor) -> Tensor:
         """Return the answers of all samples, in the order of members, views and draws."""
-        return torch.stack([answer.float() for answer in self.answers(images)], 1)
+        return torch.stack([answer.float() for answer in self.answers(images, **beside)], 1)
 
 
 class Moments(nn.Module):

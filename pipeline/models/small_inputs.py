@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import DeadlineExceeded, Interrupted
 from pipeline.models import sliding
+from pipeline.models.beside import NOTHING, moved
 from pipeline.models.devices import Device
 from pipeline.models.predictor import Checkpoint
 
@@ -63,6 +64,7 @@ class Answer:
 @dataclass(eq=False)
 class _Request:
     inputs: Tensor
+    beside: Mapping[str, Tensor]
     #: it failed in company, so that it is not known whose fault that was
     is_alone: bool = False
     answer: Answer | None = None
@@ -73,8 +75,13 @@ class _Request:
 
     def may_join(self, other: _Request) -> bool:
         """Say whether both can go into one tensor."""
-        fits = self.inputs.shape[1:] == other.inputs.shape[1:]
+        fits = self._shapes == other._shapes
         return fits and not self.is_alone and not other.is_alone
+
+    @property
+    def _shapes(self) -> dict[str, torch.Size]:
+        """The shapes of one input, and of what belongs to it."""
+        return {name: one.shape[1:] for name, one in {"": self.inputs, **self.beside}.items()}
 
 
 class Batcher:
@@ -108,15 +115,26 @@ class Batcher:
                 self._coming -= 1
                 self._arrived.notify()
 
-    def ask(self, inputs: Tensor, *, checkpoint: Checkpoint) -> Answer:
-        """Run inputs (n, channels, *spatial) through the network, with others where there are any.
+    def ask(
+        self,
+        inputs: Tensor,
+        *,
+        checkpoint: Checkpoint,
+        beside: Mapping[str, Tensor] = NOTHING,
+    ) -> Answer:
+        """Run inputs through the network, with others where there are any.
+
+        Args:
+            inputs: (n, channels, *spatial).
+            checkpoint: called while it waits, and before each pass.
+            beside: what the network takes beside them, (n, ...) by argument.
 
         Raises:
             OutOfMemory: memory ran out for these inputs alone, after every step down.
             Interrupted, DeadlineExceeded: by ``checkpoint``; the other jobs are not touched.
 
         """
-        request = _Request(inputs)
+        request = _Request(inputs, beside)
         with self._lock:
             self._waiting.append(request)
             self._arrived.notify()
@@ -205,9 +223,10 @@ class Batcher:
     def _pass(self, group: Sequence[_Request], checkpoint: Checkpoint) -> None:
         began = time.perf_counter()
         inputs = torch.cat([one.inputs for one in group])
+        besides = {name: torch.cat([one.beside[name] for one in group]) for name in group[0].beside}
         plan = replace(self._plan, batch=min(self._plan.batch, len(inputs)))
         outputs, used, warnings = sliding.step_down(
-            plan, lambda tried: self._forward(inputs, tried, checkpoint)
+            plan, lambda tried: self._forward(inputs, besides, tried, checkpoint)
         )
         computed = time.perf_counter() - began
         parts = torch.split(outputs, [len(one.inputs) for one in group])
@@ -223,10 +242,20 @@ class Batcher:
                 )
                 one.wake.set()
 
-    def _forward(self, inputs: Tensor, plan: sliding.Plan, checkpoint: Checkpoint) -> Tensor:
+    def _forward(
+        self,
+        inputs: Tensor,
+        besides: Mapping[str, Tensor],
+        plan: sliding.Plan,
+        checkpoint: Checkpoint,
+    ) -> Tensor:
         network = sliding.on(self._network, plan, self._plan)
+        besides = moved(besides, plan.device, plan.dtype)
         found = []
-        for group in torch.split(inputs, plan.batch):
+        for first in range(0, len(inputs), plan.batch):
             checkpoint()
-            found.append(network(group.to(plan.device, plan.dtype)).float().cpu())
+            rows = slice(first, first + plan.batch)
+            with_them = {name: one[rows] for name, one in besides.items()}
+            answer = network(inputs[rows].to(plan.device, plan.dtype), **with_them)
+            found.append(answer.float().cpu())
         return torch.cat(found)

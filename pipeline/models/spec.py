@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Literal
 
 from pipeline.results import Code
 
@@ -41,6 +41,28 @@ class Label:
     category: Code | None = None
 
 
+#: the columns of a sex, one of which is 1 (PatientSex, PS3.3 C.7.1.1)
+SEXES: Final = ("F", "M", "O")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableValue:
+    """A value of the patient that the network reads beside the image, from the series' header.
+
+    The network is given (value - mean) / scale; of a sex three columns of 0 and 1.
+    """
+
+    #: age in years, sex, weight in kg, size in m
+    name: Literal["age", "sex", "weight", "size"]
+    mean: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def columns(self) -> int:
+        """How many numbers stand for it."""
+        return len(SEXES) if self.name == "sex" else 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
     """What the network expects. A mismatch refuses; it is never guessed away."""
@@ -68,6 +90,8 @@ class InputSpec:
     size: tuple[int, ...] = ()
     #: share of neighbouring windows, 0 to below 1
     overlap: float = 0.25
+    #: what the network reads of the patient beside the image, in the order of its values
+    table: tuple[TableValue, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,10 +60,22 @@ OURS: Mapping[str, Row] = {
     "DenoisingAutoEncoder": _ours(
         "pipeline.networks.denoising_autoencoder.DenoisingAutoEncoder", IMAGES, "features residual"
     ),
-    "EarlyFusion": _ours("pipeline.networks.early_fusion.EarlyFusion", CLASSES, "features"),
-    "LateFusion": _ours("pipeline.networks.late_fusion.LateFusion", CLASSES, "features weighting"),
-    "JointFusion": _ours(
-        "pipeline.networks.joint_fusion.JointFusion", CLASSES, "features pooling hidden"
+    "EarlyFusion": _ours(
+        "pipeline.networks.early_fusion.EarlyFusion", CLASSES, "features", takes_missing=True
     ),
-    "FiLMNet": _ours("pipeline.networks.film.FiLMNet", CLASSES, "values features hidden"),
+    "LateFusion": _ours(
+        "pipeline.networks.late_fusion.LateFusion",
+        CLASSES,
+        "features weighting",
+        takes_missing=True,
+    ),
+    "JointFusion": _ours(
+        "pipeline.networks.joint_fusion.JointFusion",
+        CLASSES,
+        "features pooling hidden",
+        takes_missing=True,
+    ),
+    "FiLMNet": _ours(
+        "pipeline.networks.film.FiLMNet", CLASSES, "values features hidden", table="values"
+    ),
 }

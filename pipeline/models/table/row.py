@@ -44,6 +44,11 @@ class Row:
     scale: int | None = None
     #: whether it finds objects one by one, each with its mask: a bundle says ``instances`` then
     finds_objects: bool = False
+    #: whether it takes ``present``, which of its channels are there, bool (batch, channels)
+    takes_missing: bool = False
+    #: the argument that holds how many values of a table it takes beside images: ``values``, float
+    #: (batch, values), and ``known``, bool of the same shape. None = it takes none
+    table: str | None = None
     #: whether the class can be built without memory; some compute with tensors while building
     is_lazy: bool = True
 
