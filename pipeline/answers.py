@@ -20,16 +20,23 @@ class Place:
     """One input of one step: a series, or several as its channels."""
 
     step: str
-    #: names of the inputs, in the order of the channels
+    #: names of the inputs that the step reads, in the order of the channels
     inputs: tuple[str, ...]
     #: place among the step's inputs, from 0
     position: int
-    #: as they were read, one for each name
+    #: as they were read, one for each name that is not missing
     series: tuple[Input, ...] = field(repr=False)
     #: what the step is to answer for: the series, or several on the grid of the first
     given: Input | Channels = field(repr=False)
+    #: optional inputs that the study has no series for
+    missing: tuple[str, ...] = ()
     #: what image steps made of the series, by the names of the inputs that they make ready
     prepared: Mapping[str, Prepared] = field(default_factory=dict, repr=False)
+
+    @property
+    def there(self) -> tuple[str, ...]:
+        """The names of the inputs that the study has a series for."""
+        return tuple(name for name in self.inputs if name not in self.missing)
 
     @property
     def first(self) -> Input:
@@ -61,20 +68,22 @@ class Place:
         """Every warning of what the step is given, once."""
         given = self.given
         every = given.volumes if isinstance(given, Channels) else (given,)
-        return tuple(dict.fromkeys(warning for one in every for warning in one.warnings))
+        lacking = [f"there is no series for the optional input {name}" for name in self.missing]
+        said = (warning for one in every for warning in one.warnings)
+        return tuple(dict.fromkeys((*lacking, *said)))
 
     def report(self) -> dict[str, Any]:
         """Return the series and what was made of them, JSON values.
 
-        ``channels`` is empty where it is one, ``prepared`` where none was made ready.
+        ``channels`` is empty where the step reads one, ``missing`` where it has all,
+        ``prepared`` where none was made ready.
         """
-        channels = [
-            {"input": name, "series_instance_uid": _uid(one)}
-            for name, one in zip(self.inputs, self.series, strict=True)
-        ]
+        uids = dict(zip(self.there, map(_uid, self.series), strict=True))
+        channels = [{"input": name, "series_instance_uid": uids.get(name)} for name in self.inputs]
         return {
             "series_instance_uid": self.series_instance_uid,
-            "channels": channels if len(channels) > 1 else [],
+            "channels": channels if len(self.inputs) > 1 else [],
+            "missing": list(self.missing),
             "prepared": [{"input": name, **one.report()} for name, one in self.prepared.items()],
         }
 

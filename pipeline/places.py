@@ -30,7 +30,9 @@ class Places:
 
     def of(self, step: Step) -> Iterator[Place]:
         """Yield every input of a step as it was read: each series of one, or one of each."""
-        named = [self._inputs[self._analysis.origin(name)] for name in step.inputs]
+        read = {name: self._inputs[self._analysis.origin(name)] for name in step.inputs}
+        missing = tuple(name for name, series in read.items() if not series)
+        named = [series for series in read.values() if series]
         for position, series in enumerate(zip(*named, strict=True)):
             yield Place(
                 step=step.name,
@@ -38,6 +40,7 @@ class Places:
                 position=position,
                 series=series,
                 given=series[0],
+                missing=missing,
             )
 
     def given(self, place: Place) -> Place:
@@ -49,7 +52,7 @@ class Places:
             Interrupted, DeadlineExceeded: by the checkpoint.
 
         """
-        series = dict(zip(place.inputs, place.series, strict=True))
+        series = dict(zip(place.there, place.series, strict=True))
         prepared = {
             name: self._prepare(name, place.position, image)
             for name, image in series.items()
@@ -58,13 +61,15 @@ class Places:
         images = {
             name: prepared[name].image if name in prepared else series[name] for name in series
         }
-        if len(images) == 1:
+        if len(place.inputs) == 1:
             return replace(place, given=images[place.inputs[0]], prepared=prepared)
         if place.inputs not in self._channels:
             volumes = {name: one for name, one in images.items() if isinstance(one, Volume)}
-            self._channels[place.inputs] = aligned(
+            channels = aligned(
                 volumes, policy=self._analysis.policies.channel_grid, checkpoint=self._checkpoint
             )
+            present = tuple(name in series for name in place.inputs)
+            self._channels[place.inputs] = replace(channels, present=present)
         return replace(place, given=self._channels[place.inputs], prepared=prepared)
 
     def _prepare(self, name: str, position: int, image: Input) -> Prepared:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ class PlannedAnalysis:
             name: {
                 "chosen": [_key(series) for series in selection.chosen],
                 "considered": [_explained(one) for one in selection.considered],
+                **({"optional": True} if self.analysis.inputs[name].optional else {}),
             }
             for name, selection in self.selections.items()
         }
@@ -46,9 +47,9 @@ def plan_study(study: IndexedStudy, analyses: Sequence[Analysis]) -> list[Planne
     """Plan every analysis that applies to a study.
 
     An analysis applies where each of its inputs finds a series of its modality and kind in the
-    study, sound or not (for ``each``: one that meets its clauses). A study to which none
-    applies is planned once, rejected, for the first analysis: every accepted study gets an
-    answer.
+    study, sound or not (for ``each``: one that meets its clauses); of those that are optional, one
+    for each step that reads nothing else. A study to which none applies is planned once, rejected,
+    for the first analysis: every accepted study gets an answer.
 
     Args:
         study: the study, as the scan indexed it.
@@ -65,8 +66,18 @@ def plan_study(study: IndexedStudy, analyses: Sequence[Analysis]) -> list[Planne
 
 
 def _applies(planned: PlannedAnalysis) -> bool:
-    inputs = planned.analysis.inputs
-    return all(_is_met(inputs[name], s.considered) for name, s in planned.selections.items())
+    analysis = planned.analysis
+    met = {
+        name
+        for name, selection in planned.selections.items()
+        if _is_met(analysis.inputs[name], selection.considered)
+    }
+    needed = {name for name, rule in analysis.inputs.items() if not rule.optional}
+    return needed <= met and all(_reads_any(step, analysis, met) for step in analysis.steps)
+
+
+def _reads_any(step: Step, analysis: Analysis, names: Collection[str]) -> bool:
+    return any(analysis.origin(one) in names for one in step.inputs)
 
 
 def _is_met(rule: InputRule, considered: Sequence[Considered]) -> bool:
@@ -90,10 +101,28 @@ def _plan(study: IndexedStudy, analysis: Analysis) -> PlannedAnalysis:
         name: select(rule, analysis.policies, study.series)
         for name, rule in analysis.inputs.items()
     }
-    rejected = next(
-        (_refusal(name, s.considered) for name, s in selections.items() if not s.chosen), None
-    )
+    rejected = next(_refusals(analysis, selections), None)
     return PlannedAnalysis(analysis=analysis, selections=selections, rejected=rejected)
+
+
+def _refusals(
+    analysis: Analysis, selections: Mapping[str, Selection]
+) -> Iterator[tuple[Reason, str]]:
+    """Yield why a study cannot be analysed.
+
+    An optional input may be missing. One that is there but faulty is not: what is found in a study
+    is not to hang on which of its files were damaged.
+    """
+    for name, selection in selections.items():
+        refusal = _refusal(name, selection.considered)
+        is_faulty = refusal[0] is not Reason.SELECTION_NO_SERIES
+        if not selection.chosen and (is_faulty or not analysis.inputs[name].optional):
+            yield refusal
+    chosen = [name for name, selection in selections.items() if selection.chosen]
+    for step in analysis.steps:
+        if not _reads_any(step, analysis, chosen):
+            sentence = f"no series meets every clause of any input of step {step.name}"
+            yield Reason.SELECTION_NO_SERIES, sentence
 
 
 def _refusal(name: str, considered: Iterable[Considered]) -> tuple[Reason, str]:

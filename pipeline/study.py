@@ -56,7 +56,7 @@ def analyze(
     seconds: dict[str, float] = {}
     for step in in_order(analysis.steps):
         predictor = predictors.get(step.name)
-        if predictor is None or not all(inputs.get(analysis.origin(one)) for one in step.inputs):
+        if predictor is None or not _is_fed(step, analysis, inputs):
             raise ComputeFailed(f"step {step.name} has no model or no input", Reason.RUN_ERROR)
         began = clock()
         run.take(step, predictor)
@@ -67,6 +67,13 @@ def analyze(
         seconds=seconds,
         skipped=tuple(run.skipped),
     )
+
+
+def _is_fed(step: Step, analysis: Analysis, inputs: Mapping[str, Sequence[Input]]) -> bool:
+    """Say whether a step has something to read, and all that it cannot do without."""
+    read = {name: inputs.get(analysis.origin(name)) for name in step.inputs}
+    needed = (series for name, series in read.items() if not analysis.rule(name).optional)
+    return any(read.values()) and all(needed)
 
 
 class _NotRun(Exception):
@@ -93,14 +100,14 @@ class _Question:
             return given
         if isinstance(given, Channels):
             parts = (replace(part, whole=volume) for volume in given.volumes)
-            return Channels(volumes=tuple(one.cut() for one in parts))
+            return replace(given, volumes=tuple(one.cut() for one in parts))
         return part.cut()
 
     def on_source(self, prediction: Prediction) -> Prediction:
         """Return what was said of what the model saw, on the grid of the series."""
         if self.part is not None:
             prediction = self.part.paste(prediction)
-        prepared = self.place.prepared.get(self.place.inputs[0])
+        prepared = self.place.prepared.get(self.place.there[0])
         return prediction if prepared is None else prepared.back(prediction)
 
 
@@ -189,7 +196,7 @@ class _Run:
         except LookupError as missing:
             sentence = f"step {step.name} cannot be cropped to {crop.to}: {missing}"
             raise ModelMismatch(sentence) from None
-        if prepared := place.prepared.get(place.inputs[0]):
+        if prepared := place.prepared.get(place.there[0]):
             mask = prepared.forth(mask)
         box = box_around(mask, image, margin_mm=crop.margin_mm, minimum_voxels=crop.minimum_voxels)
         if box is not None:

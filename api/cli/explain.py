@@ -38,7 +38,10 @@ def say_plan(plan: Mapping[str, Any]) -> None:
     """Print which series were chosen for every input, clause by clause, and the steps."""
     for name, choice in plan.get("inputs", {}).items():
         chosen = len(choice.get("chosen", []))
-        printing.say(f"  input {name}: {printing.plural(chosen, 'series', 'series')} chosen")
+        missing = ", it is optional" if choice.get("optional") and not chosen else ""
+        printing.say(
+            f"  input {name}: {printing.plural(chosen, 'series', 'series')} chosen{missing}"
+        )
         for series in choice.get("considered", []):
             _say_series(series)
     for name, prepared in plan.get("prepared", {}).items():
@@ -106,9 +109,11 @@ def _say_step(step: Mapping[str, Any]) -> None:
 
 def _say_channels(one: Mapping[str, Any]) -> None:
     """Print the series that are the channels of one input, in their order."""
+    missing = one.get("missing", [])
     for number, channel in enumerate(one.get("channels", []), start=1):
-        series = f"input {channel['input']}, series {channel['series_instance_uid']}"
-        printing.say(f"        channel {number}: {series}")
+        name, uid = channel["input"], channel["series_instance_uid"]
+        series = "missing" if name in missing else f"series {uid}"
+        printing.say(f"        channel {number}: input {name}, {series}")
 
 
 def _say_prepared(prepared: Mapping[str, Any]) -> None:

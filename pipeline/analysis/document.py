@@ -77,13 +77,15 @@ class InputRule:
     """Which series an input is read from.
 
     With ``each`` every matching series is an input of its own (single images of a study);
-    without, exactly one is chosen by ``prefer``, in its order.
+    without, exactly one is chosen by ``prefer``, in its order. What is ``optional`` a study may
+    lack: the steps that read it beside others run without it.
     """
 
     kind: Literal["volume", "image"]
     where: Where
     prefer: tuple[Preference, ...] = ()
     each: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -127,6 +129,7 @@ class Analysis:
             raise ValueError(str(invalid)) from None
         for step in self.steps:
             self._check_channels(step)
+            self._check_optional(step)
             self._check_crop(step)
         read |= {self.origin(name) for name in read}
         if unused := sorted({*self.inputs, *self.prepare} - read):
@@ -165,6 +168,21 @@ class Analysis:
                     "a channel is one volume"
                 )
 
+    def _check_optional(self, step: Step) -> None:
+        (first, *others) = step.inputs
+        if not self.rule(first).optional:
+            return
+        if not others:
+            raise ValueError(
+                f"step {step.name} reads {first} alone, which is optional: "
+                "a step runs without one of several inputs only"
+            )
+        if step.crop is not None:
+            raise ValueError(
+                f"step {step.name} is cropped, and {first} is optional: "
+                "which grid the mask lies on would hang on the study"
+            )
+
     def _check_crop(self, step: Step) -> None:
         if step.crop is None:
             return
@@ -192,6 +210,9 @@ class Analysis:
             for name, value in document["policies"].items()
             if name == "missing_slice" or value != usual[name]
         }
+        for rule in document["inputs"].values():
+            if not rule["optional"]:
+                del rule["optional"]
         for step in document["steps"]:
             for name in ("keep", "explain"):
                 if not step[name]:

@@ -9,6 +9,7 @@ from typing import Final
 from pipeline.analysis import asked
 from pipeline.analysis.document import Analysis
 from pipeline.analysis.steps import Comparison, Step, comparisons_of
+from pipeline.models import networks
 from pipeline.models.checks import needed_unit
 from pipeline.models.spec import Kind, ModelSpec
 from pipeline.preprocess.steps import keeps_unit
@@ -45,6 +46,7 @@ def faults(
     for step in analysis.steps:
         found += _input_faults(analysis, step, bound[step.name])
         found += _channel_faults(analysis, step, bound[step.name], channels.get(step.model, ()))
+        found += _missing_faults(analysis, step, bound[step.name])
         found += _crop_faults(step, bound.get)
         found += asked.faults(step, bound[step.name])
         for comparison in () if step.when is None else comparisons_of(step.when):
@@ -89,6 +91,17 @@ def _channel_faults(
         )
     elif count > 1 and step.keep:
         yield f"step {step.name}: probabilities are kept of a step that reads one series only"
+
+
+def _missing_faults(analysis: Analysis, step: Step, model: ModelSpec | None) -> Iterator[str]:
+    optional = [name for name in step.inputs if analysis.rule(name).optional]
+    if model is None or not optional or networks.takes_missing(model.network):
+        return
+    known = ", ".join(name for name, row in networks.TABLE.items() if row.takes_missing)
+    yield (
+        f"step {step.name}: model {model.name} cannot do without one of its series, and "
+        f"{', '.join(optional)} may be missing; the networks {known} can"
+    )
 
 
 def _reads_several(model: ModelSpec) -> bool:

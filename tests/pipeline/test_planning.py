@@ -392,3 +392,76 @@ def test_a_real_brain_study_gets_its_best_series() -> None:
     considered = planned.plan["inputs"]["mr"]["considered"]
     assert len(considered) == 5
     assert sum(one["chosen"] for one in considered) == 1
+
+
+def _fused(*optional: str) -> Analysis:
+    """Return an analysis of three series as channels of one step, some of which may be missing."""
+    document = {
+        "name": "fused",
+        "version": "1",
+        "title": "Several series as one input",
+        "inputs": {
+            name: {
+                "kind": "volume",
+                "where": {"modality": "CT", "description_contains": name},
+                "optional": name in optional,
+            }
+            for name in ("early", "late", "plain")
+        },
+        "steps": [
+            {"name": "fused", "model": "m", "input": ["early", "late", "plain"]},
+            {"name": "phases", "model": "m", "input": ["late", "early"]},
+        ],
+    }
+    return from_document(document)
+
+
+def test_a_study_that_lacks_an_optional_series_is_planned_without_it(
+    template: IndexedSeries,
+) -> None:
+    study = _study(
+        _like(template, "1.1", series_description="late"),
+        _like(template, "1.2", series_description="plain"),
+    )
+    (planned,) = plan_study(study, [_fused("early")])
+    assert planned.rejected is None
+    inputs = planned.plan["inputs"]
+    assert (inputs["early"]["chosen"], inputs["early"]["optional"]) == ([], True)
+    assert "optional" not in inputs["late"]
+    (refused,) = plan_study(study, [_fused("plain")])
+    said = "no series meets every clause of input early"
+    assert refused.rejected == (Reason.SELECTION_NO_SERIES, said)
+
+
+def test_a_step_needs_one_of_its_series_at_least(template: IndexedSeries) -> None:
+    study = _study(_like(template, "1.2", series_description="plain"))
+    (planned,) = plan_study(study, [_fused("early", "late", "plain")])
+    said = "no series meets every clause of any input of step phases"
+    assert planned.rejected == (Reason.SELECTION_NO_SERIES, said)
+
+
+def test_an_optional_series_that_is_faulty_is_not_missing(template: IndexedSeries) -> None:
+    study = _study(
+        _like(template, "1.1", series_description="late"),
+        _like(template, "1.2", series_description="plain"),
+        _like(
+            template,
+            "1.3",
+            series_description="early",
+            verdict=Reason.SERIES_MISSING_SLICE,
+            detail="slices are missing",
+        ),
+    )
+    (planned,) = plan_study(study, [_fused("early")])
+    assert planned.rejected == (Reason.SERIES_MISSING_SLICE, "slices are missing")
+
+
+def test_an_analysis_whose_inputs_are_all_optional_does_not_apply_to_every_study(
+    template: IndexedSeries,
+) -> None:
+    document = _fused("early", "late", "plain").document
+    for rule in document["inputs"].values():
+        rule["where"]["modality"] = "PT"
+    analyses = [_shipped()[0], from_document(document)]
+    planned = plan_study(_study(template), analyses)
+    assert [one.analysis.name for one in planned] == ["ct-lungs"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -338,8 +338,13 @@ SPOTS = {"a": spot(1), "b": spot(2)}
 class Sum(Threshold):
     """A predictor that sees where the sum of its channels is above a level."""
 
+    def __init__(self, level: float) -> None:
+        super().__init__(level)
+        self.present: list[tuple[bool, ...]] = []
+
     def predict_channels(self, channels: Channels, *, checkpoint: Callable[[], None]) -> Prediction:
         first = channels.volumes[0]
+        self.present.append(channels.present)
         total = np.sum([one.values() for one in channels.volumes], axis=0)
         self.seen += channels.volumes
         return self.predict(
@@ -349,23 +354,28 @@ class Sum(Threshold):
 
 def several(
     *steps: dict[str, Any],
-    inputs: dict[str, Volume],
+    inputs: Mapping[str, Volume | None],
     models: dict[str, Threshold] | None = None,
+    missing: tuple[str, ...] = (),
     **policies: str,
 ) -> tuple[StudyResult, dict[str, Threshold]]:
     where = {"kind": "volume", "where": {"modality": "MR"}}
+    optional = {**where, "optional": True}
     document = {
         "name": "several",
         "version": "1",
         "title": "Several series as one input",
-        "inputs": dict.fromkeys(inputs, where),
+        "inputs": dict.fromkeys(inputs, where) | dict.fromkeys(missing, optional),
         "steps": list(steps),
         "policies": policies,
     }
     models = models or {one["name"]: Sum(one.pop("level", 10)) for one in steps}
     result = study.analyze(
         from_document(document),
-        {name: [volume] for name, volume in inputs.items()},
+        {
+            **{name: [volume] if volume else [] for name, volume in inputs.items()},
+            **{name: [] for name in missing},
+        },
         models,
         checkpoint=go_on,
         clock=lambda: 0.0,
@@ -433,3 +443,52 @@ def test_a_model_of_one_series_is_not_given_several() -> None:
 def test_of_several_series_no_probabilities_are_kept() -> None:
     with pytest.raises(ModelMismatch, match="keeps no probabilities of several series"):
         several(step("both", input=["a", "b"], keep=["probabilities"]), inputs=SPOTS)
+
+
+def test_a_step_runs_without_an_optional_series_and_says_so() -> None:
+    t1, t2 = headed(spot(6), "1.1"), headed(spot(7), "1.2")
+    steps = [step("fused", input=["first", "t1", "last", "t2"]), step("two", input=["t1", "t2"])]
+    result, models = several(*steps, inputs={"t1": t1, "t2": t2}, missing=("first", "last"))
+    fused, two = (models[name] for name in ("fused", "two"))
+    assert isinstance(fused, Sum)
+    assert isinstance(two, Sum)
+    assert fused.present == [(False, True, False, True)]
+    assert two.present == [(True, True)]
+    answer = result.answers[0]
+    # on the grid of the first that is there
+    assert answer.series_instance_uid == "1.1"
+    np.testing.assert_array_equal(answer.prediction.label_map, t1.stored > 0)
+    told, other = (one["inputs"][0] for one in result.report()["steps"])
+    assert told["missing"] == ["first", "last"]
+    assert told["channels"] == [
+        {"input": "first", "series_instance_uid": None},
+        {"input": "t1", "series_instance_uid": "1.1"},
+        {"input": "last", "series_instance_uid": None},
+        {"input": "t2", "series_instance_uid": "1.2"},
+    ]
+    assert told["warnings"] == [
+        "there is no series for the optional input first",
+        "there is no series for the optional input last",
+    ]
+    assert (other["missing"], other["warnings"]) == ([], [])
+
+
+def test_one_series_of_several_is_still_a_channel() -> None:
+    result, models = several(
+        step("fused", input=["first", "t1"], level=5), inputs={"t1": spot(6)}, missing=("first",)
+    )
+    fused = models["fused"]
+    assert isinstance(fused, Sum)
+    assert fused.present == [(False, True)]
+    assert len(result.answers) == 1
+
+
+def test_a_step_that_has_no_series_at_all_is_our_fault() -> None:
+    steps = [step("fused", input=["first", "last"]), step("one", input="t1")]
+    with pytest.raises(ComputeFailed, match="step fused has no model or no input"):
+        several(*steps, inputs={"t1": spot(6)}, missing=("first", "last"))
+
+
+def test_what_is_not_optional_is_not_missing() -> None:
+    with pytest.raises(ComputeFailed, match="step both has no model or no input"):
+        several(step("both", input=["t1", "t2"]), inputs={"t1": spot(6), "t2": None})
