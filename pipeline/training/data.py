@@ -20,8 +20,9 @@ from torch import Tensor
 
 from pipeline.errors import StudyRejected
 from pipeline.training import dicom_labels, reading
+from pipeline.training.faults import Fault, ManifestInvalid
 from pipeline.training.fields import AugmentationField
-from pipeline.training.manifest import Case, Fault, ManifestInvalid, Part, Snapshot
+from pipeline.training.manifest import Case, Part, Snapshot
 from pipeline.training.reading import LabelRefused, Truth
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input

@@ -24,14 +24,8 @@ from pipeline.deidentify.profile import Option
 from pipeline.errors import ComputeFailed
 from pipeline.reasons import Reason
 from pipeline.training import dicom_labels
-from pipeline.training.manifest import (
-    Case,
-    Fault,
-    ManifestInvalid,
-    Snapshot,
-    file_digest,
-    snapshot_of,
-)
+from pipeline.training.faults import Fault, ManifestInvalid
+from pipeline.training.manifest import Case, Snapshot, file_digest, snapshot_of
 
 #: intervals between dates stay (SUV needs them), and reports that hold labels may pass
 OPTIONS: Final = frozenset({Option.MODIFIED_DATES, Option.CLEAN_STRUCTURED_CONTENT})

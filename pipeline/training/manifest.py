@@ -1,9 +1,9 @@
 """The manifest: the list of cases a training learns from and is measured on.
 
 A CSV file with the columns image, label (but for restorations), patient_id and, where wished,
-split; or a MONAI datalist (JSON) whose cases carry a patient_id. Paths are relative to the
-manifest, which is read as a whole: every fault is listed by row before anything trains. Its
-frozen, hashed form is the snapshot.
+split and the groups of a case (``groups``); or a MONAI datalist (JSON) whose cases carry a
+patient_id. Paths are relative to the manifest, which is read as a whole: every fault is listed by
+row before anything trains. Its frozen, hashed form is the snapshot.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import TrainingRefused
+from pipeline.training import groups
 from pipeline.training.dicom_labels import is_dicom
+from pipeline.training.faults import Fault, ManifestInvalid
 from pipeline.training.fields import SplitField
+from pipeline.training.groups import Groups
 from pipeline.training.recipe import Recipe
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".npy", ".png")
@@ -52,33 +54,6 @@ _PART_WORDS = {
 }
 
 
-@dataclass(frozen=True, order=True)
-class Fault:
-    """One thing that is wrong with a manifest. Row 0 stands for the manifest as a whole."""
-
-    row: int
-    column: str
-    sentence: str
-
-    def __str__(self) -> str:
-        """Return ``row 3, label: ...``."""
-        return f"row {self.row}, {self.column}: {self.sentence}"
-
-
-class ManifestInvalid(TrainingRefused):
-    """The manifest has faults; all of them are listed."""
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(sorted(faults))
-        shown = "; ".join(str(fault) for fault in self.faults[:20])
-        more = f"; and {len(self.faults) - 20} more" if len(self.faults) > 20 else ""
-        super().__init__(f"{len(self.faults)} faults in the manifest: {shown}{more}")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Survive the way back from a child process."""
-        return type(self), (self.faults,)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One row as written; paths are not resolved yet."""
@@ -88,6 +63,9 @@ class Row:
     label: str
     patient_id: str
     split: str
+    groups: Groups
+    #: column of a group -> what is wrong with it
+    group_faults: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +80,7 @@ class Case:
     part: Part
     image_digest: str
     label_digest: str
+    groups: Groups = ()
 
     @property
     def digest(self) -> str:
@@ -142,7 +121,9 @@ def freeze(path: Path, recipe: Recipe) -> Snapshot:
 def snapshot_of(cases: Sequence[Case]) -> Snapshot:
     """Return cases in the order of snapshots, and the digest that stands for all of them."""
     ordered = sorted(cases, key=lambda case: (case.part, case.patient_id, case.digest))
-    stated = ((one.patient_id, one.image_digest, one.label_digest, one.part) for one in cases)
+    stated = (
+        (one.patient_id, one.image_digest, one.label_digest, one.part, *one.groups) for one in cases
+    )
     lines = sorted(json.dumps(case) for case in stated)
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     return Snapshot(cases=tuple(ordered), digest=digest)
@@ -210,7 +191,10 @@ def _datalist_rows(text: str) -> list[Row]:
 
 def _row(number: int, fields: Mapping[str, Any], split: str) -> Row:
     words = {name: str(fields.get(name) or "").strip() for name in ("image", "label", "patient_id")}
-    return Row(number=number, split=(split or "").strip(), **words)
+    found, faults = groups.read(fields)
+    return Row(
+        number=number, split=(split or "").strip(), groups=found, group_faults=faults, **words
+    )
 
 
 def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case | None:
@@ -226,6 +210,7 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
         faults.append(Fault(row.number, "patient_id", "it is empty; splits are made by patient"))
     if row.split and row.split.lower() not in _PART_WORDS:
         faults.append(Fault(row.number, "split", f"it is none of {', '.join(_PART_WORDS)}"))
+    faults.extend(Fault(row.number, column, why) for column, why in row.group_faults.items())
     # a restoration learns from the images alone, whatever stands in the column
     label = _label(row, folder, recipe, faults) if recipe.labels else ""
     if len(faults) > before:
@@ -238,6 +223,7 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
         part=_PART_WORDS.get(row.split.lower(), Part.TRAINING),
         image_digest=file_digest(image),
         label_digest=label if isinstance(label, str) else file_digest(label),
+        groups=row.groups,
     )
 
 

@@ -12,7 +12,8 @@ from PIL import Image, PngImagePlugin
 from pydicom import dcmread
 
 from pipeline.training import deidentified, reading
-from pipeline.training.manifest import Case, ManifestInvalid, Part, file_digest, snapshot_of
+from pipeline.training.faults import ManifestInvalid
+from pipeline.training.manifest import Case, Part, file_digest, snapshot_of
 from pipeline.volume import Volume
 from tests.pipeline.deidentify.copies import KEY, OTHER_KEY
 from tests.pipeline.dicom import made_series

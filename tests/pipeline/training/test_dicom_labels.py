@@ -24,7 +24,8 @@ from pipeline.models import bundle
 from pipeline.phantoms import Phantom, PhantomParameters, Tissue
 from pipeline.results import Classification, Code, Detection, Segment
 from pipeline.training import data, dicom_labels, manifest, reading, recipe
-from pipeline.training.manifest import Case, ManifestInvalid, Part
+from pipeline.training.faults import ManifestInvalid
+from pipeline.training.manifest import Case, Part
 from pipeline.training.reading import LabelRefused
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Image, Volume

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.training import manifest, recipe
+from pipeline.training.faults import ManifestInvalid
 from pipeline.training.fields import SplitField
-from pipeline.training.manifest import ManifestInvalid, Part
+from pipeline.training.manifest import Part
 from pipeline.training.recipe import Recipe
 from tests import quick_training
 from tests.quick_training import write_images, write_manifest
@@ -212,3 +213,24 @@ def test_a_folder_has_the_same_digest_whatever_its_files_are_called(tmp_path: Pa
         for name, content in zip(names, (b"one", b"two"), strict=True):
             (tmp_path / folder / name).write_bytes(content)
     assert manifest.file_digest(tmp_path / "a") == manifest.file_digest(tmp_path / "b")
+
+
+def test_groups_go_with_their_cases(tmp_path: Path) -> None:
+    path = write_images(tmp_path)
+    plain = manifest.freeze(path, RECIPE)
+    lines = path.read_text().splitlines()
+    lines = [f"{line},{word}" for line, word in zip(lines, ["age", *["50"] * 16], strict=True)]
+    path.write_text("\n".join(lines))
+    grouped = manifest.freeze(path, RECIPE)
+    assert {case.groups for case in plain.cases} == {()}
+    assert {case.groups for case in grouped.cases} == {(("age", "40-59"),)}
+    # they are part of what was frozen, but of no case's content
+    assert grouped.digest != plain.digest
+    assert [case.digest for case in grouped.cases] == [case.digest for case in plain.cases]
+
+
+def test_a_group_that_cannot_be_read_is_a_fault_of_its_row(tmp_path: Path) -> None:
+    path = write_images(tmp_path)
+    first, second, *others = path.read_text().splitlines()
+    path.write_text("\n".join([f"{first},age,sex", f"{second},old,?", *others]))
+    assert faults(path) == [(1, "age"), (1, "sex")]
