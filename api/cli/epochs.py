@@ -25,7 +25,22 @@ def progress_words(progress: Mapping[str, Any]) -> str:
 
 
 #: what needs a table to be read: it is on the card of the model, not in a line
-_TABLES = frozenset({"auc", "confusion", "empty_reference", "froc", "hit_iou", "labels"})
+_TABLES = frozenset(
+    {
+        "auc",
+        "confusion",
+        "empty_reference",
+        "f1",
+        "froc",
+        "hit_iou",
+        "labels",
+        "precision",
+        "recall",
+        "reliability",
+        "specificity",
+        "surface_tolerance_mm",
+    }
+)
 
 
 def headline(metrics: Mapping[str, Any]) -> str:

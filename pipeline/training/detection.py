@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import StudyRejected
+from pipeline.evaluation import detection as measures
+from pipeline.evaluation import matching
+from pipeline.evaluation.scores import Boxes
 from pipeline.models import retinanet
 from pipeline.models.grids import Grid
 from pipeline.models.preprocess import prepare
 from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
-from pipeline.training import data, evaluation, matching
+from pipeline.training import data, reading
 from pipeline.training.data import Draw, Prepared
+from pipeline.training.fields import HIT_IOU
 from pipeline.training.reading import Box, Truth
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
@@ -78,7 +82,7 @@ class Detection:
         self._set_up_inference(network)
         cases = [self._found(network, place) for place in self.prepared.validation]
         values = [
-            matching.average_precision([case[label] for case in cases])
+            measures.average_precision([case[label] for case in cases], HIT_IOU)
             for label in range(len(self.recipe.labels))
         ]
         known = [value for value in values if value is not None]
@@ -91,15 +95,15 @@ class Detection:
             roi_size=size, sw_batch_size=2, overlap=self.recipe.input.overlap, mode="gaussian"
         )
 
-    def _found(self, detector: nn.Module, place: Any) -> list[matching.Matched]:
-        """Return detections matched with the truth of one case, one entry for each label."""
+    def _found(self, detector: nn.Module, place: Any) -> list[Boxes]:
+        """Return detections beside the truth of one case, one entry for each label."""
         arrays = data.load(place)
         image = torch.from_numpy(np.array(arrays["image"]))[None].to(self.device)
         answer = detector([image], use_inferer=True)[0]
         boxes = answer["boxes"].cpu().numpy().astype(float)
         scores, labels = (answer[key].cpu().numpy() for key in ("labels_scores", "labels"))
         return [
-            matching.match(
+            matching.compare(
                 boxes[labels == label].reshape(-1, 6),
                 scores[labels == label].astype(float),
                 np.asarray(arrays["boxes"][arrays["labels"] == label], float),
@@ -147,7 +151,7 @@ def preparation(recipe: Recipe) -> data.Preparation:
 
 def box_on(box: Box, volume: Volume, grid: Grid) -> list[float]:
     """Return a box on the network's grid: lower corner, then upper; voxel i covers [i, i + 1)."""
-    source = evaluation.index_box(box, volume)
+    source = reading.index_box(box, volume)
     low, high = [], []
     for axis in range(3):
         along = grid.axes[axis]

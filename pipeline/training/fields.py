@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.models.spec import Label
 from pipeline.results import Code
 
+#: of the overlap of boxes: small ones are found long before they are outlined
+HIT_IOU: Final = 0.1
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -136,6 +138,17 @@ class SplitField(Strict):
             message = "validation and held_out leave no patient to train on"
             raise ValueError(message)
         return self
+
+
+class EvaluationField(Strict):
+    """How the held-out cases are judged."""
+
+    #: how far apart two surfaces may be and still count as one
+    surface_tolerance_mm: float = Field(default=2.0, gt=0, le=100)
+    #: a detection hits a box when they overlap at least this much (intersection over union)
+    hit_iou: float = Field(default=HIT_IOU, gt=0, le=1)
+    #: numbers of a subgroup are not stated for fewer patients
+    least_patients: int = Field(default=10, ge=1)
 
 
 class SnapshotField(Strict):

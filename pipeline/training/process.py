@@ -21,17 +21,17 @@ from torch import Tensor
 
 from pipeline.deidentify import keys
 from pipeline.errors import Interrupted, PipelineError, StudyRejected, TrainingRefused
+from pipeline.evaluation import summary
 from pipeline.models import predictors
-from pipeline.models.bundle import Bundle, BundleRefused
+from pipeline.models.bundle import BundleRefused
 from pipeline.models.devices import Device
-from pipeline.models.predictor import Predictor
 from pipeline.reasons import Reason
 from pipeline.training import (
     classification,
     data,
     deidentified,
     detection,
-    evaluation,
+    judging,
     manifest,
     product,
     recipe,
@@ -40,9 +40,8 @@ from pipeline.training import (
 )
 from pipeline.training.checkpoint import Progress
 from pipeline.training.data import Prepared
-from pipeline.training.evaluation import Judged
 from pipeline.training.loop import Controls, EpochReport, Task, train
-from pipeline.training.manifest import Case, Part, Snapshot
+from pipeline.training.manifest import Part, Snapshot
 from pipeline.training.recipe import Recipe
 
 DONE = 0
@@ -139,9 +138,12 @@ def run(order: Order, say: Say, stop: Stop) -> None:
         best_epoch=progress.best_epoch,
     )
     draft = product.write(_fresh(folder / "draft"), learned, None)
-    metrics = _evaluate(draft, wanted, snapshot, device, stop)
-    made = product.write(_fresh(Path(order.bundle)), learned, metrics)
-    say({"event": "finished", "digest": made.digest, "metrics": metrics})
+    predictor = predictors.open(draft, device=Device(str(device)))
+    held_out = snapshot.part(Part.HELD_OUT)
+    scores = judging.judge(held_out, wanted, predictor, checkpoint=stop.checkpoint)
+    measured = product.Measured(scores=scores, metrics=summary.summarise(scores))
+    made = product.write(_fresh(Path(order.bundle)), learned, measured)
+    say({"event": "finished", "digest": made.digest, "metrics": measured.metrics})
 
 
 def _snapshot(order: Order, wanted: Recipe, stop: Stop) -> Snapshot:
@@ -202,33 +204,6 @@ def _train(
     state, progress = train(task, wanted, digest, controls)
     weights = detection.bundle_weights(state) if wanted.kind == "detection" else state
     return weights, progress
-
-
-def _evaluate(
-    draft: Bundle, wanted: Recipe, snapshot: Snapshot, device: torch.device, stop: Stop
-) -> dict[str, Any]:
-    """Predict the held-out cases by the bundle as it was written, and measure."""
-    predictor = predictors.open(draft, device=Device(str(device)))
-    names = [label.name for label in wanted.labels]
-    cases = []
-    for case in snapshot.part(Part.HELD_OUT):
-        stop.checkpoint()
-        cases.append(_judge(case, wanted, predictor, stop))
-    return evaluation.evaluate(wanted.kind, names, cases)
-
-
-def _judge(case: Case, wanted: Recipe, predictor: Predictor, stop: Stop) -> Judged:
-    """Predict one held-out case and compare it with what is true."""
-    if wanted.kind == "restoration":
-        return restoration.judge(case, wanted, predictor, checkpoint=stop.checkpoint)
-    image = data.read_image(case, wanted)
-    outcome = evaluation.Outcome(
-        patient_id=case.patient_id,
-        image=image,
-        truth=data.read_truth(case, wanted, image),
-        prediction=predictor.predict(image, checkpoint=stop.checkpoint),
-    )
-    return evaluation.judge([label.name for label in wanted.labels], outcome)
 
 
 def _device(order: Order) -> torch.device:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from pipeline.evaluation import page
+from pipeline.evaluation.scores import Scores
 from pipeline.models import bundle
 from pipeline.models.bundle import Bundle
 from pipeline.training.manifest import Part, Snapshot
 from pipeline.training.recipe import Recipe
 
 RECIPE = "configs/recipe.json"
+SCORES = "docs/evaluation.json"
+PAGE = "docs/evaluation.html"
 _NOT_FOR_PATIENTS = (
     "Not a medical device. Not for clinical use: it must not be used to diagnose, to treat or to "
     "decide anything about a patient."
@@ -41,8 +45,16 @@ class Learned:
     best_epoch: int
 
 
-def write(folder: Path, learned: Learned, metrics: Mapping[str, Any] | None) -> Bundle:
-    """Write the bundle to ``folder``, which must not exist; ``metrics`` = on the held-out part.
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """How good it is on the held-out part: the scores of each case, and their summary."""
+
+    scores: Scores
+    metrics: Mapping[str, Any]
+
+
+def write(folder: Path, learned: Learned, measured: Measured | None) -> Bundle:
+    """Write the bundle to ``folder``, which must not exist; None = it is not measured yet.
 
     Same weights, same recipe, same version: same bytes. It holds no time and no path.
 
@@ -51,6 +63,7 @@ def write(folder: Path, learned: Learned, metrics: Mapping[str, Any] | None) -> 
 
     """
     recipe = learned.recipe
+    metrics = {} if measured is None else measured.metrics
     document = json.dumps(recipe.stated(), indent=2, sort_keys=True) + "\n"
     is_apache = recipe.licence == "Apache-2.0"
     licence = _APACHE if is_apache else f"Licence, as the recipe states it: {recipe.licence}\n"
@@ -61,17 +74,39 @@ def write(folder: Path, learned: Learned, metrics: Mapping[str, Any] | None) -> 
         "copyright": recipe.licence,
         "intended_use": _NOT_FOR_PATIENTS,
         "data_type": "synthetic phantoms" if recipe.demonstration else "stated by the manifest",
-        "eval_metrics": dict(metrics or {}),
+        "eval_metrics": dict(metrics),
         "training": _provenance(learned),
     }
     return bundle.write(
         folder,
         recipe.spec(learned.version),
         weights=learned.weights,
-        card=_card(learned, metrics or {}),
+        card=_card(learned, metrics),
         monai_keys=monai_keys,
-        files={"LICENSE": licence.encode(), RECIPE: document.encode()},
+        files={
+            "LICENSE": licence.encode(),
+            RECIPE: document.encode(),
+            **({} if measured is None else _evaluation(learned, measured)),
+        },
     )
+
+
+def _evaluation(learned: Learned, measured: Measured) -> dict[str, bytes]:
+    """Return the scores of each case and the page that shows what they come to."""
+    recipe = learned.recipe
+    heading = page.Heading(
+        title=recipe.title,
+        lines=[f"{recipe.name}@{learned.version}", _training(learned)],
+        warnings=_warnings(recipe),
+    )
+    return {
+        SCORES: measured.scores.dump().encode(),
+        PAGE: page.render(heading, measured.scores, measured.metrics).encode(),
+    }
+
+
+def _warnings(recipe: Recipe) -> Sequence[str]:
+    return [*([_DEMONSTRATION] if recipe.demonstration else []), _NOT_FOR_PATIENTS]
 
 
 def _provenance(learned: Learned) -> dict[str, Any]:
@@ -84,48 +119,55 @@ def _provenance(learned: Learned) -> dict[str, Any]:
     }
 
 
+def _training(learned: Learned) -> str:
+    """Return in one paragraph what the model was trained on."""
+    recipe, counts = learned.recipe, _provenance(learned)["cases"]
+    return (
+        f"{counts['training']} cases to train on, {counts['validation']} to choose the best "
+        f"epoch, {counts['held-out']} held out; split by patient. "
+        f"Recipe {recipe.digest[:12]}, snapshot {learned.snapshot.digest[:12]}, "
+        f"network {recipe.network.name}, best epoch {learned.best_epoch} of {recipe.epochs}."
+    )
+
+
 def _card(learned: Learned, metrics: Mapping[str, Any]) -> str:
     """Return the model card: what it is for, what it is not for, and how good it is."""
     recipe, spec = learned.recipe, learned.recipe.spec(learned.version)
-    counts = _provenance(learned)["cases"]
     modalities = ", ".join(spec.input.modalities)
     answers = ", ".join(label.name for label in spec.labels) or "an image in the unit of its input"
     use = (
         f"Kind: {spec.kind}. Input: {modalities}, {spec.input.spatial_dims}-D. Answers: {answers}."
     )
-    training = (
-        f"{counts['training']} cases to train on, {counts['validation']} to choose the best "
-        f"epoch, {counts['held-out']} held out; split by patient. "
-        f"Recipe `{recipe.digest[:12]}`, snapshot `{learned.snapshot.digest[:12]}`, "
-        f"network {spec.network}, best epoch {learned.best_epoch} of {recipe.epochs}."
+    more = (
+        "Intervals are 95 % bootstraps over patients; patients (n) are those that bear on the "
+        "number. Curves and subgroups are in `evaluation.html`, the scores of each case in "
+        "`evaluation.json`, both beside this card."
     )
     parts = [
         f"# {recipe.title}",
-        *([_DEMONSTRATION] if recipe.demonstration else []),
-        _NOT_FOR_PATIENTS,
+        *_warnings(recipe),
         recipe.description,
         "## Use",
         use,
         "## Training",
-        training,
+        _training(learned),
         "## On the held-out cases",
         _table(metrics),
-        "Intervals (low, high) are 95 % bootstraps over patients.",
+        more,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _table(metrics: Mapping[str, Any]) -> str:
-    rows = [f"| {name} | {value} |" for name, value in _flat(metrics)]
-    return "\n".join(["| metric | value |", "| --- | --- |", *rows])
+    lines = [f"| {name} | {value} | {detail} |" for name, value, detail in _rows(metrics)]
+    return "\n".join(["| metric | value | interval, patients |", "| --- | --- | --- |", *lines])
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        path = f"{prefix} {name}".strip().replace("_", " ")
-        if isinstance(value, Mapping):
-            yield from _flat(value, path)
-        elif isinstance(value, float):
-            yield path, f"{value:.4g}"
-        else:
-            yield path, "none" if value is None else str(value)
+def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the counts, then the statistics of all, then those of each label."""
+    yield from ((name, str(metrics[name]), "") for name in ("cases", "patients") if name in metrics)
+    measured = {"": metrics, **metrics.get("labels", {})}
+    for label, found in measured.items():
+        for name, metric in page.statistics_in(found).items():
+            cell = page.words(metric)
+            yield f"{label} {name}".strip().replace("_", " "), cell.value, cell.detail

@@ -113,6 +113,16 @@ def _mask_values(path: Path, image: Input) -> NDArray[Any]:
     return _on_grid(_from_nifti(path, ""), image)
 
 
+def index_box(box: Box, image: Input) -> NDArray[np.float64]:
+    """Return (s0, r0, c0, s1, r1, c1): first and one past the last voxel, as results state it."""
+    if not isinstance(image, Volume):
+        message = "boxes in mm need a volume"
+        raise TypeError(message)
+    place = np.linalg.solve(image.affine, [*box.centre, 1.0])[:3] + 0.5
+    half = np.asarray(box.size) / np.asarray(image.spacing) / 2.0
+    return np.concatenate([place - half, place + half])
+
+
 def read_boxes(path: Path, *, labels: tuple[str, ...]) -> tuple[Box, ...]:
     """Read ``{"boxes": [{"label", "centre": [x, y, z], "size": [s, r, c]}]}``, mm.
 

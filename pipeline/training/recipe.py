@@ -22,6 +22,7 @@ from pipeline.training.fields import (
     AugmentationField,
     DegradationField,
     EarlyStoppingField,
+    EvaluationField,
     InputField,
     LabelField,
     NetworkField,
@@ -69,6 +70,7 @@ class Recipe(Strict):
     validate_every: int = Field(default=1, ge=1)
     split: SplitField = SplitField()
     snapshot: SnapshotField = SnapshotField()
+    evaluation: EvaluationField = EvaluationField()
     seed: int = Field(default=0, ge=0, lt=2**32)
     #: what the predictor is told, by kind: score thresholds and the like
     options: dict[str, Any] = Field(default_factory=dict)
@@ -124,7 +126,11 @@ class Recipe(Strict):
         What later versions of Nightshift added is left out where it is not asked for, so that
         older recipes keep their digests and their bundles their bytes.
         """
-        later = {"snapshot": SnapshotField(), "degradation": None}
+        later = {
+            "snapshot": SnapshotField(),
+            "degradation": None,
+            "evaluation": EvaluationField(),
+        }
         unasked = {name for name, default in later.items() if getattr(self, name) == default}
         return self.model_dump(mode="json", exclude=unasked)
 

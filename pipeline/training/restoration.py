@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.evaluation import fidelity
+from pipeline.evaluation.scores import Restored
 from pipeline.models import networks, planes, sliding
 from pipeline.models.planes import PlaneWise
 from pipeline.models.predictor import Checkpoint, Predictor
 from pipeline.models.restoration import Residual
 from pipeline.models.spec import InputSpec
-from pipeline.training import data, degradation, fidelity, patches
+from pipeline.training import data, degradation, patches
 from pipeline.training.data import Draw, Prepared
 from pipeline.training.degradation import Values
-from pipeline.training.evaluation import Judged, Restored
 from pipeline.training.fields import DegradationField
 from pipeline.training.manifest import Case
 from pipeline.training.reading import Truth
@@ -150,7 +151,7 @@ def preparation(recipe: Recipe) -> data.Preparation:
     return arrays
 
 
-def judge(case: Case, recipe: Recipe, predictor: Predictor, *, checkpoint: Checkpoint) -> Judged:
+def judge(case: Case, recipe: Recipe, predictor: Predictor, *, checkpoint: Checkpoint) -> Restored:
     """Make a held-out case worse, let the model restore it, and compare both with what it was.
 
     Raises:
@@ -162,10 +163,7 @@ def judge(case: Case, recipe: Recipe, predictor: Predictor, *, checkpoint: Check
     held = degradation.trial(data.read_image(case, recipe), recipe, random)
     (answer,) = predictor.predict(held.shown, checkpoint=checkpoint).derived
     dims = recipe.input.spatial_dims
-    return Judged(
-        patient_id=case.patient_id,
-        restored=Restored(
-            answer=fidelity.compare(held.scaled(answer.values), held.reference, dims),
-            baseline=fidelity.compare(held.baseline, held.reference, dims),
-        ),
+    return Restored(
+        answer=fidelity.compare(held.scaled(answer.values), held.reference, dims),
+        baseline=fidelity.compare(held.baseline, held.reference, dims),
     )

@@ -11,14 +11,15 @@ import pytest
 import models
 from models.make import DEMONSTRATIONS
 from pipeline import phantoms
+from pipeline.evaluation import fidelity
+from pipeline.evaluation.overlap import dice
 from pipeline.models import bundle, predictors
 from pipeline.models.devices import Device
 from pipeline.models.predictor import Predictor
 from pipeline.phantoms import ImageKind, ImageParameters, PhotoKind, PhotoParameters
 from pipeline.phantoms.chest import DEFAULT as CHEST
 from pipeline.results import Classification
-from pipeline.training import degradation, fidelity, phantom_manifest, recipe
-from pipeline.training.evaluation import dice
+from pipeline.training import degradation, phantom_manifest, recipe
 
 FOLDER = Path(models.__path__[0])
 SEED = 31

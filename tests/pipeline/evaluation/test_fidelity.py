@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.training import fidelity
+from pipeline.evaluation import fidelity
 
 IMAGE = np.random.default_rng(0).random((1, 12, 16, 20), np.float32)
 

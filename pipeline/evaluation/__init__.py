@@ -1,0 +1,1 @@
+"""Manifest, recipe, training loop, evaluation, bundle out."""

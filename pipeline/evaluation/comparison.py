@@ -1,0 +1,127 @@
+"""Whether a candidate is better than the version in use, by the same cases and the same patients.
+
+A paired bootstrap: each resample of the patients judges both versions, so that what makes a case
+hard for both does not count. Nothing but the scores that are kept with both goes in, and the same
+scores give the same answer.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from pipeline.evaluation import bootstrap, summary
+from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.scores import Scores, ScoresRefused
+from pipeline.evaluation.statistic import Statistic, value_of
+
+
+class Decision(enum.StrEnum):
+    """What can be said of a candidate."""
+
+    BETTER = "better"
+    NOT_WORSE = "not worse"
+    WORSE = "worse"
+    CANNOT_DECIDE = "cannot decide"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What two versions are compared by, and when that decides."""
+
+    #: name of the statistic, and the label it is stated for; None = of all together
+    statistic: str
+    label: str | None = None
+    #: a loss of less than this counts as none, in the unit of the statistic
+    margin: float = 0.0
+    #: a gain of less than this counts as none
+    least_gain: float = 0.0
+    #: fewer patients that bear on the statistic decide nothing
+    least_patients: int = 20
+
+    def __post_init__(self) -> None:
+        """Refuse margins below 0."""
+        if self.margin < 0 or self.least_gain < 0:
+            message = "margin and least_gain must not be below 0"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The answer. ``gain`` is above 0 where the candidate does better, whatever the statistic."""
+
+    candidate: float | None
+    active: float | None
+    gain: float | None
+    interval: Interval | None
+    #: that bear on the statistic
+    patients: int
+    decision: Decision
+
+
+def compare(candidate: Scores, active: Scores, question: Question) -> Comparison:
+    """Compare two versions on the cases that both were judged on.
+
+    Better: the whole interval of the gain lies above 0, and the gain is at least the least one.
+    Not worse: it lies above minus the margin. Worse: it lies below minus the margin.
+
+    Raises:
+        ScoresRefused: other cases, labels or settings, or no such statistic.
+
+    """
+    candidate, active = _in_one_order(candidate), _in_one_order(active)
+    if not _are_of_one_kind(candidate, active):
+        raise ScoresRefused("the two versions were not judged on the same cases in the same way")
+    new, old = (_statistic(one, question) for one in (candidate, active))
+    sign = 1.0 if new.is_higher_better else -1.0
+    values = value_of(new), value_of(old)
+    bearing = new.bearing & old.bearing
+    patients = len(
+        {patient for patient, bears in zip(active.patients, bearing, strict=True) if bears}
+    )
+    gain, between = None, None
+    if values[0] is not None and values[1] is not None:
+        gain = sign * (values[0] - values[1])
+        weights = bootstrap.resamples(active.patients)
+        between = bootstrap.interval(sign * (new.of(weights) - old.of(weights)))
+    return Comparison(
+        candidate=values[0],
+        active=values[1],
+        gain=gain,
+        interval=between,
+        patients=patients,
+        decision=_decide(gain, between, patients, question),
+    )
+
+
+def _decide(
+    gain: float | None, between: Interval | None, patients: int, question: Question
+) -> Decision:
+    if gain is None or between is None or patients < question.least_patients:
+        return Decision.CANNOT_DECIDE
+    if between.low > 0 and gain >= question.least_gain:
+        return Decision.BETTER
+    if between.low >= -question.margin:
+        return Decision.NOT_WORSE
+    return Decision.WORSE if between.high < -question.margin else Decision.CANNOT_DECIDE
+
+
+def _in_one_order(scores: Scores) -> Scores:
+    order = sorted(range(len(scores.cases)), key=lambda place: scores.cases[place].case)
+    return scores.of_cases(order)
+
+
+def _are_of_one_kind(first: Scores, second: Scores) -> bool:
+    def stated(scores: Scores) -> object:
+        settings = (scores.kind, scores.labels, scores.surface_tolerance_mm, scores.hit_iou)
+        return settings, [(case.case, case.patient) for case in scores.cases]
+
+    return stated(first) == stated(second)
+
+
+def _statistic(scores: Scores, question: Question) -> Statistic:
+    for statistic in summary.statistics(scores):
+        is_asked = (statistic.name, statistic.label) == (question.statistic, question.label)
+        if is_asked and statistic.is_higher_better is not None:
+            return statistic
+    raise ScoresRefused(f"a {scores.kind} is not compared by {question.statistic}")

@@ -1,0 +1,170 @@
+"""Statistics of a detection, by the matching of ``matching``.
+
+At the threshold of the model: sensitivity and false positives per scan. Over all scores that the
+model states: average precision as COCO's (precision made monotone, its mean at 101 recalls, Lin et
+al., "Microsoft COCO", ECCV 2014) and FROC as LUNA16's (sensitivity at 1/8 to 8 false positives per
+scan, Setio et al., Medical Image Analysis 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluation import matching
+from pipeline.evaluation.scores import Boxes, Scores
+from pipeline.evaluation.statistic import Measure, Statistic, Values, Weights, share
+
+FALSE_POSITIVE_RATES: Final = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+#: 0.5 to 0.95 in steps of 0.05
+COCO_IOUS: Final = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+_RECALLS: Final = np.linspace(0.0, 1.0, 101)
+#: rows of weights that are worked on at once: they are as wide as all detections of all cases
+_AT_ONCE: Final = 64
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Detections of one label in all cases, best first; ties in the order of the cases."""
+
+    #: (detections,): the case of each, and whether it hits a box
+    case: NDArray[np.int64]
+    is_hit: NDArray[np.bool_]
+    #: (cases,): how many boxes are true
+    truths: NDArray[np.float64]
+
+
+def pool(cases: Sequence[Boxes], least: float) -> Pooled:
+    """Match every case by an IoU of at least ``least`` and pool the detections."""
+    scores = np.concatenate([np.array(case.scores) for case in cases] or [np.zeros(0)])
+    order = np.argsort(-scores, kind="stable")
+    every = np.concatenate([matching.hits(case, least) for case in cases] or [np.zeros(0, bool)])
+    counts = [len(case.scores) for case in cases]
+    return Pooled(
+        case=np.repeat(np.arange(len(cases)), counts)[order],
+        is_hit=every[order],
+        truths=np.array([case.truths for case in cases], float),
+    )
+
+
+def statistics(scores: Scores) -> Iterator[Statistic]:
+    """Yield the statistics of each label, and before them what is a mean over labels."""
+    by_label = [
+        [case.boxes[number] for case in scores.cases] for number in range(len(scores.labels))
+    ]
+    whole = [_precision(boxes, COCO_IOUS) for boxes in by_label]
+    yield Statistic(
+        name="map_50_95",
+        of=lambda weights: _mean_of_known([of(weights) for of in whole]),
+        bearing=np.any([_has_boxes(boxes) for boxes in by_label], axis=0),
+    )
+    for label, boxes, of in zip(scores.labels, by_label, whole, strict=True):
+        yield from _at_threshold(label, pool(boxes, scores.hit_iou))
+        has = _has_boxes(boxes)
+        by_iou = {"average_precision": (scores.hit_iou,), "ap_50": (0.5,)}
+        for name, ious in by_iou.items():
+            yield Statistic(name=name, label=label, bearing=has, of=_precision(boxes, ious))
+        yield Statistic(name="ap_50_95", label=label, bearing=has, of=of)
+        yield Statistic(
+            name="froc_mean", label=label, bearing=has, of=_froc_mean(pool(boxes, scores.hit_iou))
+        )
+
+
+def average_precision(cases: Sequence[Boxes], least: float) -> float | None:
+    """Return the average precision of one label over cases that all count alike."""
+    found = float(precisions(pool(cases, least), np.ones((1, len(cases))))[0])
+    return None if np.isnan(found) else found
+
+
+def precisions(pooled: Pooled, weights: Weights) -> Values:
+    """Return the average precision of each row of weights: NaN where there is no box."""
+    found = np.full(len(weights), np.nan)
+    for start in range(0, len(weights), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        hits, alarms = _running(pooled, weights[rows])
+        # between two hits precision only falls, so what the curve needs is at the hits
+        at_hits = hits[:, pooled.is_hit]
+        precision = np.nan_to_num(share(at_hits, at_hits + alarms[:, pooled.is_hit]))
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        recalls = share(at_hits, (weights[rows] @ pooled.truths)[:, None] + np.zeros_like(at_hits))
+        found[rows] = [_mean_at_recalls(*pair) for pair in zip(recalls, envelope, strict=True)]
+    return np.where(weights @ pooled.truths > 0, found, np.nan)
+
+
+def sensitivities(pooled: Pooled, weights: Weights) -> NDArray[np.float64]:
+    """Return (resamples, rates): the sensitivity at each of ``FALSE_POSITIVE_RATES``."""
+    scans, truths = weights.sum(axis=1), weights @ pooled.truths
+    found = np.zeros((len(weights), len(FALSE_POSITIVE_RATES)))
+    for start in range(0, len(weights), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        hits, alarms = _running(pooled, weights[rows])
+        before = np.concatenate([np.zeros((len(hits), 1)), hits], axis=1)
+        for number, rate in enumerate(FALSE_POSITIVE_RATES):
+            allowed = (alarms <= rate * scans[rows, None]).sum(axis=1)
+            found[rows, number] = np.take_along_axis(before, allowed[:, None], axis=1)[:, 0]
+    return share(found, np.repeat(truths[:, None], len(FALSE_POSITIVE_RATES), axis=1))
+
+
+def froc(cases: Sequence[Boxes], least: float) -> dict[str, float] | None:
+    """Return the sensitivity at each allowed number of false positives per scan."""
+    if not any(case.truths for case in cases):
+        return None
+    (reached,) = sensitivities(pool(cases, least), np.ones((1, len(cases))))
+    return {
+        f"{rate:g}": float(one) for rate, one in zip(FALSE_POSITIVE_RATES, reached, strict=True)
+    }
+
+
+def _running(pooled: Pooled, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return hits and false alarms so far, after each detection: both (resamples, detections)."""
+    of_each = weights[:, pooled.case]
+    return (of_each * pooled.is_hit).cumsum(axis=1), (of_each * ~pooled.is_hit).cumsum(axis=1)
+
+
+def _mean_at_recalls(recalls: NDArray[np.float64], envelope: NDArray[np.float64]) -> float:
+    reached = np.searchsorted(recalls, _RECALLS, side="left")
+    return float(envelope[reached[reached < len(envelope)]].sum() / len(_RECALLS))
+
+
+def _precision(boxes: Sequence[Boxes], ious: Sequence[float]) -> Measure:
+    """Return the mean of the average precisions at these overlaps."""
+    pools = [pool(boxes, iou) for iou in ious]
+    return lambda weights: np.mean([precisions(one, weights) for one in pools], axis=0)
+
+
+def _froc_mean(pooled: Pooled) -> Measure:
+    return lambda weights: sensitivities(pooled, weights).mean(axis=1)
+
+
+def _at_threshold(label: str, pooled: Pooled) -> Iterator[Statistic]:
+    """Yield what all detections come to that the model states."""
+    every = np.ones(len(pooled.truths), bool)
+    hits = np.bincount(pooled.case[pooled.is_hit], minlength=len(every)).astype(float)
+    alarms = np.bincount(pooled.case[~pooled.is_hit], minlength=len(every)).astype(float)
+    yield Statistic(
+        name="sensitivity",
+        label=label,
+        bearing=pooled.truths > 0,
+        of=lambda weights: share(weights @ hits, weights @ pooled.truths),
+    )
+    yield Statistic(
+        name="false_positives_per_scan",
+        label=label,
+        bearing=every,
+        is_higher_better=False,
+        of=lambda weights: share(weights @ alarms, weights.sum(axis=1)),
+    )
+
+
+def _has_boxes(boxes: Sequence[Boxes]) -> NDArray[np.bool_]:
+    return np.array([case.truths > 0 for case in boxes], bool)
+
+
+def _mean_of_known(values: Sequence[Values]) -> Values:
+    """Return the mean over labels, of each resample, of those that have a value in it."""
+    table = np.array(values)
+    return share(np.nan_to_num(table).sum(axis=0), 1.0 * (~np.isnan(table)).sum(axis=0))

@@ -1,0 +1,127 @@
+"""Judging a bundle on cases it has never seen, as it will really be used.
+
+Predictions come from the predictor itself, on the grid of each source image. What is kept of a
+case is scores (``pipeline.evaluation.scores``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline.evaluation import matching, overlap
+from pipeline.evaluation.scores import Boxes, CaseScores, Classified, Overlap, Scores
+from pipeline.models.predictor import Checkpoint, Predictor
+from pipeline.results import Classification, Detection, Prediction
+from pipeline.training import data, restoration
+from pipeline.training.manifest import Case
+from pipeline.training.reading import Truth, index_box
+from pipeline.training.recipe import Recipe
+from pipeline.volume import Input
+
+
+def judge(
+    cases: Sequence[Case], recipe: Recipe, predictor: Predictor, *, checkpoint: Checkpoint
+) -> Scores:
+    """Predict held-out cases and compare them with what is true.
+
+    Raises:
+        StudyRejected: an image cannot be read any more.
+        Interrupted: by ``checkpoint``, called before and within each case.
+
+    """
+    patients = _patients(cases)
+    judged = []
+    for case in cases:
+        checkpoint()
+        judged.append(
+            CaseScores(
+                case=case.digest,
+                image=case.image_digest,
+                patient=patients[case.patient_id],
+                groups=dict(case.groups),
+                **_judged(case, recipe, predictor, checkpoint),
+            )
+        )
+    settings = recipe.evaluation
+    return Scores(
+        kind=recipe.kind,
+        labels=tuple(label.name for label in recipe.labels),
+        surface_tolerance_mm=settings.surface_tolerance_mm,
+        hit_iou=settings.hit_iou,
+        least_patients=settings.least_patients,
+        cases=tuple(judged),
+    )
+
+
+def _patients(cases: Sequence[Case]) -> Mapping[str, str]:
+    """Return what stands for each patient: the digest of a case, which says nothing of his id."""
+    found: dict[str, str] = {}
+    for case in cases:
+        found[case.patient_id] = min(case.digest, found.get(case.patient_id, case.digest))
+    return found
+
+
+def _judged(
+    case: Case, recipe: Recipe, predictor: Predictor, checkpoint: Checkpoint
+) -> dict[str, object]:
+    """Return the field of ``CaseScores`` that belongs to the kind."""
+    if recipe.kind == "restoration":
+        restored = restoration.judge(case, recipe, predictor, checkpoint=checkpoint)
+        return {"restored": restored}
+    image = data.read_image(case, recipe)
+    truth = data.read_truth(case, recipe, image)
+    prediction = predictor.predict(image, checkpoint=checkpoint)
+    names = [label.name for label in recipe.labels]
+    if recipe.kind == "classification":
+        return {"classified": classified(truth, prediction, names)}
+    if recipe.kind == "segmentation":
+        tolerance = recipe.evaluation.surface_tolerance_mm
+        return {"overlaps": overlaps(truth, prediction, image, len(names), tolerance)}
+    return {"boxes": tuple(boxes(truth, prediction, image, name) for name in names)}
+
+
+def classified(truth: Truth, prediction: Prediction, labels: Sequence[str]) -> Classified:
+    """Return the scores of the labels by their names, 0 where one is not stated."""
+    if truth.label is None:
+        message = "a classification is judged by a class"
+        raise TypeError(message)
+    stated = {
+        finding.label: finding.score
+        for finding in prediction.findings
+        if isinstance(finding, Classification)
+    }
+    # sums of float32 may come out above 1 by their last bit
+    scores = tuple(min(max(stated.get(label, 0.0), 0.0), 1.0) for label in labels)
+    return Classified(truth=labels.index(truth.label), scores=scores)
+
+
+def overlaps(
+    truth: Truth, prediction: Prediction, image: Input, labels: int, tolerance_mm: float
+) -> tuple[Overlap, ...]:
+    """Compare the masks of labels 1 to ``labels``."""
+    mask, label_map = truth.mask, prediction.label_map
+    if mask is None or label_map is None:
+        message = "a segmentation is judged by masks"
+        raise TypeError(message)
+    grid = overlap.grid_of(image)
+    return tuple(
+        overlap.compare(mask == number, label_map == number, grid, tolerance_mm)
+        for number in range(1, labels + 1)
+    )
+
+
+def boxes(truth: Truth, prediction: Prediction, image: Input, label: str) -> Boxes:
+    """Compare the boxes of one label, on the grid of the image."""
+    truths = [index_box(box, image) for box in truth.boxes or () if box.label == label]
+    findings = [
+        finding
+        for finding in prediction.findings
+        if isinstance(finding, Detection) and finding.label == label
+    ]
+    return matching.compare(
+        np.array([finding.index_box for finding in findings], float).reshape(-1, 6),
+        np.array([finding.score for finding in findings], float),
+        np.array(truths, float).reshape(-1, 6),
+    )
