@@ -1,1 +1,1 @@
-"""Manifest, recipe, training loop, evaluation, bundle out."""
+"""How good a model is: scores kept of every held-out case, and all that is computed from them."""

@@ -40,8 +40,9 @@ def froc(scores: Scores, number: int) -> Points:
     pooled = detection.pool(boxes, scores.hit_iou)
     if not pooled.truths.sum():
         return []
-    hits = pooled.is_hit.cumsum() / pooled.truths.sum()
-    alarms = (~pooled.is_hit).cumsum() / len(boxes)
+    (is_hit,) = pooled.is_hit
+    hits = is_hit.cumsum() / pooled.truths.sum()
+    alarms = (~is_hit).cumsum() / len(boxes)
     return corners([(0.0, 0.0), *zip(alarms.tolist(), hits.tolist(), strict=True)])
 
 

@@ -31,22 +31,23 @@ _AT_ONCE: Final = 64
 class Pooled:
     """Detections of one label in all cases, best first; ties in the order of the cases."""
 
-    #: (detections,): the case of each, and whether it hits a box
+    #: (detections,): the case of each
     case: NDArray[np.int64]
+    #: (overlaps asked for, detections): whether it hits a box
     is_hit: NDArray[np.bool_]
     #: (cases,): how many boxes are true
     truths: NDArray[np.float64]
 
 
-def pool(cases: Sequence[Boxes], least: float) -> Pooled:
-    """Match every case by an IoU of at least ``least`` and pool the detections."""
-    scores = np.concatenate([np.array(case.scores) for case in cases] or [np.zeros(0)])
+def pool(cases: Sequence[Boxes], *least: float) -> Pooled:
+    """Match every case by an IoU of at least each of ``least`` and pool the detections."""
+    scores = np.array([score for case in cases for score in case.scores], float)
     order = np.argsort(-scores, kind="stable")
-    every = np.concatenate([matching.hits(case, least) for case in cases] or [np.zeros(0, bool)])
+    hits = [[hit for case in cases for hit in matching.hits(case, one)] for one in least]
     counts = [len(case.scores) for case in cases]
     return Pooled(
         case=np.repeat(np.arange(len(cases)), counts)[order],
-        is_hit=every[order],
+        is_hit=np.array(hits, bool).reshape(len(least), len(scores))[:, order],
         truths=np.array([case.truths for case in cases], float),
     )
 
@@ -56,7 +57,7 @@ def statistics(scores: Scores) -> Iterator[Statistic]:
     by_label = [
         [case.boxes[number] for case in scores.cases] for number in range(len(scores.labels))
     ]
-    whole = [_precision(boxes, COCO_IOUS) for boxes in by_label]
+    whole = [_precision(boxes, *COCO_IOUS) for boxes in by_label]
     yield Statistic(
         name="map_50_95",
         of=lambda weights: _mean_of_known([of(weights) for of in whole]),
@@ -65,9 +66,8 @@ def statistics(scores: Scores) -> Iterator[Statistic]:
     for label, boxes, of in zip(scores.labels, by_label, whole, strict=True):
         yield from _at_threshold(label, pool(boxes, scores.hit_iou))
         has = _has_boxes(boxes)
-        by_iou = {"average_precision": (scores.hit_iou,), "ap_50": (0.5,)}
-        for name, ious in by_iou.items():
-            yield Statistic(name=name, label=label, bearing=has, of=_precision(boxes, ious))
+        for name, iou in (("average_precision", scores.hit_iou), ("ap_50", 0.5)):
+            yield Statistic(name=name, label=label, bearing=has, of=_precision(boxes, iou))
         yield Statistic(name="ap_50_95", label=label, bearing=has, of=of)
         yield Statistic(
             name="froc_mean", label=label, bearing=has, of=_froc_mean(pool(boxes, scores.hit_iou))
@@ -81,27 +81,37 @@ def average_precision(cases: Sequence[Boxes], least: float) -> float | None:
 
 
 def precisions(pooled: Pooled, weights: Weights) -> Values:
-    """Return the average precision of each row of weights: NaN where there is no box."""
+    """Return the average precision, its mean over the overlaps that were asked for."""
+    truths = weights @ pooled.truths
     found = np.full(len(weights), np.nan)
     for start in range(0, len(weights), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
-        hits, alarms = _running(pooled, weights[rows])
-        # between two hits precision only falls, so what the curve needs is at the hits
-        at_hits = hits[:, pooled.is_hit]
-        precision = np.nan_to_num(share(at_hits, at_hits + alarms[:, pooled.is_hit]))
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        recalls = share(at_hits, (weights[rows] @ pooled.truths)[:, None] + np.zeros_like(at_hits))
-        found[rows] = [_mean_at_recalls(*pair) for pair in zip(recalls, envelope, strict=True)]
-    return np.where(weights @ pooled.truths > 0, found, np.nan)
+        of_each = weights[rows][:, pooled.case]
+        so_far = of_each.cumsum(axis=1)
+        of_overlaps = []
+        for is_hit in pooled.is_hit:
+            # between two hits precision only falls, so what the curve needs is at the hits
+            hits = of_each[:, is_hit].cumsum(axis=1)
+            precision = np.nan_to_num(share(hits, so_far[:, is_hit]))
+            envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+            recalls = hits / np.maximum(truths[rows], 1.0)[:, None]
+            of_overlaps.append(_mean_at_recalls(recalls, envelope))
+        found[rows] = np.mean(of_overlaps, axis=0)
+    return np.where(truths > 0, found, np.nan)
 
 
 def sensitivities(pooled: Pooled, weights: Weights) -> NDArray[np.float64]:
-    """Return (resamples, rates): the sensitivity at each of ``FALSE_POSITIVE_RATES``."""
+    """Return (resamples, rates): the sensitivity at each of ``FALSE_POSITIVE_RATES``.
+
+    Of the first of the overlaps that were asked for.
+    """
     scans, truths = weights.sum(axis=1), weights @ pooled.truths
     found = np.zeros((len(weights), len(FALSE_POSITIVE_RATES)))
     for start in range(0, len(weights), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
-        hits, alarms = _running(pooled, weights[rows])
+        of_each = weights[rows][:, pooled.case]
+        hits = (of_each * pooled.is_hit[0]).cumsum(axis=1)
+        alarms = of_each.cumsum(axis=1) - hits
         before = np.concatenate([np.zeros((len(hits), 1)), hits], axis=1)
         for number, rate in enumerate(FALSE_POSITIVE_RATES):
             allowed = (alarms <= rate * scans[rows, None]).sum(axis=1)
@@ -119,21 +129,18 @@ def froc(cases: Sequence[Boxes], least: float) -> dict[str, float] | None:
     }
 
 
-def _running(pooled: Pooled, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return hits and false alarms so far, after each detection: both (resamples, detections)."""
-    of_each = weights[:, pooled.case]
-    return (of_each * pooled.is_hit).cumsum(axis=1), (of_each * ~pooled.is_hit).cumsum(axis=1)
+def _mean_at_recalls(
+    recalls: NDArray[np.float64], envelope: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the mean, of each row, of the precision at 101 recalls; 0 where one is not reached."""
+    reached = np.searchsorted(_RECALLS, recalls, side="right")
+    by_this_hit = np.diff(reached, axis=1, prepend=0)
+    return np.asarray((by_this_hit * envelope).sum(axis=1) / len(_RECALLS))
 
 
-def _mean_at_recalls(recalls: NDArray[np.float64], envelope: NDArray[np.float64]) -> float:
-    reached = np.searchsorted(recalls, _RECALLS, side="left")
-    return float(envelope[reached[reached < len(envelope)]].sum() / len(_RECALLS))
-
-
-def _precision(boxes: Sequence[Boxes], ious: Sequence[float]) -> Measure:
-    """Return the mean of the average precisions at these overlaps."""
-    pools = [pool(boxes, iou) for iou in ious]
-    return lambda weights: np.mean([precisions(one, weights) for one in pools], axis=0)
+def _precision(boxes: Sequence[Boxes], *ious: float) -> Measure:
+    pooled = pool(boxes, *ious)
+    return lambda weights: precisions(pooled, weights)
 
 
 def _froc_mean(pooled: Pooled) -> Measure:
@@ -143,8 +150,9 @@ def _froc_mean(pooled: Pooled) -> Measure:
 def _at_threshold(label: str, pooled: Pooled) -> Iterator[Statistic]:
     """Yield what all detections come to that the model states."""
     every = np.ones(len(pooled.truths), bool)
-    hits = np.bincount(pooled.case[pooled.is_hit], minlength=len(every)).astype(float)
-    alarms = np.bincount(pooled.case[~pooled.is_hit], minlength=len(every)).astype(float)
+    is_hit = pooled.is_hit[0]
+    hits = np.bincount(pooled.case[is_hit], minlength=len(every)).astype(float)
+    alarms = np.bincount(pooled.case[~is_hit], minlength=len(every)).astype(float)
     yield Statistic(
         name="sensitivity",
         label=label,
