@@ -281,11 +281,6 @@ class Channels:
                 sentence = f"series {number} {differs}"
                 raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether every channel is there."""
-        return all(self.present)
-
 
 def grid_difference(first: Volume, other: Volume) -> str | None:
     """Say by what the grid of another volume differs from that of the first; None: by nothing.

@@ -62,7 +62,7 @@ def series(channels: Channels, spec: ModelSpec) -> tuple[Volume, ...]:
     if count != spec.input.channels:
         wanted = f"model {spec.name} needs {spec.input.channels} series as channels"
         raise ModelMismatch(f"{wanted}, there are {count}")
-    if not channels.is_whole and not networks.takes_missing(spec.network):
+    if not all(channels.present) and not networks.takes_missing(spec.network):
         raise ModelMismatch(f"model {spec.name} cannot do without one of its series")
     one = replace(spec, input=replace(spec.input, channels=1))
     return tuple(volume(each, one) for each in channels.volumes)

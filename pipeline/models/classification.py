@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final, TypeGuard
 
 import numpy as np
 import torch
@@ -30,10 +31,13 @@ from pipeline.models.options import ClassificationOptions
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.sampling import Sampled
 from pipeline.models.segmentation import Laps
-from pipeline.models.small_inputs import Answer, Batcher, together
+from pipeline.models.small_inputs import Answer, Batcher, Later, together
 from pipeline.models.spec import ModelSpec
 from pipeline.results import Classification, Prediction, ValueMap
 from pipeline.volume import Channels, Image, Input, Volume
+
+#: values of an image
+_SMALL: Final = 2**16
 
 
 class ClassificationPredictor:
@@ -81,20 +85,33 @@ class ClassificationPredictor:
         clock = Laps()
         with self._batcher.coming():
             checked = [self._checked(image) for image in images]
-            inputs = [network_input(image, self.spec) for image in checked]
+            inputs, frames = self._inputs(checked)
             besides = [beside.of(image, self.spec) for image in checked]
             clock.lap("preprocess")
-        rows = beside.rows(besides, [len(one) for one in inputs])
-        answer = self._batcher.ask(torch.cat(inputs), checkpoint=checkpoint, beside=rows)
-        seconds = {**clock.seconds, "wait": answer.waited, "model": answer.computed}
-        each = {stage: spent / len(images) for stage, spent in seconds.items()}
-        parts = torch.split(answer.outputs, [len(one) for one in inputs])
+        rows = beside.rows(besides, frames)
+        answer = self._batcher.ask(inputs, checkpoint=checkpoint, beside=rows)
+        clock.book({"preprocess": answer.prepared, "wait": answer.waited, "model": answer.computed})
+        each = {stage: spent / len(images) for stage, spent in clock.seconds.items()}
+        parts = torch.split(answer.outputs, frames)
         found = []
         for part, its in zip(parts, besides, strict=True):
             scores = self._scores(part)
             prediction = self._prediction(scores, self._joined(scores), answer, each)
             found.append(replace(prediction, options={**prediction.options, **its.report()}))
         return found
+
+    def _inputs(self, images: Sequence[Input | Channels]) -> tuple[Tensor | Later, list[int]]:
+        """Return what the network sees of several inputs, and how many frames of each."""
+
+        def prepared() -> list[Tensor]:
+            return [network_input(image, self.spec) for image in images]
+
+        frames = [len(image.pixels) for image in images if _is_small(image)]
+        if len(frames) < len(images):
+            made = prepared()
+            return torch.cat(made), [len(one) for one in made]
+        shape = (sum(frames), self.spec.input.channels, *self.spec.input.size)
+        return Later(shape=shape, prepare=lambda: torch.cat(prepared())), frames
 
     def predict_with_uncertainty(
         self, image: Input | Channels, asked: Uncertainty, *, checkpoint: Checkpoint
@@ -225,6 +242,11 @@ class ClassificationPredictor:
         )
 
 
+def _is_small(image: Input | Channels) -> TypeGuard[Image]:
+    """Say whether an input is prepared faster than threads change."""
+    return isinstance(image, Image) and image.pixels.size <= _SMALL
+
+
 def network_input(image: Input | Channels, spec: ModelSpec) -> Tensor:
     """Return what the network sees: float32, 0 to 1, (frames, channels, *spec.input.size).
 
@@ -236,7 +258,7 @@ def network_input(image: Input | Channels, spec: ModelSpec) -> Tensor:
     else:
         volumes = image.volumes if isinstance(image, Channels) else (image,)
         prepared = preprocess.prepare_channels(volumes, spec.input).image
-        if isinstance(image, Channels) and not image.is_whole:
+        if isinstance(image, Channels) and not all(image.present):
             every = prepared.new_zeros(len(image.present), *prepared.shape[1:])
             every[list(image.present)] = prepared
             prepared = every
