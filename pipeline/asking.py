@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 _STRICT: Final = ConfigDict(extra="forbid")
 
 Method: TypeAlias = Literal[
-    "grad-cam", "grad-cam++", "occlusion", "feature-maps", "integrated-gradients"
+    "grad-cam", "grad-cam++", "occlusion", "feature-maps", "integrated-gradients", "attention"
 ]
 #: methods that look at one layer of a network
 OF_A_LAYER: Final[frozenset[Method]] = frozenset({"grad-cam", "grad-cam++", "feature-maps"})

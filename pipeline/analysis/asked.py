@@ -84,11 +84,14 @@ def _explanation_faults(asked: Explain, model: ModelSpec, network: _NetworkOf) -
     known = [label.name for label in model.labels]
     if asked.label is not None and asked.label not in known:
         yield f"knows {', '.join(known)}, not {asked.label}"
-    if asked.method not in OF_A_LAYER:
+    if asked.method not in {*OF_A_LAYER, "attention"}:
         return
     from pipeline.models import explaining
 
-    if asked.layer is None:
+    if asked.method == "attention":
+        if not explaining.attends(network()):
+            yield "gives its slices no attention; AttentionMIL does"
+    elif asked.layer is None:
         if explaining.last_convolution(network()) is None:
             yield "has no convolution: layer says where to look"
     elif asked.layer not in (layers := explaining.layers(network())):

@@ -15,13 +15,14 @@ from monai.visualize.class_activation_maps import GradCAM, GradCAMpp, ModelWithH
 from monai.visualize.visualizer import default_upsampler
 from torch import Tensor, nn
 
-from pipeline.asking import Explain, Method
+from pipeline.asking import OF_A_LAYER, Explain, Method
 from pipeline.errors import ModelMismatch
 from pipeline.models import sliding
 from pipeline.models.averaging import Averaged
 from pipeline.models.beside import NOTHING
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.sampling import shared_copy
+from pipeline.networks.attention_mil import AttentionMIL
 
 _CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 #: points of the integral of gradients
@@ -35,6 +36,11 @@ _BATCH: Final = 8
 
 #: takes a network, one input (1, channels, *spatial), a label and a layer; returns (*spatial)
 _Map: TypeAlias = Callable[[nn.Module, Tensor, int, str], Tensor]
+
+
+def attends(network: nn.Module) -> bool:
+    """Say whether a network weighs the slices of its input; an ensemble, its members."""
+    return isinstance(_members(network)[0], AttentionMIL)
 
 
 def layers(network: nn.Module) -> list[str]:
@@ -68,7 +74,8 @@ def explain(
             the score falls where zeros cover the image, 0 to 1; below 0 where it rises.
             integrated-gradients: of the logit, from an input of zeros: their sum is the logit less
             that of the zeros (Sundararajan et al., ICML 2017). feature-maps: the mean over the
-            channels of the size of what the layer gives, in the network's own unit.
+            channels of the size of what the layer gives, in the network's own unit. attention: of
+            each slice the weight that the network gives it; those of an input sum to 1.
         checkpoint: called before each pass through the network.
         beside: what the network takes beside every input, (1, ...) by argument, on its device. It
             is not explained.
@@ -77,7 +84,7 @@ def explain(
         float32 on the CPU, (frames, *spatial).
 
     Raises:
-        ModelMismatch: the network has no such layer, or none that keeps places apart.
+        ModelMismatch: the network has no such layer, none that keeps places apart, or no attention.
 
     """
     make = _METHODS[asked.method]
@@ -130,6 +137,8 @@ def _prepared(member: nn.Module, beside: Mapping[str, Tensor], checkpoint: Check
 
 
 def _layer(member: nn.Module, asked: Explain) -> str:
+    if asked.method not in OF_A_LAYER:
+        return ""
     layer = asked.layer or last_convolution(member)
     if layer is None:
         raise ModelMismatch("the network has no convolution that could be explained")
@@ -212,6 +221,19 @@ def _integrated_gradients(network: nn.Module, frame: Tensor, label: int, layer: 
     return (total * frame.detach() / STEPS).sum(1)[0]
 
 
+def _attention(network: nn.Module, frame: Tensor, label: int, layer: str) -> Tensor:
+    """Spread the weight of each slice, along the first axis of space, over the slice."""
+    del label, layer
+    if not isinstance(network, AttentionMIL):
+        raise ModelMismatch("the network gives its slices no attention")
+    kept: list[Tensor] = []
+    hook = network.pooling.register_forward_hook(lambda _, __, answer: kept.append(answer[1]))
+    with torch.no_grad(), hook:
+        network(frame)
+    slices, *plane = frame.shape[2:]
+    return kept[0].view(slices, *[1] * len(plane)).expand(slices, *plane)
+
+
 def _as_it_is(values: Tensor) -> Tensor:
     return values
 
@@ -222,4 +244,5 @@ _METHODS: Final[Mapping[Method, _Map]] = {
     "occlusion": _occlusion,
     "feature-maps": _feature_map,
     "integrated-gradients": _integrated_gradients,
+    "attention": _attention,
 }

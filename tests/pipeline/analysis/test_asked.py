@@ -94,6 +94,11 @@ def test_a_model_that_can_say_all_of_it_has_no_faults() -> None:
             "has no layer attic; among its last are",
         ),
         (
+            {},
+            {"explain": {"method": "attention"}},
+            "gives its slices no attention; AttentionMIL does",
+        ),
+        (
             {"kind": Kind.DETECTION},
             {"explain": {"method": "grad-cam"}},
             "cannot be explained",
@@ -107,6 +112,12 @@ def test_what_a_model_cannot_say_is_told(
     assert told.startswith("step kind: model classifier ")
     assert sentence in told
     assert said(**asked) == "" or not changes
+
+
+def test_attention_can_be_asked_of_a_network_that_has_it() -> None:
+    arguments = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "features": [4]}
+    bag = replace(MODEL, network="AttentionMIL", network_arguments=arguments)
+    assert said(bag, explain={"method": "attention"}) == ""
 
 
 def test_members_of_an_ensemble_can_be_asked() -> None:

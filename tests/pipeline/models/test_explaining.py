@@ -16,11 +16,13 @@ from pipeline.models.averaging import Averaged, views
 from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.devices import Device
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.networks.attention_mil import AttentionMIL
 from pipeline.volume import Image, Volume
 from tests.pipeline.models import tiny
 from tests.pipeline.models.tiny import go_on
 
-METHODS: tuple[Method, ...] = get_args(Method)
+#: those that any network answers
+METHODS: tuple[Method, ...] = tuple(one for one in get_args(Method) if one != "attention")
 
 
 class Square(nn.Module):
@@ -156,6 +158,49 @@ def test_a_stop_is_heard_before_every_pass(method: Method) -> None:
             Square(2).eval(), image.repeat(2, 1, 1, 1), 1, Explain(method=method), checkpoint=stop
         )
     assert len(heard) == 2
+
+
+def attending(axes: int = 3, seed: int = 0) -> AttentionMIL:
+    """Return a network that weighs the slices of a volume, or the rows of an image."""
+    torch.manual_seed(seed)
+    network = AttentionMIL(spatial_dims=axes, in_channels=1, out_channels=2, features=[4])
+    for value in network.parameters():
+        nn.init.normal_(value.requires_grad_(requires_grad=False))
+    return network.eval()
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_attention_is_the_weight_of_each_slice(axes: int) -> None:
+    network, image = attending(axes), torch.rand(1, 1, 5, *[6] * (axes - 1))
+    given = found(network, image, "attention")
+    weights = network.attend(image.transpose(1, 2))[1][0]
+    assert weights.max() > 1.5 * weights.min()
+    torch.testing.assert_close(given, weights.view(5, *[1] * (axes - 1)).expand(image.shape[2:]))
+    assert float(given.flatten(1).mean(1).sum()) == pytest.approx(1.0)
+
+
+def test_members_weigh_slices_on_average_and_can_be_stopped() -> None:
+    members, image = [attending(seed=1), attending(seed=2)], torch.rand(1, 1, 5, 6, 6)
+    ensemble = Averaged(members, views((), turns=False), "softmax")
+    mean = torch.stack([found(one, image, "attention") for one in members]).mean(0)
+    torch.testing.assert_close(found(ensemble, image, "attention"), mean)
+    assert explaining.attends(ensemble)
+    with pytest.raises(Interrupted):
+        explaining.explain(ensemble, image, 1, Explain(method="attention"), checkpoint=interrupt)
+
+
+def interrupt() -> None:
+    raise Interrupted("stop")
+
+
+def test_a_network_without_attention_is_refused() -> None:
+    with pytest.raises(ModelMismatch, match="gives its slices no attention"):
+        found(Square(2), scene(2)[0], "attention")
+
+
+def test_what_looks_at_no_layer_needs_no_convolution() -> None:
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+    assert found(flat, scene(2)[0], "integrated-gradients").shape == (16, 16)
 
 
 def test_layers_that_are_not_there_or_have_no_places_are_refused() -> None:
