@@ -26,21 +26,10 @@ def progress_words(progress: Mapping[str, Any]) -> str:
 
 #: what needs a table to be read: it is on the card of the model, not in a line
 _TABLES = frozenset(
-    {
-        "auc",
-        "confusion",
-        "empty_reference",
-        "f1",
-        "froc",
-        "hit_iou",
-        "labels",
-        "precision",
-        "recall",
-        "reliability",
-        "specificity",
-        "surface_tolerance_mm",
-    }
+    {"auc", "confusion", "empty_reference", "froc", "hit_iou", "labels", "surface_tolerance_mm"}
 )
+#: of what is measured label by label, what a line has room for
+_BY_LABEL = ("dice", "sensitivity", "false_positives_per_scan", "average_precision")
 
 
 def headline(metrics: Mapping[str, Any]) -> str:
@@ -51,15 +40,15 @@ def headline(metrics: Mapping[str, Any]) -> str:
     labels = metrics.get("labels")
     by_label: Mapping[str, Any] = labels if isinstance(labels, Mapping) else {}
     told = []
-    for name, value in [*metrics.items(), *by_label.items()]:
+    for name, value in metrics.items():
         if name in _TABLES:
             continue
         if isinstance(value, Mapping) and "value" not in value:
-            told += [
-                _words(f"{name} {part}", one) for part, one in value.items() if part not in _TABLES
-            ]
+            told += [_words(f"{name} {part}", one) for part, one in value.items()]
         else:
             told.append(_words(name, value))
+    for label, measured in by_label.items():
+        told += [_words(f"{label} {name}", measured.get(name)) for name in _BY_LABEL]
     return ", ".join(filter(None, told))
 
 

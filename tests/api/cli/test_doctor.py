@@ -92,6 +92,15 @@ def test_metrics_are_told_by_their_numbers() -> None:
     assert headline(metrics) == "cases 9, accuracy 0.81 (0.7 to 0.9)"
 
 
+def test_of_what_is_measured_label_by_label_a_line_tells_the_main_numbers() -> None:
+    measured = {
+        "dice": {"value": 0.81, "low": 0.7, "high": 0.9, "patients": 8},
+        "hd95_mm": {"value": 3.5, "low": 2.0, "high": 6.0, "patients": 8},
+    }
+    metrics = {"cases": 9, "labels": {"lung": measured}, "surface_tolerance_mm": 2.0}
+    assert headline(metrics) == "cases 9, lung dice 0.81 (0.7 to 0.9)"
+
+
 def test_the_environment_of_the_tests_reaches_no_settings(home_path: Path) -> None:
     assert Settings().home == home_path
     assert not [

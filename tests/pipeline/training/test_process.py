@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.evaluation import scores, summary
 from pipeline.models import bundle
+from pipeline.training import product
 from tests import quick_training
 
 pytestmark = pytest.mark.system
@@ -84,7 +86,13 @@ def test_every_kind_ends_in_a_bundle_that_loads_and_is_measured(
     ]
     made = bundle.load(tmp_path / "bundle")
     assert made.digest == said[-1]["digest"]
-    assert said[-1]["metrics"]["cases"] > 0
+    metrics = said[-1]["metrics"]
+    assert metrics["cases"] > 0
+    kept = scores.parse((tmp_path / "bundle" / product.SCORES).read_text())
+    assert json.loads(json.dumps(summary.summarise(kept))) == metrics
+    page = (tmp_path / "bundle" / product.PAGE).read_text()
+    assert f"{metrics['cases']} held-out cases" in page
+    assert "Not for clinical use" in page
     assert made.spec.name == recipe["name"]
     card = (tmp_path / "bundle" / bundle.CARD).read_text()
     assert "Not for clinical use" in card
