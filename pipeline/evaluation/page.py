@@ -21,6 +21,21 @@ SIDE: Final = 220
 MARGIN: Final = 40
 #: false positives per scan at the right end of a FROC curve
 MOST_FALSE_POSITIVES: Final = 8.0
+#: names of statistics that are written otherwise than they are spelt
+_TITLES: Final[Mapping[str, str]] = {
+    "ap_50": "AP at IoU 0.5",
+    "ap_50_95": "AP at IoU 0.5 to 0.95",
+    "auc": "AUC",
+    "brier": "Brier score",
+    "f1": "F1",
+    "froc_mean": "mean of FROC",
+    "hd95_mm": "HD95 (mm)",
+    "map_50_95": "mAP at IoU 0.5 to 0.95",
+    "psnr_db": "PSNR (dB)",
+    "psnr_gain_db": "gain of PSNR (dB)",
+    "ssim": "SSIM",
+    "ssim_gain": "gain of SSIM",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +117,11 @@ def words(metric: Mapping[str, Any]) -> Cell:
     return Cell(f"{metric['value']:.3g}", f"{metric['low']:.3g} to {metric['high']:.3g}, {count}")
 
 
+def title_of(name: str) -> str:
+    """Return the name of a statistic as it is written: ``AUC``, ``balanced accuracy``."""
+    return _TITLES.get(name, name.replace("_", " "))
+
+
 def statistics_in(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return what is a statistic in a summary, by its name."""
     return {
@@ -143,7 +163,7 @@ def _wide(title: str, measured: Mapping[str, Mapping[str, Mapping[str, Any]]]) -
         (heading, [words(row[name]) if name in row else Cell("none") for name in names])
         for heading, row in measured.items()
     ]
-    yield Table(title=title, columns=[name.replace("_", " ") for name in names], rows=rows)
+    yield Table(title=title, columns=[title_of(name) for name in names], rows=rows)
 
 
 def _confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Table:

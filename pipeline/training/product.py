@@ -170,4 +170,4 @@ def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for label, found in measured.items():
         for name, metric in page.statistics_in(found).items():
             cell = page.words(metric)
-            yield f"{label} {name}".strip().replace("_", " "), cell.value, cell.detail
+            yield f"{label} {page.title_of(name)}".strip(), cell.value, cell.detail

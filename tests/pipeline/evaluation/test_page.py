@@ -121,3 +121,11 @@ def test_what_has_no_value_is_said_to_have_none() -> None:
 
 def test_the_same_scores_give_the_same_page() -> None:
     assert rendered(detection()) == rendered(detection())
+
+
+def test_statistics_are_titled_as_the_field_writes_them() -> None:
+    assert page.title_of("auc") == "AUC"
+    assert page.title_of("balanced_accuracy") == "balanced accuracy"
+    text = rendered(detection())
+    assert "<th>AP at IoU 0.5 to 0.95</th>" in text
+    assert "an overlap (IoU) of at least 0.1" in text
