@@ -23,6 +23,8 @@ REAL: Final = {
     "real-nm": {"image-lesion"},
     "real-ct": {"ct-lungs", "ct-nodules-demo"},
     "real-mr": {"mr-head"},
+    "real-mr-cine": {"image-lesion"},
+    "real-xa": {"image-lesion"},
     "real-fundus": {"photo-lesion"},
 }
 OF_PHANTOMS: Final = {
@@ -73,7 +75,7 @@ def _check_objects(ran: Ran) -> None:
     assert any(one.Modality == "SR" for one in ran.objects.values())
     for one in ran.objects.values():
         assert one.StudyInstanceUID == ran.study.study_instance_uid
-        assert one.PatientID == headers[0].PatientID
+        assert one.PatientID == headers[0].get("PatientID", "")
         if one.Modality == "SEG":
             (series,) = one.ReferencedSeriesSequence
             told = {

@@ -32,6 +32,7 @@ def times(folder: Path, **changes: Any) -> tuple[float, ...]:
     [
         ({}, (0, 0.04, 0.08, 0.12)),
         ({"FrameTimeVector": [0, 10, 30, 5]}, (0, 0.01, 0.04, 0.045)),
+        ({"FrameTimeVector": [7, 10, 30, 5]}, (0, 0.01, 0.04, 0.045)),
         ({"FrameTimeVector": [0, 10, 30]}, (0, 0.04, 0.08, 0.12)),
         ({"FrameTimeVector": [0, 10, -30, 5]}, (0, 0.04, 0.08, 0.12)),
         ({"FrameTime": None, "CineRate": 50}, (0, 0.02, 0.04, 0.06)),
