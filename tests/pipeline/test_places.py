@@ -208,3 +208,27 @@ def test_a_warning_of_a_preparation_is_a_warning_of_the_study() -> None:
     asked = analysis({"part": [{"crop": {"above": 900}}]}, {"name": "a", "input": "part"})
     result, _ = run(asked, made.volume(np.zeros((3, 8, 8), np.int16)))
     assert result.warnings == ("nothing of the image is above 900, so it was not cropped to it",)
+
+
+def test_what_is_made_of_a_missing_series_is_missing_too() -> None:
+    where = {"kind": "volume", "where": {"modality": "CT"}}
+    document = analysis(TURNED, {"name": "a", "input": "turned"}).document
+    document["steps"][0]["input"] = ["smooth", "turned"]
+    document["inputs"]["late"] = {**where, "optional": True}
+    document["prepare"]["smooth"] = {"of": "late", "steps": SMOOTH["smooth"]}
+    model, source = Above(), chest()
+    result = study.analyze(
+        from_document(document),
+        {"ct": [source], "late": []},
+        {"a": model},
+        checkpoint=go_on,
+        clock=lambda: 0.0,
+    )
+    (channels,) = model.channels
+    assert channels.present == (False, True)
+    assert shape_of(channels.volumes[0]) == (28, 28, 16)
+    (told,) = result.report()["steps"][0]["inputs"]
+    assert told["missing"] == ["smooth"]
+    assert [one["input"] for one in told["prepared"]] == ["turned"]
+    # back on the series that is there
+    np.testing.assert_array_equal(result.answers[0].prediction.label_map, source.stored > 50)

@@ -473,6 +473,21 @@ def test_a_step_runs_without_an_optional_series_and_says_so() -> None:
     assert (other["missing"], other["warnings"]) == ([], [])
 
 
+def test_what_is_missing_stays_missing_in_a_crop() -> None:
+    result, models = several(
+        step("mask", input="t1", level=5),
+        step("fused", input=["t1", "late", "t2"], **CROPPED),
+        inputs={"t1": spot(6), "t2": spot(7)},
+        missing=("late",),
+    )
+    fused = models["fused"]
+    assert isinstance(fused, Sum)
+    assert fused.present == [(True, False, True)]
+    assert [one.stored.shape for one in fused.seen[:2]] == [(8, 7, 9)] * 2
+    (answer,) = result.of("fused")
+    np.testing.assert_array_equal(answer.prediction.label_map, spot(1).stored)
+
+
 def test_one_series_of_several_is_still_a_channel() -> None:
     result, models = several(
         step("fused", input=["first", "t1"], level=5), inputs={"t1": spot(6)}, missing=("first",)

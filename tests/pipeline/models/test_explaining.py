@@ -269,6 +269,18 @@ def test_a_map_lies_on_the_volume_whatever_the_network_sees(
     np.testing.assert_allclose(centre(given.values), centre(volume.stored), atol=0.35)
 
 
+def test_attention_lies_on_the_slices_of_the_volume() -> None:
+    volume, network = tiny.volume(stored=boxed()), attending()
+    model = spec(3, (12, 20, 18))
+    predictor = ClassificationPredictor(model, network, Device())
+    given = predictor.explain(volume, Explain(method="attention"), "bright", checkpoint=go_on)
+    seen = torch.from_numpy(volume.stored / np.float32(100))[None, :, None]
+    weights = network.attend(seen)[1][0].numpy()
+    np.testing.assert_allclose(given.values, np.broadcast_to(weights[:, None, None], (12, 20, 18)))
+    # the slices that show something count otherwise than the others
+    assert abs(weights[3] - weights[8]) > 1e-3
+
+
 def test_a_map_comes_back_from_another_spacing() -> None:
     volume = tiny.volume(stored=boxed())
     given = explained(spec(3, (20, 16, 16), orientation="SPL", spacing=(1.5, 1.5, 1.2)), volume)
