@@ -12,7 +12,7 @@ STUDIES ?= 6
 FUZZ_SECONDS ?= 600
 DATA ?= ../shared/data/dicom
 
-.PHONY: help run test lint types contracts tests bench bench-dicom bench-operators fuzz verdicts zoo models clean
+.PHONY: help run test lint types contracts tests bench bench-dicom bench-operators fuzz verdicts zoo kinds models clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -62,6 +62,10 @@ verdicts: .venv/installed ## write docs/verdicts.md from the example data in DAT
 
 zoo: .venv/installed ## write docs/zoo.md: what a checkout of MONAI's Model Zoo in ZOO comes to
 	@$(PY) -m bench.zoo "$(ZOO)" >build/zoo.md; status=$$?; [ $$status -gt 1 ] || mv build/zoo.md docs/zoo.md; exit $$status
+
+kinds: DATA = ../shared/data
+kinds: .venv/installed ## write the pictures of docs/kinds.md from the public data in DATA
+	@$(PY) -m bench.kinds --data "$(DATA)"
 
 models: .venv/installed ## train the shipped demonstrations again, on phantoms
 	@$(PY) -m models.make
