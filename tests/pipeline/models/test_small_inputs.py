@@ -99,6 +99,45 @@ def test_inputs_of_other_shapes_do_not_meet() -> None:
     assert [outputs(one) for one in said] == [[4.0], [9.0], [8.0]]
 
 
+class Shifted(Sum):
+    """Adds to the sum of each input what it is given beside it."""
+
+    def forward(self, inputs: Tensor, shift: Tensor | None = None) -> Tensor:
+        total = super().forward(inputs)
+        return total if shift is None else total + shift
+
+
+def test_inputs_take_along_what_belongs_to_them_and_meet_none_without() -> None:
+    network = Shifted()
+    shared = batcher(network, patience=0.5)
+    ready = threading.Barrier(4)
+
+    def ask(value: float, **beside: Tensor) -> Answer:
+        with shared.coming():
+            ready.wait(30)
+        return shared.ask(filled(value, count=2), checkpoint=go_on, beside=beside)
+
+    shifts = [torch.tensor([[10.0 * n], [20.0 * n]]) for n in range(1, 4)]
+    asks = [lambda n=n: ask(n, shift=shifts[n - 1]) for n in range(1, 4)]
+    for _ in range(20):  # until those that can have met
+        *told, plain = at_once(*asks, lambda: ask(7))
+        assert [outputs(one) for one in told] == [[14.0, 24.0], [28.0, 48.0], [42.0, 72.0]]
+        assert outputs(plain) == [28.0, 28.0]
+        if 6 in network.seen:
+            break
+    assert max(network.seen) == 6
+
+
+def test_a_pass_that_is_larger_than_a_batch_gives_each_input_its_own() -> None:
+    network = Shifted()
+    shift = torch.arange(5.0)[:, None]
+    answer = batcher(network, batch=2).ask(
+        filled(1, count=5), checkpoint=go_on, beside={"shift": shift}
+    )
+    assert outputs(answer) == [4.0, 5.0, 6.0, 7.0, 8.0]
+    assert network.seen == [2, 2, 1]
+
+
 def test_a_lone_job_does_not_wait() -> None:
     began = time.perf_counter()
     answer = batcher(Sum()).ask(filled(1), checkpoint=go_on)
