@@ -2,7 +2,8 @@
 
 Nothing is fetched. The real files are the ones in pydicom's wheel: CT, MR, ultrasound stills and
 cine, nuclear medicine, many transfer syntaxes, a DICOMDIR medium, and deliberately broken ones.
-The phantoms are volumes of known content, since the wheel holds no whole CT or MR series.
+The phantoms are of known content: volumes, since the wheel holds no whole CT, MR or PET series,
+and modalities of which it holds nothing: mammograms, endoscopy, photographs, slides.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from pipeline import phantoms
 from pipeline.phantoms.chest import DEFAULT as CHEST
 from pipeline.phantoms.head import DEFAULT as HEAD
+from pipeline.phantoms.pet import DEFAULT as TORSO
 
 CHESTS = 3
 HEADS = 2
@@ -53,6 +55,15 @@ def _write_phantoms(folder: Path) -> None:
         seed = 9300 + number
         colours = phantoms.photo(phantoms.PhotoParameters(kind=look, seed=seed))
         phantoms.write_photo(colours, folder / f"photo-{look.value}", seed=seed)
+    torso = phantoms.torso(replace(TORSO, seed=9400))
+    phantoms.write_series(torso, folder / "pt-0", seed=9400)
+    mammogram = phantoms.breast(phantoms.BreastParameters(seed=9401))
+    phantoms.write_breast(mammogram, folder / "image-MG", seed=9401)
+    slide = phantoms.slide(phantoms.SlideParameters(seed=9402))
+    phantoms.write_slide(slide, folder / "slide-SM", seed=9402)
+    bowel = phantoms.PhotoParameters(kind=phantoms.PhotoKind.BOWEL, seed=9403)
+    video = phantoms.loop(bowel, shows=[False] * 4 + [True] * 8)
+    phantoms.write_photo(video, folder / "video-ES", seed=9403)
 
 
 if __name__ == "__main__":

@@ -178,6 +178,8 @@ _OF_PYDICOM: Final = {
 _SHARED: Final = {
     "real-ct": ("dicom", "ct_chest_lidc0314", "series"),
     "real-mr": ("dicom", "mr_brain_pgbm003", "11-T1post-18670"),
+    "real-mr-cine": ("dicom", "mr_cardiac_cine", "multiframe-test1.dcm"),
+    "real-xa": ("dicom", "codecs_wg04_a", "XA1_J2KR"),
     "real-fundus": ("dicom", "codecs_wg04_a", "VL4_J2KI"),
 }
 
