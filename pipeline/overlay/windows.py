@@ -34,6 +34,7 @@ class Window:
 
 LUNG: Final = Window("lung, -1350 to 150 HU", -1350.0, 150.0)
 SOFT_TISSUE: Final = Window("soft tissue, -160 to 240 HU", -160.0, 240.0)
+SUV: Final = Window("SUV, 0 to 7 g/mL", 0.0, 7.0)
 _COLOR: Final = Window("as stored", 0.0, 255.0)
 
 
@@ -41,7 +42,7 @@ def window_of(image: Input, prediction: Prediction) -> Window:
     """Choose the window for ``image``.
 
     CT: lung where the findings (or, without any, the middle of the image) hold aerated lung,
-    else soft tissue. Everything else: percentiles 1 and 99.5 of what is not background.
+    else soft tissue. PET: SUV. Everything else: percentiles 1 and 99.5 of what is not background.
     """
     voxels = image.stored if isinstance(image, Volume) else image.pixels
     if voxels.ndim == 4:
@@ -50,6 +51,8 @@ def window_of(image: Input, prediction: Prediction) -> Window:
         sample = _values(image, voxels[_around_findings(voxels.shape, prediction)])
         is_lung = np.mean((sample > -950.0) & (sample < -500.0)) > _LUNG_SHARE
         return LUNG if is_lung else SOFT_TISSUE
+    if image.unit == "g/mL":
+        return SUV
     sample = _values(image, voxels[_coarse((0, 0, 0), voxels.shape)])
     sample = sample[np.isfinite(sample)]
     inside = sample[sample > sample.min()] if sample.size else sample

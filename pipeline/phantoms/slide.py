@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def slide(parameters: SlideParameters) -> SlidePhantom:
     )
 
 
-def _tiled(whole: NDArray[np.generic], parameters: SlideParameters) -> NDArray[np.generic]:
+def _tiled(whole: NDArray[Any], parameters: SlideParameters) -> NDArray[Any]:
     """Cut (rows, columns, ...) into (tiles, side, side, ...), row by row."""
     down, across = parameters.tiles
     side, rest = parameters.side, whole.shape[2:]

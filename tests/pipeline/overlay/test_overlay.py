@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 
 from pipeline.overlay import MOST_SLICES, Picture, render
-from pipeline.overlay.windows import LUNG, SOFT_TISSUE, window_of
-from pipeline.phantoms import ImageKind, ImageParameters, Phantom, Tissue, chest, head, image
+from pipeline.overlay.windows import LUNG, SOFT_TISSUE, SUV, window_of
+from pipeline.phantoms import (
+    ImageKind,
+    ImageParameters,
+    Phantom,
+    Tissue,
+    chest,
+    head,
+    image,
+    torso,
+)
 from pipeline.phantoms.chest import DEFAULT
 from pipeline.results import Classification, Detection, Prediction, Segment
 from pipeline.volume import Image, Volume
@@ -153,6 +162,16 @@ def test_ct_is_windowed_by_what_was_found() -> None:
     liver = np.full((8, 32, 32), 1090, np.int16)
     soft = Volume(stored=liver, affine=np.eye(4), intercept=-1024.0, unit="HU")
     assert window_of(soft, Prediction(findings=())) is SOFT_TISSUE
+
+
+def test_pet_is_windowed_by_suv_whatever_is_hottest() -> None:
+    volume = torso().volume
+    window = window_of(volume, Prediction(findings=()))
+    assert window is SUV
+    shown = window.apply(volume.values())
+    assert shown.max() == 255
+    # of SUV 1, the rest of the body
+    assert np.median(shown[shown > 0]) == pytest.approx(255 / 7, abs=2)
 
 
 def test_mr_is_windowed_by_percentiles_of_what_is_not_background() -> None:
