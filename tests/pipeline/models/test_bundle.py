@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,18 @@ def test_what_was_written_is_what_loads(write_unet: Write) -> None:
     assert loaded.spec.labels == labels
     assert loaded.spec.is_demonstration
     assert loaded.spec.digest == loaded.digest == bundle.digest(written.folder)
+
+
+def test_the_unit_of_a_model_is_kept_and_named_only_where_there_is_one(write_unet: Write) -> None:
+    def stated(written: Bundle) -> dict[str, Any]:
+        document = json.loads((written.folder / bundle.METADATA).read_text())
+        return dict(document["nightshift"]["input"])
+
+    plain = write_unet()
+    assert "unit" not in stated(plain)
+    suv = write_unet(seed=1, input=replace(plain.spec.input, unit="g/mL"))
+    assert stated(suv)["unit"] == "g/mL"
+    assert bundle.load(suv.folder).spec.input.unit == "g/mL"
 
 
 def test_the_same_content_has_the_same_digest(write_unet: Write, tmp_path: Path) -> None:
