@@ -45,10 +45,19 @@ def resamples(patients: Sequence[str], *, count: int = RESAMPLES, seed: int = SE
     return drawn[:, of_case].astype(float)
 
 
-def interval(values: Values) -> Interval | None:
-    """Return the interval of the values of many resamples; None where too few have one."""
+def interval(values: Values, patients: int) -> Interval | None:
+    """Return the interval of the values of many resamples.
+
+    None where too few of them have one, and for a single patient: drawn again and again he says
+    nothing of others.
+
+    Args:
+        values: of the resamples.
+        patients: that bear on the value.
+
+    """
     known = values[~np.isnan(values)]
-    if len(known) < max(1.0, _LEAST_WITH_VALUE * len(values)):
+    if patients < 2 or len(known) < max(1.0, _LEAST_WITH_VALUE * len(values)):
         return None
     low, high = np.percentile(known, _ENDS)
     return Interval(low=float(low), high=float(high))

@@ -83,7 +83,7 @@ def compare(candidate: Scores, active: Scores, question: Question) -> Comparison
     if values[0] is not None and values[1] is not None:
         gain = sign * (values[0] - values[1])
         weights = bootstrap.resamples(active.patients)
-        between = bootstrap.interval(sign * (new.of(weights) - old.of(weights)))
+        between = bootstrap.interval(sign * (new.of(weights) - old.of(weights)), patients)
     return Comparison(
         candidate=values[0],
         active=values[1],

@@ -96,7 +96,7 @@ def _measured(scores: Scores, *, least_patients: int) -> dict[str, Any]:
 
 def _stated(statistic: Statistic, weights: NDArray[np.float64], patients: int) -> dict[str, Any]:
     value = value_of(statistic)
-    between = None if value is None else bootstrap.interval(statistic.of(weights))
+    between = None if value is None else bootstrap.interval(statistic.of(weights), patients)
     return {
         "value": value,
         "low": None if between is None else between.low,

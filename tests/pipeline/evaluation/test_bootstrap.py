@@ -27,15 +27,19 @@ def test_the_same_seed_draws_the_same_patients() -> None:
 
 
 def test_the_interval_of_known_values() -> None:
-    found = bootstrap.interval(np.arange(1001.0))
+    found = bootstrap.interval(np.arange(1001.0), 2)
     assert found == bootstrap.Interval(low=25.0, high=975.0)
 
 
 def test_resamples_without_a_value_are_left_out_but_not_when_they_are_most() -> None:
     values = np.r_[np.arange(1001.0), [np.nan] * 900]
-    assert bootstrap.interval(values) == bootstrap.Interval(low=25.0, high=975.0)
-    assert bootstrap.interval(np.r_[1.0, [np.nan] * 2]) is None
-    assert bootstrap.interval(np.zeros(0)) is None
+    assert bootstrap.interval(values, 2) == bootstrap.Interval(low=25.0, high=975.0)
+    assert bootstrap.interval(np.r_[1.0, [np.nan] * 2], 2) is None
+    assert bootstrap.interval(np.zeros(0), 2) is None
+
+
+def test_a_single_patient_has_no_interval() -> None:
+    assert bootstrap.interval(np.full(1000, 0.7), 1) is None
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
@@ -47,7 +51,9 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     by_cases = bootstrap.resamples([str(number) for number in range(len(names))], count=1000)
     for _ in range(trials):
         statistic = mean("height", np.repeat(random.normal(size=patients), 2).tolist())
-        found, apart = (bootstrap.interval(statistic.of(one)) for one in (weights, by_cases))
+        found, apart = (
+            bootstrap.interval(statistic.of(one), patients) for one in (weights, by_cases)
+        )
         assert found is not None
         assert apart is not None
         held += found.low <= 0.0 <= found.high

@@ -120,6 +120,14 @@ def test_a_shipped_bundle_is_of_the_recipe_beside_it(path: Path) -> None:
     assert kept == wanted.stated()
 
 
+def test_how_cases_are_judged_is_stated_where_it_is_asked_for() -> None:
+    plain = recipe.check(quick_training.DETECTION)
+    assert "evaluation" not in plain.stated()
+    asked = recipe.check(quick_training.DETECTION | {"evaluation": {"hit_iou": 0.3}})
+    assert asked.stated()["evaluation"]["hit_iou"] == 0.3
+    assert asked.digest != plain.digest
+
+
 @SHIPPED
 def test_the_shipped_recipes_are_valid_and_called_as_their_folder(path: Path) -> None:
     wanted = recipe.parse(path.read_text())
