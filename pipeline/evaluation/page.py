@@ -27,7 +27,10 @@ _TITLES: Final[Mapping[str, str]] = {
     "ap_50_95": "AP at IoU 0.5 to 0.95",
     "auc": "AUC",
     "brier": "Brier score",
+    "dice": "Dice",
     "f1": "F1",
+    "false_alarm_ml": "false alarm (ml)",
+    "false_alarm_pixels": "false alarm (pixels)",
     "froc_mean": "mean of FROC",
     "hd95_mm": "HD95 (mm)",
     "map_50_95": "mAP at IoU 0.5 to 0.95",
@@ -35,6 +38,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "psnr_gain_db": "gain of PSNR (dB)",
     "ssim": "SSIM",
     "ssim_gain": "gain of SSIM",
+    "surface_dice": "surface Dice",
 }
 
 
