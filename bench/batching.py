@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -67,27 +67,32 @@ def one_at_a_time(model: ClassificationPredictor, images: list[Image]) -> list[P
     return [model.predict(image, checkpoint=go_on) for image in images]
 
 
-def together(model: ClassificationPredictor, images: list[Image]) -> list[Prediction]:
+def together(pool: Executor) -> Way:
     """Let as many jobs as share a pass be in flight, each in a thread of its own."""
-    with ThreadPoolExecutor(len(images) // IMAGES_EACH) as pool:
+
+    def ask(model: ClassificationPredictor, images: list[Image]) -> list[Prediction]:
         return list(pool.map(lambda image: model.predict(image, checkpoint=go_on), images))
+
+    return ask
 
 
 def of_one_job(model: ClassificationPredictor, images: list[Image]) -> list[Prediction]:
     return model.predict_many(images, checkpoint=go_on)
 
 
-WAYS: dict[str, Way] = {
-    "one at a time": one_at_a_time,
-    "jobs together": together,
-    "images of one job": of_one_job,
-}
+def ways(pool: Executor) -> dict[str, Way]:
+    """Return the ways by name."""
+    return {
+        "one at a time": one_at_a_time,
+        "jobs together": together(pool),
+        "images of one job": of_one_job,
+    }
 
 
 def furthest(first: list[Prediction], second: list[Prediction]) -> float:
     """Return the largest difference of any two scores."""
     return max(
-        abs(one.score - other.score)
+        abs(float(one.score) - float(other.score))
         for a, b in zip(first, second, strict=True)
         for one, other in zip(a.findings, b.findings, strict=True)
         if hasattr(one, "score") and hasattr(other, "score")
@@ -110,21 +115,31 @@ def main() -> int:
         Image(pixels=generator.random((1, options.size, options.size), np.float32))
         for _ in range(options.jobs * IMAGES_EACH)
     ]
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
-    said = {name: way(model, images) for name, way in WAYS.items()}  # warm: first calls of kernels
+    with ThreadPoolExecutor(options.jobs) as pool:
+        seconds, said = measure(ways(pool), model, images, options.rounds)
     off = max(furthest(said["one at a time"], found) for found in said.values())
-    for _ in range(options.rounds):
-        for name, way in WAYS.items():
-            began = time.perf_counter(), time.process_time()
-            said[name] = way(model, images)
-            ended = time.perf_counter(), time.process_time()
-            seconds[name].append((ended[0] - began[0], ended[1] - began[1]))
     print(f"{options.network}, {len(images)} images of {options.size} x {options.size}, medians")
     print(f"  {'':20}{'ms an image':>12}{'times':>7}{'CPU ms':>8}{'times':>7}{'in a pass':>11}")
     ratio = judge(seconds, said, len(images))
     print(f"scores differ by at most {off:.1e} (must {MUST_AGREE:g})")
     print(f"jobs together: {ratio:.1f} times one at a time (must {MUST_RATIO:g})")
     return 0 if ratio >= MUST_RATIO and off <= MUST_AGREE else 1
+
+
+def measure(
+    asked: dict[str, Way], model: ClassificationPredictor, images: list[Image], rounds: int
+) -> tuple[dict[str, list[tuple[float, float]]], dict[str, list[Prediction]]]:
+    """Return (seconds, CPU seconds) of each round and the last answers, by way."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
+    # warm: threads as a worker has them, first calls of kernels
+    said = {name: way(model, images) for name, way in asked.items()}
+    for _ in range(rounds):
+        for name, way in asked.items():
+            began = time.perf_counter(), time.process_time()
+            said[name] = way(model, images)
+            ended = time.perf_counter(), time.process_time()
+            seconds[name].append((ended[0] - began[0], ended[1] - began[1]))
+    return seconds, said
 
 
 def judge(
@@ -134,7 +149,7 @@ def judge(
     walls = {name: statistics.median(wall for wall, _ in runs) for name, runs in seconds.items()}
     cpus = {name: statistics.median(cpu for _, cpu in runs) for name, runs in seconds.items()}
     alone = "one at a time"
-    for name in WAYS:
+    for name in seconds:
         wall, cpu = walls[name], cpus[name]
         company = statistics.mean(int(str(one.options["together"])) for one in said[name])
         print(

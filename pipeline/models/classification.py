@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 from torch import Tensor, nn
 
 from pipeline.asking import Explain, Uncertainty
@@ -92,7 +93,7 @@ class ClassificationPredictor:
         answer = self._batcher.ask(inputs, checkpoint=checkpoint, beside=rows)
         clock.book({"preprocess": answer.prepared, "wait": answer.waited, "model": answer.computed})
         each = {stage: spent / len(images) for stage, spent in clock.seconds.items()}
-        parts = torch.split(answer.outputs, frames)
+        parts = np.split(answer.outputs.numpy(), np.cumsum(frames)[:-1])
         found = []
         for part, its in zip(parts, besides, strict=True):
             scores = self._scores(part)
@@ -126,7 +127,7 @@ class ClassificationPredictor:
         clock.lap("preprocess")
         batcher = Batcher(Sampled(self._network, asked, checkpoint), self._plan, self._device)
         answer = batcher.ask(inputs, checkpoint=checkpoint, beside=rows)
-        each = [self._scores(logits) for logits in answer.outputs.unbind(1)]
+        each = np.array([self._scores(one) for one in answer.outputs.numpy().swapaxes(0, 1)])
         samples = np.array([self._joined(scores) for scores in each])
         if asked.temperature is not None:
             is_exclusive = self._options.activation == "softmax"
@@ -134,10 +135,10 @@ class ClassificationPredictor:
         sure = uncertainty.of_input(samples, self._options.activation)
         if asked.conformal is not None:
             plain = self._batcher.ask(inputs, checkpoint=checkpoint, beside=rows)
-            in_set = self._prediction_set(plain.outputs, asked.conformal.coverage)
+            in_set = self._prediction_set(plain.outputs.numpy(), asked.conformal.coverage)
             sure = replace(sure, in_set=in_set)
         seconds = {**clock.seconds, "wait": answer.waited, "model": answer.computed}
-        prediction = self._prediction(torch.stack(each).mean(0), sure.mean, answer, seconds)
+        prediction = self._prediction(each.mean(0), sure.mean, answer, seconds)
         return replace(
             prediction,
             findings=(*prediction.findings, *sure.measurements(self.spec.labels)),
@@ -148,7 +149,7 @@ class ClassificationPredictor:
             },
         )
 
-    def _prediction_set(self, logits: Tensor, coverage: float) -> tuple[bool, ...]:
+    def _prediction_set(self, logits: NDArray[np.float32], coverage: float) -> tuple[bool, ...]:
         """Say which labels are in the set, by the scores that the calibration was fitted to."""
         kept = self.spec.calibration
         if kept is None or not kept.scores:
@@ -191,7 +192,7 @@ class ClassificationPredictor:
 
     def _prediction(
         self,
-        by_frame: Tensor,
+        by_frame: NDArray[np.float64],
         scores: Sequence[float],
         answer: Answer,
         seconds: dict[str, float],
@@ -209,24 +210,31 @@ class ClassificationPredictor:
             warnings=answer.warnings,
         )
 
-    def _scores(self, logits: Tensor) -> Tensor:
-        """Return the scores (frames, labels), 0 to 1."""
-        if not torch.isfinite(logits).all():
-            raise ModelMismatch(f"model {self.spec.name} answered with values that are not finite")
-        logits = logits.double()
-        return logits.softmax(1) if self._options.activation == "softmax" else logits.sigmoid()
+    def _scores(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the scores (frames, labels), 0 to 1.
 
-    def _joined(self, by_frame: Tensor) -> list[float]:
+        By NumPy: every step of torch lets other threads go on, which takes longer than the step.
+        """
+        if not np.isfinite(logits).all():
+            raise ModelMismatch(f"model {self.spec.name} answered with values that are not finite")
+        exact = logits.astype(np.float64)
+        is_exclusive = self._options.activation == "softmax"
+        scores: NDArray[np.float64] = softmax(exact, axis=1) if is_exclusive else expit(exact)
+        return scores
+
+    def _joined(self, by_frame: NDArray[np.float64]) -> list[float]:
         match self._options.frames:
             case "mean":
                 joined = by_frame.mean(0)
             case "max":
-                joined = by_frame.amax(0)
+                joined = by_frame.max(0)
             case "top":
-                joined = by_frame.topk(min(self._options.top, len(by_frame)), dim=0).values.mean(0)
+                joined = np.sort(by_frame, axis=0)[-self._options.top :].mean(0)
         return [float(score) for score in joined]
 
-    def _findings(self, by_frame: Tensor, scores: Sequence[float]) -> tuple[Classification, ...]:
+    def _findings(
+        self, by_frame: NDArray[np.float64], scores: Sequence[float]
+    ) -> tuple[Classification, ...]:
         top = int(np.argmax(scores))
         is_kept = self._options.keep_frames and len(by_frame) > 1
         kept = by_frame.T.tolist() if is_kept else [()] * len(scores)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -56,14 +56,28 @@ class Answer:
     warnings: tuple[str, ...]
     #: inputs of all jobs in the pass
     together: int
-    #: seconds until the pass began, and of the pass
+    #: seconds until the pass began, for what was prepared in it, and of the network
     waited: float
+    prepared: float
     computed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Later:
+    """Inputs that whoever leads the pass prepares: for small ones, which are prepared in no time.
+
+    Thirty threads that each prepare their own would take turns with the one that computes, at
+    every step of both, and cost as much as a small network.
+    """
+
+    #: (n, channels, *spatial)
+    shape: tuple[int, ...]
+    prepare: Callable[[], Tensor]
 
 
 @dataclass(eq=False)
 class _Request:
-    inputs: Tensor
+    inputs: Tensor | Later
     beside: Mapping[str, Tensor]
     #: it failed in company, so that it is not known whose fault that was
     is_alone: bool = False
@@ -79,9 +93,19 @@ class _Request:
         return fits and not self.is_alone and not other.is_alone
 
     @property
-    def _shapes(self) -> dict[str, torch.Size]:
+    def count(self) -> int:
+        """How many inputs they are."""
+        return self.inputs.shape[0]
+
+    def prepared(self) -> Tensor:
+        """Return the inputs."""
+        return self.inputs.prepare() if isinstance(self.inputs, Later) else self.inputs
+
+    @property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of one input, and of what belongs to it."""
-        return {name: one.shape[1:] for name, one in {"": self.inputs, **self.beside}.items()}
+        every = {"": self.inputs, **self.beside}
+        return {name: tuple(one.shape[1:]) for name, one in every.items()}
 
 
 class Batcher:
@@ -117,7 +141,7 @@ class Batcher:
 
     def ask(
         self,
-        inputs: Tensor,
+        inputs: Tensor | Later,
         *,
         checkpoint: Checkpoint,
         beside: Mapping[str, Tensor] = NOTHING,
@@ -125,7 +149,7 @@ class Batcher:
         """Run inputs through the network, with others where there are any.
 
         Args:
-            inputs: (n, channels, *spatial).
+            inputs: (n, channels, *spatial), or what will make them.
             checkpoint: called while it waits, and before each pass.
             beside: what the network takes beside them, (n, ...) by argument.
 
@@ -186,7 +210,7 @@ class Batcher:
             )
             group = [first]
             for other in self._waiting:
-                count = sum(len(one.inputs) for one in group) + len(other.inputs)
+                count = sum(one.count for one in group) + other.count
                 if other is not first and first.may_join(other) and count <= self._plan.batch:
                     group.append(other)
             for one in group:
@@ -195,7 +219,7 @@ class Batcher:
         return group
 
     def _is_enough(self, first: _Request) -> bool:
-        fitting = [len(one.inputs) for one in self._waiting if first.may_join(one)]
+        fitting = [one.count for one in self._waiting if first.may_join(one)]
         is_full = sum(fitting) >= self._plan.batch
         return is_full or (not self._coming and len(fitting) >= self._met)
 
@@ -222,14 +246,15 @@ class Batcher:
 
     def _pass(self, group: Sequence[_Request], checkpoint: Checkpoint) -> None:
         began = time.perf_counter()
-        inputs = torch.cat([one.inputs for one in group])
+        inputs = torch.cat([one.prepared() for one in group])
+        prepared = time.perf_counter() - began
         besides = {name: torch.cat([one.beside[name] for one in group]) for name in group[0].beside}
         plan = replace(self._plan, batch=min(self._plan.batch, len(inputs)))
         outputs, used, warnings = sliding.step_down(
             plan, lambda tried: self._forward(inputs, besides, tried, checkpoint)
         )
-        computed = time.perf_counter() - began
-        parts = torch.split(outputs, [len(one.inputs) for one in group])
+        computed = time.perf_counter() - began - prepared
+        parts = torch.split(outputs, [one.count for one in group])
         with self._lock:
             for one, part in zip(group, parts, strict=True):
                 one.answer = Answer(
@@ -238,6 +263,7 @@ class Batcher:
                     warnings=warnings,
                     together=len(inputs),
                     waited=began - one.asked,
+                    prepared=prepared,
                     computed=computed,
                 )
                 one.wake.set()

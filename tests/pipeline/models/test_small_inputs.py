@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.errors import Interrupted
 from pipeline.models import sliding
 from pipeline.models.devices import Device
-from pipeline.models.small_inputs import Answer, Batcher, together
+from pipeline.models.small_inputs import Answer, Batcher, Later, together
 from tests.pipeline.models.tiny import go_on
 
 
@@ -56,11 +56,11 @@ def at_once(*asks: Callable[[], object]) -> list[object]:
     return said
 
 
-def company(shared: Batcher, inputs: list[Tensor]) -> list[object]:
+def company(shared: Batcher, inputs: Sequence[Tensor | Later]) -> list[object]:
     """Ask for all inputs from threads that are prepared at the same time."""
     ready = threading.Barrier(len(inputs))
 
-    def ask(mine: Tensor) -> Answer:
+    def ask(mine: Tensor | Later) -> Answer:
         with shared.coming():
             ready.wait(30)
         return shared.ask(mine, checkpoint=go_on)
@@ -232,3 +232,27 @@ def test_a_pass_that_runs_out_of_memory_steps_down_and_says_so() -> None:
 )
 def test_the_larger_the_inputs_the_fewer_share_a_pass(size: tuple[int, ...], count: int) -> None:
     assert together(size) == count
+
+
+def later(value: float, asked: list[int]) -> Later:
+    def prepare() -> Tensor:
+        asked.append(threading.get_ident())
+        if value < 0:
+            raise ValueError("cannot be prepared")
+        return filled(value)
+
+    return Later(shape=(1, 1, 2, 2), prepare=prepare)
+
+
+def test_who_leads_prepares_what_comes_later_for_all() -> None:
+    network, asked = Sum(), list[int]()
+    said = company(batcher(network), [later(n, asked) for n in range(5)])
+    assert [outputs(one) for one in said] == [[4.0 * n] for n in range(5)]
+    assert network.seen == [5]
+    assert len(set(asked)) == 1
+
+
+def test_what_cannot_be_prepared_costs_one_job() -> None:
+    said = company(batcher(Sum()), [later(value, []) for value in (1, -1, 2, 3)])
+    assert isinstance(said[1], ValueError)
+    assert [outputs(one) for one in said[:1] + said[2:]] == [[4.0], [8.0], [12.0]]
