@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from pipeline.errors import StudyRejected
 from pipeline.models import networks
-from pipeline.models.classification import network_input
+from pipeline.models.whole_inputs import network_input
 from pipeline.reasons import Reason
 from pipeline.training import data
 from pipeline.training.data import Draw, Prepared

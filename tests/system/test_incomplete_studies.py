@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pipeline import phantoms
 from pipeline.models import bundle, networks
-from pipeline.models.classification import network_input
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec, TableValue
+from pipeline.models.whole_inputs import network_input
 from pipeline.phantoms import PhantomParameters, Weighting, Written
 from tests.pipeline.dicom.made_series import read_volume
 from tests.system.program import Program

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ModelMismatch
-from pipeline.models import classification
 from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.devices import Device
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.models.whole_inputs import network_input
 from pipeline.results import Classification
 from pipeline.volume import Image, Volume
 from tests.pipeline.models import tiny
@@ -115,7 +115,7 @@ def test_the_planes_of_a_volume_are_those_the_model_asks_for(
     orientation: str, means: list[float]
 ) -> None:
     model = spec(orientation=orientation, size=(20, 18) if orientation != "LPS" else (20, 12))
-    planes = classification.network_input(ramp(), model)
+    planes = network_input(ramp(), model)
     assert planes.mean((1, 2, 3)).tolist() == pytest.approx(means)
     with pytest.raises(ModelMismatch, match="needs a volume"):
         classify(frames(1), model)
@@ -161,7 +161,7 @@ def test_frames_beyond_one_batch_are_all_seen() -> None:
 def test_colour_is_three_channels_between_0_and_255() -> None:
     image = Image(pixels=np.full((1, 20, 20, 3), 255, np.uint8))
     model = spec(channels=3, window=None)
-    assert classification.network_input(image, model).shape == (1, 3, 16, 12)
+    assert network_input(image, model).shape == (1, 3, 16, 12)
     assert classify(image, model)["bright"].score == pytest.approx(sigmoid(4))
 
 
@@ -182,7 +182,7 @@ def test_what_does_not_fit_is_refused(image: Any, says: str) -> None:
 def test_a_volume_is_stretched_to_the_size_of_the_model() -> None:
     model = spec(spatial_dims=3, size=(8, 10, 12))
     image = tiny.volume(stored=np.full((12, 20, 18), 50, np.int16))
-    assert classification.network_input(image, model).shape == (1, 1, 8, 10, 12)
+    assert network_input(image, model).shape == (1, 1, 8, 10, 12)
     assert classify(image, model)["bright"].score == pytest.approx(sigmoid(2.0), abs=1e-6)
 
 
@@ -190,7 +190,7 @@ def test_a_centre_crop_keeps_the_middle_and_pads_with_zeros() -> None:
     stored = np.zeros((12, 20, 4), np.int16)
     stored[4:8, 8:12] = 100
     model = spec({"fit": "crop"}, spatial_dims=3, size=(4, 4, 8))
-    seen = classification.network_input(tiny.volume(stored=stored), model)[0, 0]
+    seen = network_input(tiny.volume(stored=stored), model)[0, 0]
     assert seen.shape == (4, 4, 8)
     assert bool((seen[:, :, 2:6] == 1).all())
     assert float(seen.sum()) == 4 * 4 * 4
@@ -199,9 +199,7 @@ def test_a_centre_crop_keeps_the_middle_and_pads_with_zeros() -> None:
 def test_without_a_window_the_foreground_spans_0_to_1() -> None:
     pixels = np.zeros((1, 50, 50), np.float32)
     pixels[0, 10:40, 10:40] = np.random.default_rng(0).normal(1000, 50, (30, 30))
-    scaled = classification.network_input(
-        Image(pixels=pixels), spec(window=None, size=(50, 50))
-    ).numpy()
+    scaled = network_input(Image(pixels=pixels), spec(window=None, size=(50, 50))).numpy()
     assert scaled.min() == 0
     assert scaled.max() == 1
     assert abs(np.median(scaled[0, 0, 10:40, 10:40]) - 0.5) < 0.05

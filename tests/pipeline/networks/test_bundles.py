@@ -10,9 +10,9 @@ import torch
 
 from pipeline.models import bundle, networks, predictors
 from pipeline.models.bundle import Bundle
-from pipeline.models.classification import network_input
 from pipeline.models.devices import Device
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
+from pipeline.models.whole_inputs import network_input
 from pipeline.results import Classification, Segment
 from tests.pipeline.models import tiny
 from tests.pipeline.models.table.small import SMALL
