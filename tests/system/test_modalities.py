@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pytest
 
 from pipeline.phantoms import Tissue
+from tests.pipeline.dicom.writing.validator import errors, needs_dciodvfy
 from tests.system import modalities
 from tests.system.modality_run import Ran, Scene, dice, on_frames, on_volume, run_once
 
@@ -92,6 +94,20 @@ def _check_objects(ran: Ran) -> None:
             }
             assert told & sources
             assert told <= sources | own
+
+
+@needs_dciodvfy
+def test_every_object_passes_a_validator_that_is_not_ours(scene: Scene, tmp_path: Path) -> None:
+    # many frames under a class of one, and UIDs of a root that nobody was given
+    unsound = scene.studies.get("real-mr-cine")
+    paths = [
+        path
+        for path in sorted(scene.out.glob("studies/*/*/*.dcm"))
+        if unsound is None or path.parents[1].name != unsound.study_instance_uid
+    ]
+    assert len(paths) > 2 * len(OF_PHANTOMS)
+    faults = {(path.name, fault) for path in paths for fault in errors(path.read_bytes(), tmp_path)}
+    assert faults == set()
 
 
 def test_ct_lungs_and_nodules_are_where_they_are(scene: Scene) -> None:
