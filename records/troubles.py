@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
 from sqlalchemy.exc import DBAPIError
 
 
@@ -81,6 +80,8 @@ def _trouble(error: DBAPIError) -> Trouble | None:
             return Trouble.BEHIND
         code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_OK)
         return _SQLITE_TROUBLES.get(code & 0xFF)  # the low byte is the primary code
+    import psycopg  # here: a tenth of all that the API imports, for nothing where SQLite serves
+
     if isinstance(cause, psycopg.Error):
         if cause.sqlstate in _POSTGRESQL_TROUBLES:
             return _POSTGRESQL_TROUBLES[cause.sqlstate]
