@@ -194,6 +194,8 @@ def test_flower_shows_the_workers_and_the_tasks_by_id_and_only_to_those_who_log_
     house: House,
 ) -> None:
     with house.up():
+        # Flower may answer later than the API, which is what the house waits for
+        house.wait(lambda: house.get(house.flower_port, "/")[0] != 0)
         for path in ("/", "/tasks", "/api/workers", "/broker"):
             assert house.get(house.flower_port, path)[0] == 401
         batch = house.ask("submit", str(house.folder / "export"), "--analysis", "quick-images")
