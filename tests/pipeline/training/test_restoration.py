@@ -101,7 +101,7 @@ def test_networks_of_ours_learn_from_such_pairs(tmp_path: Path, name: str) -> No
     optimiser = torch.optim.Adam(network.parameters(), lr=0.003)
     losses = []
     with one_thread():
-        for _ in range(16):
+        for _ in range(40):
             optimiser.zero_grad()
             loss = drawn.loss(network, batch)
             loss.backward()  # type: ignore[no-untyped-call]
