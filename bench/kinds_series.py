@@ -21,13 +21,7 @@ def only_series(folder: Path) -> Volume:
         if not found:
             raise LookupError(f"{folder.name} holds no volume")
         series = max(found, key=lambda one: len(one.frames))
-        files = SeriesFiles(
-            source=str(folder),
-            names=tuple(header.path for header in series.instances),
-            study_instance_uid=series.study_instance_uid,
-            series_instance_uid=series.series_instance_uid,
-            frame_part=series.frame_part,
-        )
+        files = SeriesFiles.of(str(folder), series)
         image = read(files, as_image=False)
     assert isinstance(image, Volume)
     return image

@@ -82,13 +82,7 @@ def _row(folder: Path, series: IndexedSeries) -> str:
 
 def _read(folder: Path, series: IndexedSeries) -> tuple[Reason, str]:
     """Read the series; return the end of it and what came out."""
-    files = SeriesFiles(
-        source=str(folder),
-        names=tuple(header.path for header in series.instances),
-        study_instance_uid=series.study_instance_uid,
-        series_instance_uid=series.series_instance_uid,
-        frame_part=series.frame_part,
-    )
+    files = SeriesFiles.of(str(folder), series)
     try:
         image = read(files, as_image=series.kind == "image")
     except PipelineError as error:

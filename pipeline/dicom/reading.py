@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from pipeline.errors import ComputeFailed, StudyRejected
 from pipeline.policies import Policies
 from pipeline.reasons import Reason
 from pipeline.volume import Image, Input, Regridding, SourceHeader, SourceInstance, Volume
+
+if TYPE_CHECKING:
+    from pipeline.dicom.series.grouping import IndexedSeries
 
 _REFUSE: Final = Policies()
 _LARGEST_ANSWER: Final = 2**28
@@ -40,6 +43,17 @@ class SeriesFiles:
     frame_part: int = 0
     #: as ``ScanReport.headers_of`` gave them, so that files that are the same are not parsed again
     headers: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, source: str, series: IndexedSeries) -> SeriesFiles:
+        """Return the files of a series that a scan of ``source`` found."""
+        return cls(
+            source=source,
+            names=tuple(instance.path for instance in series.instances),
+            study_instance_uid=series.study_instance_uid,
+            series_instance_uid=series.series_instance_uid,
+            frame_part=series.frame_part,
+        )
 
 
 def read(

@@ -38,7 +38,7 @@ class Classification:
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
         del epoch
-        return -(-len(self.prepared.training) // self.recipe.batch)
+        return data.batch_count(self.recipe, len(self.prepared.training))
 
     def batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (B, 1, *size) float32 and classes (B,) int64."""

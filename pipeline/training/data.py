@@ -144,12 +144,20 @@ class Draw:
 
 def draws(recipe: Recipe, cases: int, epoch: int) -> list[Draw]:
     """Return the patches of an epoch in their order, the same however often it is asked."""
-    patches = 1 if recipe.kind == "classification" else recipe.patches
-    order = np.random.default_rng((recipe.seed, epoch)).permutation(cases * patches)
+    order = np.random.default_rng((recipe.seed, epoch)).permutation(_drawn(recipe, cases))
     return [
         Draw(int(place) % cases, np.random.default_rng((recipe.seed, epoch, 1, int(place))))
         for place in order
     ]
+
+
+def batch_count(recipe: Recipe, cases: int) -> int:
+    """Return how many batches the draws of an epoch make."""
+    return -(-_drawn(recipe, cases) // recipe.batch)
+
+
+def _drawn(recipe: Recipe, cases: int) -> int:
+    return cases * (1 if recipe.kind == "classification" else recipe.patches)
 
 
 def in_batches(items: Sequence[Draw], size: int, first: int) -> Iterator[Sequence[Draw]]:

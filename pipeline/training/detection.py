@@ -59,8 +59,7 @@ class Detection:
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
         del epoch
-        patches = len(self.prepared.training) * self.recipe.patches
-        return -(-patches // self.recipe.batch)
+        return data.batch_count(self.recipe, len(self.prepared.training))
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """Yield images, each (1, *size), and targets: boxes (N, 6) in voxels, labels (N,)."""

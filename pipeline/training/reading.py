@@ -175,13 +175,7 @@ def _from_dicom(folder: Path, kinds: AbstractSet[str]) -> Input:
     series = found[0]
     if series.verdict is not Reason.OK:
         raise StudyRejected(series.detail or str(series.verdict), series.verdict)
-    files = dicom.SeriesFiles(
-        source=str(folder),
-        names=tuple(instance.path for instance in series.instances),
-        study_instance_uid=series.study_instance_uid,
-        series_instance_uid=series.series_instance_uid,
-        frame_part=series.frame_part,
-    )
+    files = dicom.SeriesFiles.of(str(folder), series)
     return dicom.read(files, as_image=series.kind == "image")
 
 

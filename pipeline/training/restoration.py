@@ -63,8 +63,7 @@ class Restoration:
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
         del epoch
-        drawn = len(self.prepared.training) * self.recipe.patches
-        return -(-drawn // self.recipe.batch)
+        return data.batch_count(self.recipe, len(self.prepared.training))
 
     def batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images made worse (B, channels, *size) and as they were, finer by the scale."""

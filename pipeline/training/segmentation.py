@@ -42,8 +42,7 @@ class Segmentation:
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
         del epoch
-        drawn = len(self.prepared.training) * self.recipe.patches
-        return -(-drawn // self.recipe.batch)
+        return data.batch_count(self.recipe, len(self.prepared.training))
 
     def batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (B, channels, *size) float32 and masks (B, 1, *size) int64."""

@@ -110,13 +110,7 @@ def only_series(folder: Path) -> IndexedSeries:
 
 def files_of(folder: Path, series: IndexedSeries) -> SeriesFiles:
     """Return what ``read`` wants of an indexed series."""
-    return SeriesFiles(
-        source=str(folder),
-        names=tuple(header.path for header in series.instances),
-        study_instance_uid=series.study_instance_uid,
-        series_instance_uid=series.series_instance_uid,
-        frame_part=series.frame_part,
-    )
+    return SeriesFiles.of(str(folder), series)
 
 
 def read_volume(folder: Path) -> Volume:

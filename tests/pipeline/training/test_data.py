@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,3 +213,11 @@ def test_boxes_are_mirrored_with_their_patch() -> None:
         marked = np.argwhere(np.flip(image, axes))
         assert mirrored[:3].tolist() == marked.min(axis=0).tolist()
         assert mirrored[3:].tolist() == (marked.max(axis=0) + 1).tolist()
+
+
+@pytest.mark.parametrize("cases", [1, 7, 8])
+@pytest.mark.parametrize("document", [quick_training.CLASSIFICATION, quick_training.SEGMENTATION])
+def test_an_epoch_has_as_many_batches_as_are_counted(document: dict[str, Any], cases: int) -> None:
+    wanted = recipe.check(document | {"batch": 3})
+    drawn = data.draws(wanted, cases, 0)
+    assert len(list(data.in_batches(drawn, 3, 0))) == data.batch_count(wanted, cases)

@@ -54,13 +54,7 @@ def judge(folder: Path) -> Outcome:
         for one in study.series:
             reason = one.verdict
             if reason is Reason.OK:
-                wanted = SeriesFiles(
-                    source=str(folder),
-                    names=tuple(header.path for header in one.instances),
-                    study_instance_uid=one.study_instance_uid,
-                    series_instance_uid=one.series_instance_uid,
-                    frame_part=one.frame_part,
-                )
+                wanted = SeriesFiles.of(str(folder), one)
                 try:
                     inputs.append(read(wanted, as_image=one.kind == "image"))
                 except PipelineError as error:

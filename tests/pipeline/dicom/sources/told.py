@@ -34,13 +34,7 @@ def _series(address: str, series: IndexedSeries) -> dict[str, Any]:
     names = [header.path for header in series.instances]
     said: dict[str, Any] = {"verdict": series.verdict.value, "files": names, "kind": series.kind}
     if series.verdict is Reason.OK:
-        files = SeriesFiles(
-            source=address,
-            names=tuple(names),
-            study_instance_uid=series.study_instance_uid,
-            series_instance_uid=series.series_instance_uid,
-            frame_part=series.frame_part,
-        )
+        files = SeriesFiles.of(address, series)
         said["read"] = _voxels(files, as_image=series.kind == "image")
     return said
 
