@@ -26,20 +26,8 @@ from pipeline.models import predictors
 from pipeline.models.bundle import BundleRefused
 from pipeline.models.devices import Device
 from pipeline.reasons import Reason
-from pipeline.training import (
-    classification,
-    data,
-    deidentified,
-    detection,
-    judging,
-    manifest,
-    product,
-    recipe,
-    restoration,
-    segmentation,
-)
+from pipeline.training import deidentified, judging, manifest, product, recipe, tasks
 from pipeline.training.checkpoint import Progress
-from pipeline.training.data import Prepared
 from pipeline.training.loop import Controls, EpochReport, Task, train
 from pipeline.training.manifest import Part, Snapshot
 from pipeline.training.recipe import Recipe
@@ -126,7 +114,7 @@ def run(order: Order, say: Say, stop: Stop) -> None:
     snapshot = _snapshot(order, wanted, stop)
     counts = {part.value: len(snapshot.part(part)) for part in Part}
     say({"event": "snapshot", "digest": snapshot.digest, "cases": counts})
-    task = _task(wanted, snapshot, folder / "cases", device, stop)
+    task = tasks.open(wanted, snapshot, folder / "cases", device, checkpoint=stop.checkpoint)
     say({"event": "phase", "phase": "training"})
     weights, progress = _train(task, wanted, snapshot, _controls(folder, device, say, stop))
     say({"event": "phase", "phase": "evaluating"})
@@ -161,30 +149,6 @@ def _snapshot(order: Order, wanted: Recipe, stop: Stop) -> Snapshot:
     return deidentified.deidentified(snapshot, key, copies, checkpoint=stop.checkpoint)
 
 
-def _task(
-    wanted: Recipe, snapshot: Snapshot, cases: Path, device: torch.device, stop: Stop
-) -> Task:
-    """Prepare the cases and return what the kind adds to the loop."""
-    kinds: Mapping[str, tuple[Callable[[Recipe], data.Preparation], Callable[..., Task]]] = {
-        "classification": (classification.preparation, classification.Classification),
-        "segmentation": (segmentation.preparation, segmentation.Segmentation),
-        "detection": (detection.preparation, detection.Detection),
-        "restoration": (restoration.preparation, restoration.Restoration),
-    }
-    preparation, make = kinds[wanted.kind]
-    prepared: Prepared = data.prepare(
-        snapshot, wanted, preparation(wanted), cases, checkpoint=stop.checkpoint
-    )
-    task = make(recipe=wanted, prepared=prepared, device=device)
-    try:
-        task.network()
-    except (ValueError, TypeError, RuntimeError, KeyError, IndexError, NotImplementedError) as why:
-        # MONAI's classes refuse wrong arguments with any of these
-        sentence = f"network {wanted.network.name}: {' '.join(str(why).split())[:300]}"
-        raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID) from why
-    return task
-
-
 def _controls(folder: Path, device: torch.device, say: Say, stop: Stop) -> Controls:
     def on_epoch(report: EpochReport) -> None:
         say({"event": "epoch", **asdict(report)})
@@ -202,8 +166,7 @@ def _train(
 ) -> tuple[dict[str, Tensor], Progress]:
     digest = f"{wanted.digest} {snapshot.digest}"
     state, progress = train(task, wanted, digest, controls)
-    weights = detection.bundle_weights(state) if wanted.kind == "detection" else state
-    return weights, progress
+    return tasks.bundle_weights(wanted, state), progress
 
 
 def _device(order: Order) -> torch.device:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -19,6 +19,7 @@ from pipeline.models import metadata
 from pipeline.models.spec import InputSpec, Kind, ModelSpec
 from pipeline.reasons import Reason
 from pipeline.training.fields import (
+    LATER,
     AugmentationField,
     DegradationField,
     EarlyStoppingField,
@@ -56,7 +57,7 @@ class Recipe(Strict):
     labels: tuple[LabelField, ...] = ()
     loss: Literal["cross-entropy", "dice-cross-entropy", "retinanet", "l1", "l2", "charbonnier"]
     #: of a restoration, and only there
-    degradation: DegradationField | None = None
+    degradation: Annotated[DegradationField | None, LATER] = None
     optimiser: OptimiserField = OptimiserField()
     epochs: int = Field(ge=1, le=100_000)
     batch: int = Field(default=2, ge=1, le=1024)
@@ -69,8 +70,8 @@ class Recipe(Strict):
     #: the validation part is looked at every so many epochs
     validate_every: int = Field(default=1, ge=1)
     split: SplitField = SplitField()
-    snapshot: SnapshotField = SnapshotField()
-    evaluation: EvaluationField = EvaluationField()
+    snapshot: Annotated[SnapshotField, LATER] = SnapshotField()
+    evaluation: Annotated[EvaluationField, LATER] = EvaluationField()
     seed: int = Field(default=0, ge=0, lt=2**32)
     #: what the predictor is told, by kind: score thresholds and the like
     options: dict[str, Any] = Field(default_factory=dict)
@@ -123,16 +124,9 @@ class Recipe(Strict):
     def stated(self) -> dict[str, Any]:
         """Return the recipe as JSON values, its defaults included.
 
-        What later versions of Nightshift added is left out where it is not asked for, so that
-        older recipes keep their digests and their bundles their bytes.
+        What later versions of Nightshift added is left out where it is not asked for (``LATER``).
         """
-        later = {
-            "snapshot": SnapshotField(),
-            "degradation": None,
-            "evaluation": EvaluationField(),
-        }
-        unasked = {name for name, default in later.items() if getattr(self, name) == default}
-        return self.model_dump(mode="json", exclude=unasked)
+        return self.model_dump(mode="json")
 
     @property
     def digest(self) -> str:

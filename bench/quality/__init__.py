@@ -1,0 +1,1 @@
+"""How good what Nightshift trains really is: its own recipes, from nothing, on public data."""

@@ -1,0 +1,48 @@
+"""What the quality bench trains and what must come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+#: writes a manifest (and the images it names) into a folder, from the folder of the public data
+MakeManifest = Callable[[Path, Path], Path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Must:
+    """A figure on the held-out part that has to be reached."""
+
+    #: place in the summary of an evaluation, ``labels.anterior.dice``
+    metric: str
+    least: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One training on one set of public data."""
+
+    name: str
+    #: a recipe in ``bench/quality/recipes``
+    recipe: str
+    manifest: MakeManifest
+    #: the folder below ``labelled`` that has to be there
+    needs: str
+    musts: Sequence[Must] = ()
+    #: more figures worth a place in the table
+    shown: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """Two trainings that differ in one thing: the first must be better than the second.
+
+    Both are judged on the same held-out cases; better is what the paired bootstrap over patients
+    says (``pipeline.evaluation.comparison``).
+    """
+
+    name: str
+    task: Task
+    without: Task
+    metric: str

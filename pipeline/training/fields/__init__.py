@@ -1,0 +1,26 @@
+"""The parts of a recipe, each checked by itself."""
+
+from pipeline.training.fields.base import LATER, Probability, Share, Strict
+from pipeline.training.fields.cases import HIT_IOU, EvaluationField, SnapshotField, SplitField
+from pipeline.training.fields.changes import AugmentationField, DegradationField
+from pipeline.training.fields.learning import EarlyStoppingField, OptimiserField
+from pipeline.training.fields.model import CodeField, InputField, LabelField, NetworkField
+
+__all__ = [
+    "HIT_IOU",
+    "LATER",
+    "AugmentationField",
+    "CodeField",
+    "DegradationField",
+    "EarlyStoppingField",
+    "EvaluationField",
+    "InputField",
+    "LabelField",
+    "NetworkField",
+    "OptimiserField",
+    "Probability",
+    "Share",
+    "SnapshotField",
+    "SplitField",
+    "Strict",
+]
