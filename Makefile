@@ -12,7 +12,7 @@ STUDIES ?= 6
 FUZZ_SECONDS ?= 600
 DATA ?= ../shared/data/dicom
 
-.PHONY: help run test lint types contracts tests bench bench-dicom bench-operators fuzz verdicts zoo kinds models clean
+.PHONY: help run test lint types contracts tests bench bench-dicom bench-operators bench-quality fuzz verdicts zoo kinds models clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -53,6 +53,10 @@ bench-dicom: .venv/installed ## speed of scanning, reading and writing DICOM; fa
 
 bench-operators: .venv/installed ## suppression of boxes and RoIAlign against plain loops; fails where a must is missed
 	@$(PY) -m bench.detection_operators
+
+bench-quality: DATA = ../shared/data
+bench-quality: .venv/installed ## train on the public data in DATA and write docs/quality.md; fails where a figure is missed
+	@$(PY) -m bench.quality --data "$(DATA)" --fresh --page docs/quality.md
 
 fuzz: .venv/installed ## hurl broken files at the header reader and its gate for FUZZ_SECONDS
 	@$(PY) -m fuzz --seconds $(FUZZ_SECONDS)

@@ -1,0 +1,119 @@
+"""``make bench-quality``: train the project's recipes on public data, and hold them to figures.
+
+    python -m bench.quality --data DATA [--only NAME]... [--page docs/quality.md]
+
+Everything is trained from nothing, by the recipes in ``bench/quality/recipes``, on splits that no
+patient and no near-duplicate is on both sides of. Ends non-zero where a figure is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pkgutil
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, TypeVar
+
+import bench.quality
+from bench.quality import table
+from bench.quality.plan import Ablation, Task
+from bench.quality.table import Compared
+from bench.quality.training import Outcome, train
+from pipeline.evaluation import comparison
+from pipeline.evaluation.comparison import Question
+
+_Plan = TypeVar("_Plan", Task, Ablation)
+_HEAD: Final = """\
+Written by `make bench-quality` on {cores} cores ({machine}, torch {torch}), trained from nothing.
+Intervals are 95 % bootstraps over held-out patients, or over groups of near-duplicates where a set
+names no patients.
+"""
+_ABLATIONS: Final = """\
+Each pair differs in one thing and is judged on the same cases; the gain has the interval of a
+paired bootstrap.
+"""
+
+
+def main() -> int:
+    """Train, compare, write the page. Returns 1 where a figure was missed."""
+    asked = _arguments()
+    if asked.fresh:
+        shutil.rmtree(asked.work, ignore_errors=True)
+    tasks, ablations = _planned("TASKS", Task), _planned("ABLATIONS", Ablation)
+    unknown = set(asked.only) - {one.name for one in (*tasks, *ablations)}
+    if unknown:
+        sys.stderr.write(f"no task or ablation is named {', '.join(sorted(unknown))}\n")
+        return 2
+    trained = [
+        (task, train(task, asked.data, asked.work, threads=asked.threads))
+        for task in tasks
+        if _is_asked(task.name, asked.only)
+    ]
+    compared = [_compare(one, asked) for one in ablations if _is_asked(one.name, asked.only)]
+    page = _page(trained, compared)
+    sys.stdout.write(page)
+    if asked.page is not None:
+        asked.page.write_text(page, encoding="utf-8")
+    is_met = all(
+        table.is_met(must, outcome.metrics) for task, outcome in trained for must in task.musts
+    )
+    return 0 if is_met and all(one.is_met for one in compared) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, default=Path("build/quality"))
+    parser.add_argument("--only", action="append", default=[], help="a task or an ablation")
+    parser.add_argument("--fresh", action="store_true", help="train again what was trained here")
+    parser.add_argument("--page", type=Path, help="where the tables go")
+    parser.add_argument("--threads", type=int, default=0, help="0 = all cores")
+    return parser.parse_args()
+
+
+def _planned(name: str, kind: type[_Plan]) -> list[_Plan]:
+    """Return what the modules of this folder plan, in the order of their names."""
+    found: list[_Plan] = []
+    for module in sorted(one.name for one in pkgutil.iter_modules(bench.quality.__path__)):
+        if module != "__main__":
+            planned = getattr(import_module(f"bench.quality.{module}"), name, ())
+            found += [one for one in planned if isinstance(one, kind)]
+    return found
+
+
+def _is_asked(name: str, only: Sequence[str]) -> bool:
+    return not only or name in only
+
+
+def _compare(ablation: Ablation, asked: argparse.Namespace) -> Compared:
+    """Train both sides of an ablation and ask the bootstrap."""
+    sides = [
+        train(side, asked.data, asked.work, threads=asked.threads)
+        for side in (ablation.task, ablation.without)
+    ]
+    *label, statistic = ablation.metric.removeprefix("labels.").rsplit(".", 1)
+    question = Question(statistic=statistic, label=label[0] if label else None)
+    found = comparison.compare(*(side.scores() for side in sides), question)
+    return Compared(ablation=ablation, found=found, seconds=sum(side.seconds for side in sides))
+
+
+def _page(trained: Sequence[tuple[Task, Outcome]], compared: Sequence[Compared]) -> str:
+    lines = [
+        "# What the recipes reach\n",
+        _HEAD.format(cores=os.cpu_count(), machine=platform.machine(), torch=version("torch")),
+        *table.trained(trained),
+        "\n## Ablations\n",
+        _ABLATIONS,
+        *table.compared(compared),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

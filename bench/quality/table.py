@@ -1,0 +1,93 @@
+"""What the quality bench found, as the page ``docs/quality.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.quality.plan import Ablation, Must, Task
+from bench.quality.training import Outcome
+from pipeline.evaluation.comparison import Comparison, Decision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Two trainings of an ablation and what the bootstrap says of them."""
+
+    ablation: Ablation
+    found: Comparison
+    seconds: float
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the first is better than the second."""
+        return self.found.decision is Decision.BETTER
+
+
+def figure(metrics: Mapping[str, Any], place: str) -> Mapping[str, Any]:
+    """Return value and interval of a statistic, ``labels.anterior.dice``.
+
+    Raises:
+        KeyError: the evaluation states no such statistic.
+
+    """
+    found: Any = metrics
+    for name in place.split("."):
+        found = found[name]
+    return dict(found)
+
+
+def is_met(must: Must, metrics: Mapping[str, Any]) -> bool:
+    """Whether a figure was reached."""
+    value = figure(metrics, must.metric)["value"]
+    return value is not None and value >= must.least
+
+
+def trained(rows: Sequence[tuple[Task, Outcome]]) -> Iterator[str]:
+    """Yield the table of what was trained, line by line."""
+    yield "| task | figure | reached | 95 % interval | must | held-out patients | minutes |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for task, outcome in rows:
+        musts = {must.metric: must for must in task.musts}
+        for place in [*musts, *task.shown]:
+            found = figure(outcome.metrics, place)
+            must = musts.get(place)
+            wanted = "" if must is None else f"{must.least:g}"
+            missed = must is not None and not is_met(must, outcome.metrics)
+            yield _row(
+                task.name,
+                place.removeprefix("labels.").replace(".", " "),
+                f"{_number(found['value'])}{' **missed**' if missed else ''}",
+                f"{_number(found['low'])} to {_number(found['high'])}",
+                wanted,
+                str(found["patients"]),
+                f"{outcome.seconds / 60:.1f}",
+            )
+
+
+def compared(rows: Sequence[Compared]) -> Iterator[str]:
+    """Yield the table of ablations, line by line."""
+    yield "| ablation | figure | with | without | gain, 95 % interval | says | minutes |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for row in rows:
+        found = row.found
+        span = found.interval
+        interval = "" if span is None else f", {_number(span.low)} to {_number(span.high)}"
+        yield _row(
+            row.ablation.name,
+            row.ablation.metric,
+            _number(found.candidate),
+            _number(found.active),
+            f"{_number(found.gain)}{interval}",
+            f"{found.decision}{'' if row.is_met else ' **missed**'}",
+            f"{row.seconds / 60:.1f}",
+        )
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
