@@ -16,7 +16,7 @@ from pipeline.errors import StudyRejected
 from pipeline.models import networks
 from pipeline.models.whole_inputs import network_input
 from pipeline.reasons import Reason
-from pipeline.training import data
+from pipeline.training import augmentation, data
 from pipeline.training.data import Draw, Prepared
 from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
@@ -67,9 +67,12 @@ class Classification:
     def _case(self, draw: Draw) -> tuple[Tensor, int]:
         arrays = data.load(self.prepared.training[draw.case])
         image = np.asarray(arrays["image"])
-        axes = data.flipped_axes(image.ndim - 1, self.recipe.augmentation, draw.random)
+        wanted, random = self.recipe.augmentation, draw.random
+        axes = augmentation.flipped_axes(image.ndim - 1, wanted, random)
         mirrored = np.flip(image, tuple(axis + 1 for axis in axes))
-        return data.vary(mirrored, self.recipe.augmentation, draw.random), int(arrays["class"])
+        warp = augmentation.warp(image.shape[1:], wanted, random)
+        moved = mirrored if warp is None else warp.image(mirrored)
+        return augmentation.vary(moved, wanted, random), int(arrays["class"])
 
 
 def preparation(recipe: Recipe) -> data.Preparation:

@@ -14,14 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.errors import StudyRejected
 from pipeline.training import dicom_labels, reading
 from pipeline.training.faults import Fault, ManifestInvalid
-from pipeline.training.fields import AugmentationField
 from pipeline.training.manifest import Case, Part, Snapshot
 from pipeline.training.reading import LabelRefused, Truth
 from pipeline.training.recipe import Recipe
@@ -194,42 +191,6 @@ def cut(array: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArr
     patch = np.asarray(array[inside])
     widths = [(0, width - have) for width, have in zip(size, patch.shape, strict=True)]
     return np.pad(patch, widths) if any(after for _, after in widths) else patch.copy()
-
-
-def flipped_axes(
-    dims: int, augmentation: AugmentationField, random: np.random.Generator
-) -> tuple[int, ...]:
-    """Choose the axes that a patch is mirrored along."""
-    return tuple(axis for axis in range(dims) if random.random() < augmentation.flip)
-
-
-def vary(
-    image: NDArray[np.float32], augmentation: AugmentationField, random: np.random.Generator
-) -> Tensor:
-    """Change the values of a patch (channels, *spatial) by MONAI's transforms."""
-    from monai.transforms.compose import Compose
-    from monai.transforms.intensity.array import (
-        RandAdjustContrast,
-        RandGaussianNoise,
-        RandScaleIntensity,
-        RandShiftIntensity,
-    )
-
-    wanted: list[Any] = []
-    if augmentation.contrast:
-        most = 1.0 + augmentation.contrast
-        wanted.append(RandAdjustContrast(prob=0.5, gamma=(1.0 / most, most)))
-    if augmentation.scale:
-        wanted.append(RandScaleIntensity(factors=augmentation.scale, prob=0.5))
-    if augmentation.shift:
-        wanted.append(RandShiftIntensity(offsets=augmentation.shift, prob=0.5))
-    if augmentation.noise:
-        wanted.append(RandGaussianNoise(prob=0.5, std=augmentation.noise))
-    tensor = torch.from_numpy(np.array(image, np.float32, order="C"))
-    if not wanted:
-        return tensor
-    changed = Compose(wanted).set_random_state(seed=int(random.integers(2**32)))(tensor)
-    return torch.as_tensor(changed, dtype=torch.float32).contiguous()
 
 
 def _is_kept(place: Path, stamp: str) -> bool:

@@ -20,7 +20,7 @@ from pipeline.models.grids import Grid
 from pipeline.models.preprocess import prepare
 from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
-from pipeline.training import data, reading
+from pipeline.training import augmentation, data, reading
 from pipeline.training.data import Draw, Prepared
 from pipeline.training.fields import HIT_IOU
 from pipeline.training.reading import Box, Truth
@@ -119,14 +119,15 @@ class Detection:
             box = boxes[int(random.integers(len(boxes)))]
             centre = [float(value) for value in (box[:3] + box[3:]) / 2.0]
         start = data.patch_start(image.shape, size, centre, random)
-        axes = data.flipped_axes(len(size), self.recipe.augmentation, random)
+        axes = augmentation.flipped_axes(len(size), self.recipe.augmentation, random)
         inside, kept = boxes_in(np.asarray(boxes), start, size)
         pixels = np.flip(data.cut(image, start, size), axes)
         target = {
             "boxes": torch.from_numpy(flip_boxes(inside, size, axes)).to(self.device),
             "labels": torch.from_numpy(np.asarray(labels)[kept]).to(self.device),
         }
-        return data.vary(pixels[None], self.recipe.augmentation, random).to(self.device), target
+        varied = augmentation.vary(pixels[None], self.recipe.augmentation, random)
+        return varied.to(self.device), target
 
 
 def preparation(recipe: Recipe) -> data.Preparation:

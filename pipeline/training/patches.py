@@ -19,7 +19,7 @@ from pipeline.models.grids import Grid
 from pipeline.models.preprocess import prepare
 from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
-from pipeline.training import data
+from pipeline.training import augmentation, data
 from pipeline.training.fields import InputField
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
@@ -61,4 +61,5 @@ def cut(image: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArr
 def mirrored(recipe: Recipe, random: np.random.Generator) -> tuple[int, ...]:
     """Choose the axes that a patch is mirrored along, counted from the last."""
     dims = recipe.input.spatial_dims
-    return tuple(axis - dims for axis in data.flipped_axes(dims, recipe.augmentation, random))
+    axes = augmentation.flipped_axes(dims, recipe.augmentation, random)
+    return tuple(axis - dims for axis in axes)

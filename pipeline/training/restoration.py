@@ -23,7 +23,7 @@ from pipeline.models.planes import PlaneWise
 from pipeline.models.predictor import Checkpoint, Predictor
 from pipeline.models.restoration import Residual
 from pipeline.models.spec import InputSpec
-from pipeline.training import data, degradation, patches
+from pipeline.training import augmentation, data, degradation, patches
 from pipeline.training.data import Draw, Prepared
 from pipeline.training.degradation import Values
 from pipeline.training.fields import DegradationField
@@ -130,7 +130,7 @@ class Restoration:
         start = data.patch_start(image.shape[1:], size, None, random)
         axes = patches.mirrored(self.recipe, random)
         patch = np.flip(patches.cut(image, start, size), axes)
-        wanted = data.vary(patch, self.recipe.augmentation, random).clamp(0, 1)
+        wanted = augmentation.vary(patch, self.recipe.augmentation, random).clamp(0, 1)
         worse = degradation.degrade(wanted.numpy(), self._degradation, self._factors, random)
         flat = len(self.recipe.input.size)
         return (

@@ -20,7 +20,7 @@ from pipeline.models.grids import Grid
 from pipeline.models.planes import PlaneWise
 from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
-from pipeline.training import data, patches
+from pipeline.training import augmentation, data, patches
 from pipeline.training.data import Draw, Prepared
 from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
@@ -102,7 +102,7 @@ class Segmentation:
         axes = patches.mirrored(self.recipe, random)
         patch = np.flip(patches.cut(arrays["image"], start, size), axes)
         truth = np.flip(data.cut(mask, start, size), axes).astype(np.int64)
-        varied = data.vary(patch, self.recipe.augmentation, random)
+        varied = augmentation.vary(patch, self.recipe.augmentation, random)
         flat = self.recipe.input.size
         return varied.reshape(-1, *flat), torch.from_numpy(truth).reshape(1, *flat)
 

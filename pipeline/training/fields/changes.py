@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
-from pipeline.training.fields.base import Probability, Strict
+from pipeline.training.fields.base import LATER, Probability, Strict
 
 
 class AugmentationField(Strict):
@@ -20,6 +22,26 @@ class AugmentationField(Strict):
     shift: float = Field(default=0.0, ge=0, le=1)
     #: gamma is drawn from [1 / (1 + this), 1 + this]
     contrast: float = Field(default=0.0, ge=0, le=3)
+    #: smoothed by a Gaussian of a standard deviation from 0 to this, in voxels
+    blur: Annotated[float, Field(ge=0, le=8), LATER] = 0.0
+    #: turned by +- so many degrees; a volume about each of its axes
+    rotate: Annotated[float, Field(ge=0, le=180), LATER] = 0.0
+    #: moved by +- this share of each side
+    translate: Annotated[float, Field(ge=0, le=0.5), LATER] = 0.0
+    #: what is seen becomes up to 1 + this times larger or smaller
+    zoom: Annotated[float, Field(ge=0, le=1), LATER] = 0.0
+    #: up to this share of each side is cut off somewhere, and the rest fills the patch
+    crop: Annotated[float, Field(ge=0, le=0.9), LATER] = 0.0
+    #: standard deviation, in voxels, of how far the control points of a smooth bend move
+    elastic: Annotated[float, Field(ge=0, le=32), LATER] = 0.0
+    #: of a classification: each batch is mixed with itself in another order, by a share drawn from
+    #: the beta distribution with both parameters this; 0 = not at all
+    mixup: Annotated[float, Field(ge=0, le=8), LATER] = 0.0
+
+    @property
+    def moves_voxels(self) -> bool:
+        """Whether anything but a mirror image moves voxels."""
+        return any((self.rotate, self.translate, self.zoom, self.crop, self.elastic))
 
 
 class DegradationField(Strict):

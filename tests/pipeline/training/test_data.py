@@ -18,7 +18,6 @@ from pipeline.models.spec import InputSpec
 from pipeline.phantoms import PhantomParameters, Tissue
 from pipeline.training import classification, data, detection, manifest, recipe, segmentation
 from pipeline.training.faults import ManifestInvalid
-from pipeline.training.fields import AugmentationField
 from pipeline.training.reading import Box
 from tests import quick_training
 from tests.quick_training import write_balls, write_images, write_manifest
@@ -141,22 +140,6 @@ def test_a_patch_lies_in_the_image_and_holds_its_centre(
 def test_beyond_the_image_a_patch_is_zero() -> None:
     patch = data.cut(np.ones((3, 3)), (1, 0), (4, 2))
     assert patch.tolist() == [[1, 1], [1, 1], [0, 0], [0, 0]]
-
-
-def test_without_augmentation_values_stay_as_they_are() -> None:
-    image = np.linspace(0, 1, 27, dtype=np.float32).reshape(3, 3, 3)
-    varied = data.vary(image[None], AugmentationField(), generator())
-    assert varied.shape == (1, 3, 3, 3)
-    assert np.array_equal(varied[0].numpy(), image)
-
-
-def test_augmentation_is_decided_by_its_generator_alone() -> None:
-    image = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
-    wanted = AugmentationField(noise=0.1, scale=0.1, shift=0.1, contrast=0.3)
-    first, second = (data.vary(image[None], wanted, generator()).numpy() for _ in range(2))
-    other = data.vary(image[None], wanted, np.random.default_rng(1)).numpy()
-    assert np.array_equal(first, second)
-    assert not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize("orientation", [None, "RAS", "LPS"])
