@@ -8,12 +8,16 @@ scores give the same answer.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 
 from pipeline.evaluation import bootstrap, summary
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.scores import Scores, ScoresRefused
-from pipeline.evaluation.statistic import Statistic, value_of
+from pipeline.evaluation.statistic import Statistic, Weights, value_of
 
 
 class Decision(enum.StrEnum):
@@ -59,39 +63,86 @@ class Comparison:
     decision: Decision
 
 
-def compare(candidate: Scores, active: Scores, question: Question) -> Comparison:
-    """Compare two versions on the cases that both were judged on.
+@dataclass(frozen=True)
+class Pair:
+    """Two versions that were judged on the same cases in the same way; made by ``pair``."""
 
-    Better: the whole interval of the gain lies above 0, and the gain is at least the least one.
-    Not worse: it lies above minus the margin. Worse: it lies below minus the margin.
+    candidate: Scores
+    active: Scores
+
+    @cached_property
+    def weights(self) -> Weights:
+        """How often each case counts in each resample, the same for both."""
+        return bootstrap.resamples(self.active.patients)
+
+    @cached_property
+    def statistics(self) -> Mapping[tuple[str, str | None], tuple[Statistic, Statistic]]:
+        """What the two are compared by: (name, label) -> of the candidate, of the active one."""
+        both = zip(summary.statistics(self.candidate), summary.statistics(self.active), strict=True)
+        return {
+            (new.name, new.label): (new, old)
+            for new, old in both
+            if new.is_higher_better is not None
+        }
+
+    def of_cases(self, chosen: list[int]) -> Pair:
+        """Return the same for some of the cases."""
+        return Pair(self.candidate.of_cases(chosen), self.active.of_cases(chosen))
+
+    def compare(self, question: Question) -> Comparison:
+        """Answer a question.
+
+        Better: the whole interval of the gain lies above 0, and the gain is at least the least
+        one. Not worse: it lies above minus the margin. Worse: it lies below minus the margin.
+
+        Raises:
+            ScoresRefused: no such statistic.
+
+        """
+        try:
+            new, old = self.statistics[question.statistic, question.label]
+        except KeyError:
+            sentence = f"a {self.active.kind} is not compared by {question.statistic}"
+            raise ScoresRefused(sentence) from None
+        sign = 1.0 if new.is_higher_better else -1.0
+        values = value_of(new), value_of(old)
+        patients = len(np.unique(np.array(self.active.patients)[new.bearing & old.bearing]))
+        gain, between = None, None
+        if values[0] is not None and values[1] is not None:
+            gain = sign * (values[0] - values[1])
+            gains = sign * (new.of(self.weights) - old.of(self.weights))
+            between = bootstrap.interval(gains, patients)
+        return Comparison(
+            candidate=values[0],
+            active=values[1],
+            gain=gain,
+            interval=between,
+            patients=patients,
+            decision=_decide(gain, between, patients, question),
+        )
+
+
+def pair(candidate: Scores, active: Scores) -> Pair:
+    """Return two versions side by side, their cases in one order.
 
     Raises:
-        ScoresRefused: other cases, labels or settings, or no such statistic.
+        ScoresRefused: other cases, labels or settings.
 
     """
     candidate, active = _in_one_order(candidate), _in_one_order(active)
     if not _are_of_one_kind(candidate, active):
         raise ScoresRefused("the two versions were not judged on the same cases in the same way")
-    new, old = (_statistic(one, question) for one in (candidate, active))
-    sign = 1.0 if new.is_higher_better else -1.0
-    values = value_of(new), value_of(old)
-    bearing = new.bearing & old.bearing
-    patients = len(
-        {patient for patient, bears in zip(active.patients, bearing, strict=True) if bears}
-    )
-    gain, between = None, None
-    if values[0] is not None and values[1] is not None:
-        gain = sign * (values[0] - values[1])
-        weights = bootstrap.resamples(active.patients)
-        between = bootstrap.interval(sign * (new.of(weights) - old.of(weights)), patients)
-    return Comparison(
-        candidate=values[0],
-        active=values[1],
-        gain=gain,
-        interval=between,
-        patients=patients,
-        decision=_decide(gain, between, patients, question),
-    )
+    return Pair(candidate, active)
+
+
+def compare(candidate: Scores, active: Scores, question: Question) -> Comparison:
+    """Compare two versions on the cases that both were judged on, as ``Pair.compare``.
+
+    Raises:
+        ScoresRefused: other cases, labels or settings, or no such statistic.
+
+    """
+    return pair(candidate, active).compare(question)
 
 
 def _decide(
@@ -117,11 +168,3 @@ def _are_of_one_kind(first: Scores, second: Scores) -> bool:
         return settings, [(case.case, case.patient) for case in scores.cases]
 
     return stated(first) == stated(second)
-
-
-def _statistic(scores: Scores, question: Question) -> Statistic:
-    for statistic in summary.statistics(scores):
-        is_asked = (statistic.name, statistic.label) == (question.statistic, question.label)
-        if is_asked and statistic.is_higher_better is not None:
-            return statistic
-    raise ScoresRefused(f"a {scores.kind} is not compared by {question.statistic}")

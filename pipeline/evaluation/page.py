@@ -15,31 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.evaluation import curves, summary
 from pipeline.evaluation.curves import Points
 from pipeline.evaluation.scores import Scores
+from pipeline.evaluation.statistic import title_of
 
 #: side of the square that a curve is drawn in, and what is left for its scales
 SIDE: Final = 220
 MARGIN: Final = 40
 #: false positives per scan at the right end of a FROC curve
 MOST_FALSE_POSITIVES: Final = 8.0
-#: names of statistics that are written otherwise than they are spelt
-_TITLES: Final[Mapping[str, str]] = {
-    "ap_50": "AP at IoU 0.5",
-    "ap_50_95": "AP at IoU 0.5 to 0.95",
-    "auc": "AUC",
-    "brier": "Brier score",
-    "dice": "Dice",
-    "f1": "F1",
-    "false_alarm_ml": "false alarm (ml)",
-    "false_alarm_pixels": "false alarm (pixels)",
-    "froc_mean": "mean of FROC",
-    "hd95_mm": "HD95 (mm)",
-    "map_50_95": "mAP at IoU 0.5 to 0.95",
-    "psnr_db": "PSNR (dB)",
-    "psnr_gain_db": "gain of PSNR (dB)",
-    "ssim": "SSIM",
-    "ssim_gain": "gain of SSIM",
-    "surface_dice": "surface Dice",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +101,6 @@ def words(metric: Mapping[str, Any]) -> Cell:
     if metric["low"] is None:
         return Cell(f"{metric['value']:.3g}", count)
     return Cell(f"{metric['value']:.3g}", f"{metric['low']:.3g} to {metric['high']:.3g}, {count}")
-
-
-def title_of(name: str) -> str:
-    """Return the name of a statistic as it is written: ``AUC``, ``balanced accuracy``."""
-    return _TITLES.get(name, name.replace("_", " "))
 
 
 def statistics_in(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

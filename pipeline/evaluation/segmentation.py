@@ -1,4 +1,4 @@
-"""Statistics of a segmentation, label by label.
+"""Statistics of a segmentation: one of all labels together, the others label by label.
 
 Overlap, distances and errors of volume are those of cases whose reference holds the label; cases
 whose reference does not stand apart with their false alarms, because nothing else has a value
@@ -14,7 +14,8 @@ from pipeline.evaluation.statistic import Statistic, mean
 
 
 def statistics(scores: Scores) -> Iterator[Statistic]:
-    """Yield the statistics of each label."""
+    """Yield the mean Dice of the labels that are there, then the statistics of each label."""
+    yield mean("mean_dice", [_mean_dice(case.overlaps) for case in scores.cases])
     for number, label in enumerate(scores.labels):
         overlaps = [case.overlaps[number] for case in scores.cases]
         yield mean("dice", [one.dice for one in overlaps], label=label)
@@ -27,6 +28,11 @@ def statistics(scores: Scores) -> Iterator[Statistic]:
             mean(name, values, label=label, is_higher_better=False)
             for name, values in _errors(overlaps)
         )
+
+
+def _mean_dice(overlaps: Sequence[Overlap]) -> float | None:
+    known = [one.dice for one in overlaps if one.dice is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _errors(overlaps: Sequence[Overlap]) -> Iterator[tuple[str, list[float | None]]]:

@@ -6,9 +6,9 @@ drawn gives a resample of a bootstrap, and many rows of weights give many of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,26 @@ Weights: TypeAlias = NDArray[np.float64]
 #: (resamples,); NaN where there is no value
 Values: TypeAlias = NDArray[np.float64]
 Measure: TypeAlias = Callable[[Weights], Values]
+#: names of statistics that are written otherwise than they are spelt
+_TITLES: Final[Mapping[str, str]] = {
+    "ap_50": "AP at IoU 0.5",
+    "ap_50_95": "AP at IoU 0.5 to 0.95",
+    "auc": "AUC",
+    "brier": "Brier score",
+    "dice": "Dice",
+    "f1": "F1",
+    "false_alarm_ml": "false alarm (ml)",
+    "false_alarm_pixels": "false alarm (pixels)",
+    "froc_mean": "mean of FROC",
+    "hd95_mm": "HD95 (mm)",
+    "map_50_95": "mAP at IoU 0.5 to 0.95",
+    "mean_dice": "mean Dice",
+    "psnr_db": "PSNR (dB)",
+    "psnr_gain_db": "gain of PSNR (dB)",
+    "ssim": "SSIM",
+    "ssim_gain": "gain of SSIM",
+    "surface_dice": "surface Dice",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,3 +85,8 @@ def value_of(statistic: Statistic) -> float | None:
     """Return the number for all cases as they are; None = it has no value."""
     found = float(statistic.of(np.ones((1, len(statistic.bearing))))[0])
     return None if np.isnan(found) else found
+
+
+def title_of(name: str) -> str:
+    """Return the name of a statistic as it is written: ``AUC``, ``balanced accuracy``."""
+    return _TITLES.get(name, name.replace("_", " "))

@@ -20,7 +20,7 @@ from pipeline.evaluation import (
     restoration,
     segmentation,
 )
-from pipeline.evaluation.scores import Scores
+from pipeline.evaluation.scores import Scores, ScoresRefused
 from pipeline.evaluation.statistic import Statistic, value_of
 
 #: stands for cases whose manifest says nothing of an attribute
@@ -45,6 +45,19 @@ def statistics(scores: Scores) -> list[Statistic]:
     return list(_STATISTICS[scores.kind](scores))
 
 
+def named(scores: Scores, name: str, label: str | None) -> Statistic:
+    """Return one statistic.
+
+    Raises:
+        ScoresRefused: the kind has none of that name and label.
+
+    """
+    for one in statistics(scores):
+        if (one.name, one.label) == (name, label):
+            return one
+    raise ScoresRefused(f"a {scores.kind} is not judged by {name}")
+
+
 def summarise(scores: Scores) -> dict[str, Any]:
     """Return the statistics of all cases and of each label, and the tables of the kind.
 
@@ -62,13 +75,19 @@ def by_subgroup(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
     return {
         attribute: {
             group: _measured(scores.of_cases(chosen), least_patients=scores.least_patients)
-            for group, chosen in _groups(scores, attribute).items()
+            for group, chosen in places.items()
         }
-        for attribute in sorted({name for case in scores.cases for name in case.groups})
+        for attribute, places in groups(scores).items()
     }
 
 
-def _groups(scores: Scores, attribute: str) -> dict[str, list[int]]:
+def groups(scores: Scores) -> dict[str, dict[str, list[int]]]:
+    """Return attribute -> group -> places of its cases, for what any case states."""
+    stated = sorted({name for case in scores.cases for name in case.groups})
+    return {attribute: _places(scores, attribute) for attribute in stated}
+
+
+def _places(scores: Scores, attribute: str) -> dict[str, list[int]]:
     """Return the places of the cases of each group."""
     groups: dict[str, list[int]] = {}
     for place, case in enumerate(scores.cases):

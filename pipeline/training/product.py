@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.evaluation import page
 from pipeline.evaluation.scores import Scores
+from pipeline.evaluation.statistic import title_of
 from pipeline.models import bundle
 from pipeline.models.bundle import Bundle
 from pipeline.training.manifest import Part, Snapshot
@@ -170,4 +171,4 @@ def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for label, found in measured.items():
         for name, metric in page.statistics_in(found).items():
             cell = page.words(metric)
-            yield f"{label} {page.title_of(name)}".strip(), cell.value, cell.detail
+            yield f"{label} {title_of(name)}".strip(), cell.value, cell.detail

@@ -11,6 +11,7 @@ import pytest
 from pipeline.evaluation import curves, page, summary
 from pipeline.evaluation.page import Cell, Heading
 from pipeline.evaluation.scores import Boxes, Scores
+from pipeline.evaluation.statistic import title_of
 from tests.pipeline.evaluation import made_scores
 
 HEADING = Heading(title="Lesions <b>", lines=["lesions@1.0"], warnings=["Not for clinical use."])
@@ -124,8 +125,8 @@ def test_the_same_scores_give_the_same_page() -> None:
 
 
 def test_statistics_are_titled_as_the_field_writes_them() -> None:
-    assert page.title_of("auc") == "AUC"
-    assert page.title_of("balanced_accuracy") == "balanced accuracy"
+    assert title_of("auc") == "AUC"
+    assert title_of("balanced_accuracy") == "balanced accuracy"
     text = rendered(detection())
     assert "<th>AP at IoU 0.5 to 0.95</th>" in text
     assert "an overlap (IoU) of at least 0.1" in text
