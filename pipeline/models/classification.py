@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeGuard
 
@@ -86,17 +86,18 @@ class ClassificationPredictor:
             inputs, frames = self._inputs(checked)
             besides = [beside.of(image, self.spec) for image in checked]
             clock.lap("preprocess")
+
+        def predictions(answer: Answer) -> list[Prediction]:
+            clock.book(answer.seconds)
+            each = {stage: spent / len(images) for stage, spent in clock.seconds.items()}
+            parts = np.split(self._scores(answer.outputs.numpy()), np.cumsum(frames)[:-1])
+            return [
+                self._prediction(scores, self._joined(scores), answer, each, its.report())
+                for scores, its in zip(parts, besides, strict=True)
+            ]
+
         rows = beside.rows(besides, frames)
-        answer = self._batcher.ask(inputs, checkpoint=checkpoint, beside=rows)
-        clock.book({"preprocess": answer.prepared, "wait": answer.waited, "model": answer.computed})
-        each = {stage: spent / len(images) for stage, spent in clock.seconds.items()}
-        parts = np.split(answer.outputs.numpy(), np.cumsum(frames)[:-1])
-        found = []
-        for part, its in zip(parts, besides, strict=True):
-            scores = self._scores(part)
-            prediction = self._prediction(scores, self._joined(scores), answer, each)
-            found.append(replace(prediction, options={**prediction.options, **its.report()}))
-        return found
+        return self._batcher.ask_for(predictions, inputs, checkpoint=checkpoint, beside=rows)
 
     def _inputs(self, images: Sequence[Input | Channels]) -> tuple[Tensor | Later, list[int]]:
         """Return what the network sees of several inputs, and how many frames of each."""
@@ -134,17 +135,11 @@ class ClassificationPredictor:
             plain = self._batcher.ask(inputs, checkpoint=checkpoint, beside=rows)
             in_set = self._prediction_set(plain.outputs.numpy(), asked.conformal.coverage)
             sure = replace(sure, in_set=in_set)
-        seconds = {**clock.seconds, "wait": answer.waited, "model": answer.computed}
-        prediction = self._prediction(each.mean(0), sure.mean, answer, seconds)
-        return replace(
-            prediction,
-            findings=(*prediction.findings, *sure.measurements(self.spec.labels)),
-            options={
-                **prediction.options,
-                **its.report(),
-                "uncertainty": uncertainty.report(asked),
-            },
-        )
+        clock.book(answer.seconds)
+        more = {**its.report(), "uncertainty": uncertainty.report(asked)}
+        prediction = self._prediction(each.mean(0), sure.mean, answer, clock.seconds, more)
+        sureness = sure.measurements(self.spec.labels)
+        return replace(prediction, findings=(*prediction.findings, *sureness))
 
     def _prediction_set(self, logits: NDArray[np.float32], coverage: float) -> tuple[bool, ...]:
         """Say which labels are in the set, by the scores that the calibration was fitted to."""
@@ -193,6 +188,7 @@ class ClassificationPredictor:
         scores: Sequence[float],
         answer: Answer,
         seconds: dict[str, float],
+        more: Mapping[str, object],
     ) -> Prediction:
         return Prediction(
             findings=self._findings(by_frame, scores),
@@ -202,6 +198,7 @@ class ClassificationPredictor:
                 "batch": answer.plan.batch,
                 "frames": len(by_frame),
                 "together": answer.together,
+                **more,
             },
             seconds=seconds,
             warnings=answer.warnings,

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from pipeline.models.beside import NOTHING, moved
 from pipeline.models.devices import Device
 from pipeline.models.predictor import Checkpoint
 
+Made = TypeVar("Made")
 #: seconds that a pass waits, at most, for inputs in preparation
 PATIENCE: Final = 0.005
 _SECONDS_BETWEEN_CHECKPOINTS: Final = 0.1
@@ -61,6 +62,11 @@ class Answer:
     prepared: float
     computed: float
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By stage, as run reports state them."""
+        return {"preprocess": self.prepared, "wait": self.waited, "model": self.computed}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Later:
@@ -79,9 +85,13 @@ class Later:
 class _Request:
     inputs: Tensor | Later
     beside: Mapping[str, Tensor]
+    #: makes of the answer what the job waits for; its failure is the job's own
+    finish: Callable[[Answer], object]
     #: it failed in company, so that it is not known whose fault that was
     is_alone: bool = False
-    answer: Answer | None = None
+    made: object = None
+    failure: Exception | None = None
+    is_answered: bool = False
     asked: float = field(default_factory=time.perf_counter)
     #: set when there is an answer, or when it is this request's turn to lead. One for each: thirty
     #: threads that all wake for every answer cost as much as a small network
@@ -100,6 +110,15 @@ class _Request:
     def prepared(self) -> Tensor:
         """Return the inputs."""
         return self.inputs.prepare() if isinstance(self.inputs, Later) else self.inputs
+
+    def take(self, answer: Answer) -> None:
+        """Make of the answer what was asked for, and wake whoever waits for it."""
+        try:
+            self.made = self.finish(answer)
+        except Exception as failure:  # noqa: BLE001 - raised again where it was asked
+            self.failure = failure
+        self.is_answered = True
+        self.wake.set()
 
     @property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
@@ -137,7 +156,7 @@ class Batcher:
         finally:
             with self._lock:
                 self._coming -= 1
-                self._arrived.notify()
+                self._tell_leader()
 
     def ask(
         self,
@@ -146,24 +165,40 @@ class Batcher:
         checkpoint: Checkpoint,
         beside: Mapping[str, Tensor] = NOTHING,
     ) -> Answer:
+        """Run inputs through the network, with others where there are any: see ``ask_for``."""
+        return self.ask_for(lambda answer: answer, inputs, checkpoint=checkpoint, beside=beside)
+
+    def ask_for(
+        self,
+        finish: Callable[[Answer], Made],
+        inputs: Tensor | Later,
+        *,
+        checkpoint: Checkpoint,
+        beside: Mapping[str, Tensor] = NOTHING,
+    ) -> Made:
         """Run inputs through the network, with others where there are any.
 
         Args:
+            finish: what is made of the answer, by whoever leads the pass: thirty threads that each
+                make a little would take turns with the next pass. What it raises is raised here.
             inputs: (n, channels, *spatial), or what will make them.
             checkpoint: called while it waits, and before each pass.
             beside: what the network takes beside them, (n, ...) by argument.
+
+        Returns:
+            What ``finish`` returned.
 
         Raises:
             OutOfMemory: memory ran out for these inputs alone, after every step down.
             Interrupted, DeadlineExceeded: by ``checkpoint``; the other jobs are not touched.
 
         """
-        request = _Request(inputs, beside)
+        request = _Request(inputs, beside, finish)
         with self._lock:
             self._waiting.append(request)
-            self._arrived.notify()
+            self._tell_leader()
         try:
-            while request.answer is None:
+            while not request.is_answered:
                 if self._takes_lead(request):
                     self._lead(request, checkpoint)
                 elif not request.wake.wait(_SECONDS_BETWEEN_CHECKPOINTS):
@@ -172,7 +207,9 @@ class Batcher:
                     request.wake.clear()
         finally:
             self._leave(request)
-        return request.answer
+        if request.failure is not None:
+            raise request.failure
+        return cast("Made", request.made)
 
     def _leave(self, request: _Request) -> None:
         """Forget a request that waits no longer; what it was woken for is the next one's."""
@@ -196,6 +233,12 @@ class Batcher:
             with self._lock:
                 self._is_led = False
                 self._wake_next()
+
+    def _tell_leader(self) -> None:
+        """Wake the leader where that may end its wait, not for each of thirty arrivals."""
+        is_as_before = not self._coming and len(self._waiting) >= self._met
+        if is_as_before or sum(one.count for one in self._waiting) >= self._plan.batch:
+            self._arrived.notify()
 
     def _wake_next(self) -> None:
         if self._waiting and not self._is_led:
@@ -255,9 +298,9 @@ class Batcher:
         )
         computed = time.perf_counter() - began - prepared
         parts = torch.split(outputs, [one.count for one in group])
-        with self._lock:
-            for one, part in zip(group, parts, strict=True):
-                one.answer = Answer(
+        for one, part in zip(group, parts, strict=True):
+            one.take(
+                Answer(
                     outputs=part,
                     plan=used,
                     warnings=warnings,
@@ -266,7 +309,7 @@ class Batcher:
                     prepared=prepared,
                     computed=computed,
                 )
-                one.wake.set()
+            )
 
     def _forward(
         self,

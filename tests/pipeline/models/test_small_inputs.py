@@ -161,6 +161,32 @@ def test_a_broken_input_is_the_fault_of_its_job_alone() -> None:
     assert max(network.seen) == 3  # they had met
 
 
+def test_what_is_made_of_answers_is_made_by_one_thread_and_its_failure_is_its_jobs_own() -> None:
+    network = Sum()
+    shared = batcher(network, patience=0.5)
+    ready = threading.Barrier(3)
+    made_by: list[int] = []
+
+    def ask(value: float) -> float:
+        with shared.coming():
+            ready.wait(30)
+
+        def finish(answer: Answer) -> float:
+            made_by.append(threading.get_ident())
+            if value == 2.0:
+                raise ArithmeticError("of this job alone")
+            return float(answer.outputs) + 1.0
+
+        return shared.ask_for(finish, filled(value), checkpoint=go_on)
+
+    said = at_once(*(lambda value=value: ask(value) for value in (1.0, 2.0, 3.0)))
+    assert said[0] == 5.0
+    assert isinstance(said[1], ArithmeticError)
+    assert said[2] == 13.0
+    assert len(made_by) == 3
+    assert len(set(made_by)) == len(network.seen)  # one thread for each pass
+
+
 def test_a_job_that_is_stopped_while_it_waits_harms_nobody() -> None:
     started, go = threading.Event(), threading.Event()
 
