@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StudyRejected
-from pipeline.training import dicom_labels, reading
+from pipeline.training import boxes, dicom_labels, reading
 from pipeline.training.faults import Fault, ManifestInvalid
 from pipeline.training.manifest import Case, Part, Snapshot
 from pipeline.training.reading import LabelRefused, Truth
@@ -71,7 +71,7 @@ def read_truth(case: Case, recipe: Recipe, image: Input) -> Truth:
     if recipe.kind == "segmentation":
         return Truth(mask=reading.read_mask(case.label, image, largest=len(recipe.labels)))
     names = tuple(label.name for label in recipe.labels)
-    return Truth(boxes=reading.read_boxes(case.label, labels=names))
+    return Truth(boxes=boxes.read(case.label, labels=names))
 
 
 def _read_dicom_truth(label: Path, recipe: Recipe, image: Input) -> Truth:

@@ -20,10 +20,11 @@ from pipeline.models.grids import Grid
 from pipeline.models.preprocess import prepare
 from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
-from pipeline.training import augmentation, data, reading
+from pipeline.training import augmentation, data
+from pipeline.training.boxes import Box, index_box
 from pipeline.training.data import Draw, Prepared
 from pipeline.training.fields import HIT_IOU
-from pipeline.training.reading import Box, Truth
+from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
 
@@ -151,7 +152,7 @@ def preparation(recipe: Recipe) -> data.Preparation:
 
 def box_on(box: Box, volume: Volume, grid: Grid) -> list[float]:
     """Return a box on the network's grid: lower corner, then upper; voxel i covers [i, i + 1)."""
-    source = reading.index_box(box, volume)
+    source = index_box(box, volume)
     low, high = [], []
     for axis in range(3):
         along = grid.axes[axis]

@@ -16,7 +16,8 @@ from pipeline.dicom.labels.options import Options
 from pipeline.dicom.labels.reading import LabelFiles, read_labels
 from pipeline.dicom.sources.opening import open_source
 from pipeline.errors import StudyRejected
-from pipeline.training.reading import Box, LabelRefused
+from pipeline.training.boxes import Box
+from pipeline.training.reading import LabelRefused
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
 

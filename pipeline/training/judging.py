@@ -15,8 +15,9 @@ from pipeline.evaluation.scores import Boxes, CaseScores, Classified, Overlap, S
 from pipeline.models.predictor import Checkpoint, Predictor
 from pipeline.results import Classification, Detection, Prediction
 from pipeline.training import data, restoration
+from pipeline.training.boxes import index_box
 from pipeline.training.manifest import Case
-from pipeline.training.reading import Truth, index_box
+from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input
 

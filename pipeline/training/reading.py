@@ -6,19 +6,20 @@ everything leaves this room in patient coordinates (LPS, mm) on (slices, rows, c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StudyRejected
 from pipeline.reasons import Reason
-from pipeline.results import Point
 from pipeline.volume import Image, Input, Volume
+
+if TYPE_CHECKING:
+    from pipeline.training.boxes import Box, PixelBox
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _GRID_TOLERANCE = 1e-2
@@ -31,22 +32,13 @@ class LabelRefused(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Box:
-    """One labelled box: ``centre`` in LPS mm, ``size`` in mm along (slices, rows, columns)."""
-
-    label: str
-    centre: Point
-    size: tuple[float, float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Truth:
     """What is true of a case. One field is set, by the kind; none where the image itself is."""
 
     label: str | None = None
     #: uint8 (slices, rows, columns) on the grid of the image
     mask: NDArray[np.uint8] | None = field(default=None, repr=False)
-    boxes: tuple[Box, ...] | None = None
+    boxes: tuple[Box | PixelBox, ...] | None = None
 
 
 def read_image(
@@ -113,47 +105,8 @@ def _mask_values(path: Path, image: Input) -> NDArray[Any]:
     return _on_grid(_from_nifti(path, ""), image)
 
 
-def index_box(box: Box, image: Input) -> NDArray[np.float64]:
-    """Return (s0, r0, c0, s1, r1, c1): first and one past the last voxel, as results state it."""
-    if not isinstance(image, Volume):
-        message = "boxes in mm need a volume"
-        raise TypeError(message)
-    place = np.linalg.solve(image.affine, [*box.centre, 1.0])[:3] + 0.5
-    half = np.asarray(box.size) / np.asarray(image.spacing) / 2.0
-    return np.concatenate([place - half, place + half])
-
-
-def read_boxes(path: Path, *, labels: tuple[str, ...]) -> tuple[Box, ...]:
-    """Read ``{"boxes": [{"label", "centre": [x, y, z], "size": [s, r, c]}]}``, mm.
-
-    Raises:
-        LabelRefused: another form, an unknown label, or a number that cannot be.
-
-    """
-    try:
-        listed = json.loads(path.read_text())["boxes"]
-        boxes = tuple(
-            Box(label=str(box["label"]), centre=_triple(box["centre"]), size=_triple(box["size"]))
-            for box in listed
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        sentence = 'it is not of the form {"boxes": [{"label", "centre", "size"}, ...]}'
-        raise LabelRefused(sentence) from error
-    for box in boxes:
-        if box.label not in labels:
-            raise LabelRefused(f"a box has a label that is none of {', '.join(labels)}")
-        if not np.isfinite([*box.centre, *box.size]).all() or min(box.size) <= 0:
-            raise LabelRefused("a box has no finite centre or no positive size")
-    return boxes
-
-
 def _ignore(count: int) -> None:
     """Take a count of files that nobody waits for."""
-
-
-def _triple(values: Any) -> tuple[float, float, float]:
-    first, second, third = (float(value) for value in values)
-    return first, second, third
 
 
 def _from_dicom(folder: Path, kinds: AbstractSet[str]) -> Input:

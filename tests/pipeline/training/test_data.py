@@ -17,8 +17,8 @@ from pipeline.models import preprocess
 from pipeline.models.spec import InputSpec
 from pipeline.phantoms import PhantomParameters, Tissue
 from pipeline.training import classification, data, detection, manifest, recipe, segmentation
+from pipeline.training.boxes import Box
 from pipeline.training.faults import ManifestInvalid
-from pipeline.training.reading import Box
 from tests import quick_training
 from tests.quick_training import write_balls, write_images, write_manifest
 

@@ -12,8 +12,9 @@ from pipeline.evaluation.scores import Boxes
 from pipeline.models.predictor import Checkpoint
 from pipeline.results import Classification, Detection, Prediction
 from pipeline.training import judging, manifest, recipe
+from pipeline.training.boxes import Box, index_box
 from pipeline.training.manifest import Part
-from pipeline.training.reading import Box, Truth, index_box
+from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Image, Input, Volume
 from tests import quick_training

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from pipeline import phantoms
 from pipeline.errors import StudyRejected
 from pipeline.phantoms import PhantomParameters, Tissue
-from pipeline.training import reading
+from pipeline.training import boxes, reading
+from pipeline.training.boxes import Box
 from pipeline.training.phantom_manifest import Cases, chest
 from pipeline.training.reading import LabelRefused
 from pipeline.volume import Image, Volume
@@ -48,8 +48,8 @@ def test_phantoms_written_as_cases_are_read_back_where_they_were(tmp_path: Path)
         assert np.allclose(read.affine, phantom.volume.affine, atol=1e-3)
         assert np.array_equal(read.values(), phantom.volume.values())
         assert np.array_equal(mask == 1, phantom.mask(Tissue.LESION))
-        boxes = reading.read_boxes(tmp_path / f"{number:04d}.boxes.json", labels=("nodule",))
-        assert [box.centre for box in boxes] == [
+        stated = boxes.read(tmp_path / f"{number:04d}.boxes.json", labels=("nodule",))
+        assert [box.centre for box in stated if isinstance(box, Box)] == [
             pytest.approx(lesion.centre, abs=1e-3) for lesion in phantom.lesions
         ]
 
@@ -120,30 +120,6 @@ def test_a_mask_with_values_no_label_has_is_refused(tmp_path: Path, value: float
     np.save(tmp_path / "mask.npy", np.full((2, 2, 2), value))
     with pytest.raises(LabelRefused):
         reading.read_mask(tmp_path / "mask.npy", image, largest=1)
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        "{",
-        "[]",
-        "{}",
-        '{"boxes": [{"label": "nodule"}]}',
-        '{"boxes": [{"label": "car", "centre": [0, 0, 0], "size": [1, 1, 1]}]}',
-        '{"boxes": [{"label": "nodule", "centre": [0, 0], "size": [1, 1, 1]}]}',
-        '{"boxes": [{"label": "nodule", "centre": [0, 0, 0], "size": [1, 0, 1]}]}',
-        '{"boxes": [{"label": "nodule", "centre": [0, 0, NaN], "size": [1, 1, 1]}]}',
-    ],
-)
-def test_boxes_of_another_form_are_refused(tmp_path: Path, document: str) -> None:
-    (tmp_path / "boxes.json").write_text(document)
-    with pytest.raises(LabelRefused):
-        reading.read_boxes(tmp_path / "boxes.json", labels=("nodule",))
-
-
-def test_a_case_without_boxes_is_a_case(tmp_path: Path) -> None:
-    (tmp_path / "boxes.json").write_text(json.dumps({"boxes": []}))
-    assert reading.read_boxes(tmp_path / "boxes.json", labels=("nodule",)) == ()
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.npy", "a.png"])
