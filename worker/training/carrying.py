@@ -1,0 +1,76 @@
+"""The way of one training: claim, run its process, record what came of it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from uuid import UUID
+
+import structlog
+
+from pipeline.errors import PipelineError
+from records import models, trainings
+from records.database import DatabaseUnavailable, unit_of_work
+from records.leases import Fenced
+from worker.flights import Flight
+from worker.services import Services
+from worker.training import hearing, process, recording
+from worker.training.hearing import Heard
+from worker.training.order import Order
+
+log = structlog.get_logger(__name__)
+
+
+def run(training_id: UUID, services: Services) -> None:
+    """Carry one training from claim to record. Nothing to do where somebody else has it."""
+    claimed = _claim(training_id, services)
+    if claimed is None:
+        return
+    flight, order = claimed
+    with services.flights.hold(flight):
+        try:
+            _carry(order, flight, services)
+        except (Fenced, DatabaseUnavailable) as error:
+            # nothing may or can be recorded; the row is somebody else's, or its lease runs out
+            log.warning("training.unrecorded", why=type(error).__name__)
+        except (PipelineError, OSError, MemoryError) as error:
+            recording.settle(error, order, flight, services)
+
+
+def _claim(training_id: UUID, services: Services) -> tuple[Flight, Order] | None:
+    length, asked = services.settings.lease, time.monotonic()
+    with unit_of_work(services.sessions) as session:
+        lease = trainings.claim(session, training_id, owner=services.owner, lease=length)
+        if lease is None:
+            return None
+        flight = Flight(lease, release=trainings.release, length=length, claimed=asked)
+        row = trainings.get(session, training_id)
+        number = trainings.ordinal(session, training_id)
+        name, major = str(row.recipe.get("name")), row.recipe.get("version", 1)
+        folder = services.store.root / "trainings" / str(training_id)
+        order = Order(
+            training_id=training_id,
+            recipe=row.recipe,
+            manifest=row.manifest,
+            version=models.next_version(session, name, major, at_least=number),
+            folder=folder,
+            bundle=folder / f"bundle-{lease.token}",
+        )
+    return flight, order
+
+
+def _carry(order: Order, flight: Flight, services: Services) -> None:
+    """Run the process to its end and record what came of it."""
+    services.store.require_room()
+    order.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    heard = Heard()
+    with process.started(order, services) as running:
+        for event in process.events(running):
+            flight.checkpoint()
+            if event is not None:
+                heard.take(event)
+            hearing.note(heard, flight, services)
+        code = running.wait()
+    finished = heard.require_product(code)
+    recording.record(order, finished, heard.snapshot or "", flight, services)
+    shutil.rmtree(order.folder, ignore_errors=True)

@@ -1,0 +1,36 @@
+"""What a claimed training asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from worker.services import Services
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What the row of a training asks for, and where its files lie."""
+
+    training_id: UUID
+    recipe: dict[str, Any] = field(repr=False)
+    manifest: str = field(repr=False)
+    version: str
+    folder: Path
+    #: an own place for each attempt: an attempt that was given up for lost may still write
+    bundle: Path
+
+    def document(self, services: Services) -> dict[str, Any]:
+        """Return what the process of the training reads: JSON values."""
+        return {
+            "recipe": self.recipe,
+            "manifest": self.manifest,
+            "folder": str(self.folder),
+            "bundle": str(self.bundle),
+            "version": self.version,
+            "device": services.settings.device,
+            "threads": services.settings.threads,
+            "deidentify_key": str(services.settings.deidentify_key_path),
+        }
