@@ -37,7 +37,7 @@ def read(fields: Mapping[str, Any]) -> tuple[Groups, dict[str, str]]:
 
     """
     groups, faults = [], {}
-    for column, (attribute, group_of) in _COLUMNS.items():
+    for column, (attribute, group_of) in COLUMNS.items():
         word = str(fields.get(column) or "").strip()
         if not word:
             continue
@@ -48,18 +48,35 @@ def read(fields: Mapping[str, Any]) -> tuple[Groups, dict[str, str]]:
     return tuple(sorted(dict(groups).items())), faults
 
 
-def _sex(word: str) -> str:
+def sex(word: str) -> str:
+    """Return female, male or other.
+
+    Raises:
+        ValueError: it is none of them, nor a first letter.
+
+    """
     if word.lower() not in _SEXES:
         raise ValueError("it is none of female, male, other")
     return _SEXES[word.lower()]
 
 
-def _band(word: str) -> str:
+def years(word: str) -> float:
+    """Return an age in years.
+
+    Raises:
+        ValueError: it is neither a number of years nor written as DICOM writes ages.
+
+    """
     found = _AGE.fullmatch(word.upper())
-    years = float(found[1]) * _YEARS[found[2]] if found else -1.0
-    if not 0 <= years <= _OLDEST:
+    age = float(found[1]) * _YEARS[found[2]] if found else -1.0
+    if not 0 <= age <= _OLDEST:
         raise ValueError("it is no age: years, or as DICOM writes it (045Y, 008M)")
-    place = max(index for index, first in enumerate(_BANDS) if years >= first)
+    return age
+
+
+def _band(word: str) -> str:
+    age = years(word)
+    place = max(index for index, first in enumerate(_BANDS) if age >= first)
     first = _BANDS[place]
     return f"{first}-{_BANDS[place + 1] - 1}" if place + 1 < len(_BANDS) else f"{first}+"
 
@@ -71,8 +88,8 @@ def _name(word: str) -> str:
 
 
 #: column -> attribute and what makes a group of a word
-_COLUMNS: Final[Mapping[str, tuple[str, Callable[[str], str]]]] = {
-    "sex": ("sex", _sex),
+COLUMNS: Final[Mapping[str, tuple[str, Callable[[str], str]]]] = {
+    "sex": ("sex", sex),
     "age": ("age", _band),
     "site": ("site", _name),
     "institution": ("site", _name),

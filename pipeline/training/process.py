@@ -112,8 +112,7 @@ def run(order: Order, say: Say, stop: Stop) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     say({"event": "phase", "phase": "reading"})
     snapshot = _snapshot(order, wanted, stop)
-    counts = {part.value: len(snapshot.part(part)) for part in Part}
-    say({"event": "snapshot", "digest": snapshot.digest, "cases": counts})
+    say({"event": "snapshot", "digest": snapshot.digest, "cases": snapshot.counts()})
     task = tasks.open(wanted, snapshot, folder / "cases", device, checkpoint=stop.checkpoint)
     say({"event": "phase", "phase": "training"})
     weights, progress = _train(task, wanted, snapshot, _controls(folder, device, say, stop))

@@ -15,7 +15,7 @@ from pipeline.evaluation.scores import Scores
 from pipeline.evaluation.statistic import title_of
 from pipeline.models import bundle
 from pipeline.models.bundle import Bundle
-from pipeline.training.manifest import Part, Snapshot
+from pipeline.training.manifest import Snapshot
 from pipeline.training.recipe import Recipe
 
 RECIPE = "configs/recipe.json"
@@ -111,11 +111,10 @@ def _warnings(recipe: Recipe) -> Sequence[str]:
 
 
 def _provenance(learned: Learned) -> dict[str, Any]:
-    counts = {part.value: len(learned.snapshot.part(part)) for part in Part}
     return {
         "recipe_digest": learned.recipe.digest,
         "snapshot_digest": learned.snapshot.digest,
-        "cases": counts,
+        "cases": learned.snapshot.counts(),
         "best_epoch": learned.best_epoch,
     }
 

@@ -121,6 +121,16 @@ class Recipe(Strict):
             raise ValueError(message)
         return self
 
+    @property
+    def takes_several_labels(self) -> bool:
+        """Whether any number of labels may be true of one case."""
+        return self.kind == "classification" and self.options.get("activation") == "sigmoid"
+
+    @property
+    def learns_from_unlabelled(self) -> bool:
+        """Whether cases without a label are of use."""
+        return False
+
     def stated(self) -> dict[str, Any]:
         """Return the recipe as JSON values, its defaults included.
 

@@ -1,0 +1,29 @@
+"""The manifest: the list of cases a training learns from and is measured on.
+
+A CSV file or a MONAI datalist (JSON); ``rows`` says what stands in it. It is read as a whole:
+every fault is listed by row before anything trains. Its frozen, hashed form is the snapshot.
+"""
+
+from pipeline.training.manifest.cases import (
+    Case,
+    Part,
+    Snapshot,
+    Value,
+    content_digest,
+    file_digest,
+    snapshot_of,
+)
+from pipeline.training.manifest.freezing import freeze
+from pipeline.training.manifest.parts import assign
+
+__all__ = [
+    "Case",
+    "Part",
+    "Snapshot",
+    "Value",
+    "assign",
+    "content_digest",
+    "file_digest",
+    "freeze",
+    "snapshot_of",
+]

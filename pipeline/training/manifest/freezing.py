@@ -1,0 +1,126 @@
+"""From rows to a snapshot: every file found and hashed, every patient on one side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from pipeline.training.faults import Fault, ManifestInvalid
+from pipeline.training.manifest import labels, parts, rows
+from pipeline.training.manifest.cases import Case, Part, Snapshot, content_digest, snapshot_of
+from pipeline.training.manifest.rows import Row
+from pipeline.training.recipe import Recipe
+
+IMAGE_SUFFIXES: Final = (
+    ".nii",
+    ".nii.gz",
+    ".nrrd",
+    ".npy",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+)
+
+
+def freeze(path: Path, recipe: Recipe) -> Snapshot:
+    """Read a manifest, check it as a whole, hash every file and split by patient.
+
+    Raises:
+        ManifestInvalid: with every fault that can be seen without decoding pixels.
+
+    """
+    listed = rows.read(path, recipe)
+    faults = parts.half_stated(listed)
+    cases = [case for row in listed if (case := _case(row, path.parent, recipe, faults))]
+    warnings: list[Fault] = []
+    if not faults:
+        if not parts.are_stated(listed):
+            cases, warnings = parts.divided(cases, recipe)
+        faults = [*_repeated(cases), *parts.faults(cases, recipe), *_empty_classes(cases, recipe)]
+    if faults:
+        raise ManifestInvalid(faults)
+    return snapshot_of(cases, [*warnings, *_oddities(cases)])
+
+
+def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case | None:
+    """Resolve and hash the files of one row; faults are added to ``faults``."""
+    found = list(row.faults)
+    images = tuple(folder / name for name in row.images)
+    if not found:
+        found += _image_faults(row, images)
+    if not row.patient_id:
+        found.append(Fault(row.number, "patient_id", "it is empty; splits are made by patient"))
+    part = row.stated_part
+    if row.split and part is None:
+        found.append(Fault(row.number, "split", f"it is none of {', '.join(rows.PARTS)}"))
+    if part is Part.UNLABELLED and not recipe.learns_from_unlabelled:
+        found.append(Fault(row.number, "split", "this recipe learns nothing without labels"))
+    label: str | Path = ""
+    # what is learnt from the images alone has no label, whatever stands in the column
+    if recipe.labels and part is not Part.UNLABELLED and not row.faults:
+        try:
+            label = labels.find(row, folder, recipe)
+        except labels.NoLabel as refused:
+            found.append(Fault(row.number, "label", str(refused)))
+    faults.extend(found)
+    if found:
+        return None
+    return Case(
+        row=row.number,
+        image=images[0],
+        beside=images[1:],
+        label=label,
+        patient_id=row.patient_id,
+        part=part or Part.TRAINING,
+        image_digest=content_digest(images),
+        label_digest=label if isinstance(label, str) else content_digest([label]),
+        groups=row.groups,
+        values=row.values,
+    )
+
+
+def _image_faults(row: Row, images: Sequence[Path]) -> Iterator[Fault]:
+    for place, (name, path) in enumerate(zip(row.images, images, strict=True), 1):
+        column = "image" if place == 1 else f"image{place}"
+        if not name:
+            sentence = "the label has no image" if row.label else "there is no such file or folder"
+            yield Fault(row.number, column, sentence)
+        elif not path.exists():
+            yield Fault(row.number, column, "there is no such file or folder")
+        elif path.is_file() and not name.lower().endswith(IMAGE_SUFFIXES):
+            known = ", ".join(IMAGE_SUFFIXES)
+            yield Fault(row.number, column, f"neither a DICOM folder nor one of {known}")
+
+
+def _repeated(cases: Sequence[Case]) -> Iterator[Fault]:
+    first: dict[str, int] = {}
+    for case in cases:
+        first.setdefault(case.image_digest, case.row)
+        if first[case.image_digest] != case.row:
+            sentence = f"the same image as row {first[case.image_digest]}"
+            yield Fault(case.row, "image", sentence)
+
+
+def _empty_classes(cases: Sequence[Case], recipe: Recipe) -> Iterator[Fault]:
+    """Yield the classes that nothing can be learnt of, where all labels are words."""
+    learnt = [case.label for case in cases if case.part is Part.TRAINING]
+    stated = [label for label in learnt if isinstance(label, str)]
+    if recipe.kind != "classification" or not stated or len(stated) < len(learnt):
+        return
+    for name in labels.empty_classes(stated, recipe):
+        yield Fault(0, "label", f"no case of the training part is {name}")
+
+
+def _oddities(cases: Sequence[Case]) -> Iterator[Fault]:
+    """Yield what does not stand in the way of a training but should be known of its product."""
+    sites = {dict(case.groups).get("site") for case in cases}
+    if len(sites) == 1 and None not in sites:
+        sentence = "all cases are of one site: how good the model is elsewhere, nobody knows"
+        yield Fault(0, "site", sentence)
+    judged = {case.patient_id for case in cases if case.part is Part.HELD_OUT}
+    if len(judged) == 1:
+        sentence = "one patient is held out: no number will have an interval"
+        yield Fault(0, "split", sentence)
