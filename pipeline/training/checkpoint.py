@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,8 +15,24 @@ from torch import Tensor, nn
 
 from pipeline.errors import TrainingRefused
 from pipeline.reasons import Reason
+from pipeline.training import ranks
+from pipeline.training.optimisation import Optimisation
 
 Weights = dict[str, Tensor]
+
+#: changes with what a checkpoint holds; one of another version of Nightshift is begun anew
+_FORM: Final = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """What one epoch came to."""
+
+    #: means over the batches, by name: the one that is learnt from first, then its parts
+    losses: dict[str, float]
+    #: of the validation part; None where it was not looked at
+    score: float | None
+    learning_rate: float
 
 
 @dataclass
@@ -25,46 +41,45 @@ class Progress:
 
     epoch: int = 0
     step: int = 0
-    loss_sum: float = 0.0
+    #: of this epoch so far, by name
+    loss_sums: dict[str, float] = field(default_factory=dict)
     best_score: float | None = None
     best_epoch: int = 0
     is_stopped: bool = False
-    losses: list[float] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
 
 
 class State:
     """All that a checkpoint holds."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        scheduler: torch.optim.lr_scheduler.LRScheduler,
-        digest: str,
-    ) -> None:
+    def __init__(self, network: nn.Module, optimisation: Optimisation, digest: str) -> None:
         self.network = network
-        self.optimiser = optimiser
-        self.scheduler = scheduler
+        self.optimisation = optimisation
         self.digest = digest
         self.progress = Progress()
         self.best: Weights = {}
 
     def keep_best(self) -> None:
-        """Copy the weights as they are now."""
+        """Copy the weights that answer, as they are now."""
         self.best = {
             name: tensor.detach().cpu().clone()
-            for name, tensor in self.network.state_dict().items()
+            for name, tensor in self.optimisation.answering.state_dict().items()
         }
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint: a reader sees the old one or the new one, never a part."""
+        """Write a checkpoint: a reader sees the old one or the new one, never a part.
+
+        Of several processes the first one writes.
+        """
+        if ranks.number() != 0:
+            return
         is_cuda = torch.cuda.is_available()
         content = {
+            "form": _FORM,
             "digest": self.digest,
             "progress": asdict(self.progress),
             "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
+            "optimisation": self.optimisation.state_dict(),
             "best": self.best,
             "random": {
                 "torch": torch.get_rng_state(),
@@ -84,13 +99,16 @@ class State:
     def restore(self, path: Path, device: torch.device) -> None:
         """Continue from a checkpoint. No code in it runs: tensors and plain values only."""
         content: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if content.get("form") != _FORM:
+            return
         if content["digest"] != self.digest:
             sentence = "the checkpoint belongs to another recipe or snapshot"
             raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID)
-        self.progress = Progress(**content["progress"])
+        progress = content["progress"]
+        history = [Epoch(**epoch) for epoch in progress.pop("history")]
+        self.progress = Progress(**progress, history=history)
         self.network.load_state_dict(content["network"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.scheduler.load_state_dict(content["scheduler"])
+        self.optimisation.load_state_dict(content["optimisation"])
         self.best = content["best"]
         chance = content["random"]
         torch.set_rng_state(chance["torch"])

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StudyRejected
-from pipeline.training import boxes, dicom_labels, reading
+from pipeline.training import boxes, dicom_labels, ranks, reading
 from pipeline.training.faults import Fault, ManifestInvalid
 from pipeline.training.manifest import Case, Part, Snapshot
 from pipeline.training.reading import LabelRefused, Truth
@@ -158,9 +158,12 @@ def _drawn(recipe: Recipe, cases: int) -> int:
 
 
 def in_batches(items: Sequence[Draw], size: int, first: int) -> Iterator[Sequence[Draw]]:
-    """Yield batches from number ``first`` on; the last one may be smaller."""
+    """Yield batches from number ``first`` on; the last one may be smaller.
+
+    Of several processes that train one model each gets its share of every batch.
+    """
     for start in range(first * size, len(items), size):
-        yield items[start : start + size]
+        yield ranks.share(items[start : start + size])
 
 
 def patch_start(

@@ -7,41 +7,37 @@ learns, and a training that was killed goes on as if nothing had happened.
 
 from __future__ import annotations
 
-import math
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from pipeline.errors import Interrupted, TrainingRefused
-from pipeline.reasons import Reason
-from pipeline.training.checkpoint import Progress, State, Weights
+from pipeline.errors import Interrupted
+from pipeline.training import ranks
+from pipeline.training.checkpoint import Epoch, Progress, State, Weights
+from pipeline.training.optimisation import Optimisation
 from pipeline.training.recipe import Recipe
+from pipeline.training.task import BeginsEpochs, FollowsSteps, Task, turns
 
 
-class Task(Protocol):
-    """What one kind of model adds to the loop."""
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """What is said whenever the weights have moved."""
 
-    def network(self) -> nn.Module:
-        """Return the network with fresh weights."""
-
-    def steps(self, epoch: int) -> int:
-        """Return how many batches this epoch has."""
-
-    def batches(self, epoch: int, first: int) -> Iterator[Any]:
-        """Yield the batches of an epoch from position ``first`` on."""
-
-    def loss(self, network: nn.Module, batch: Any) -> Tensor:
-        """Return the loss of one batch, a scalar."""
-
-    def score(self, network: nn.Module) -> float | None:
-        """Return the validation score, larger is better; None without a validation part."""
+    #: that are done
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    #: of the last batch, by name
+    losses: dict[str, float]
+    #: learnt from since the last of these reports
+    cases: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +46,11 @@ class EpochReport:
 
     epoch: int
     epochs: int
-    loss: float
-    score: float | None
+    #: batches of this epoch
+    steps: int
     best_score: float | None
-    learning_rate: float
+    #: of every epoch so far, this one last
+    history: Sequence[Epoch]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +62,9 @@ class Controls:
     #: asked after each step; True = write a checkpoint and raise ``Interrupted``
     is_stopping: Callable[[], bool]
     on_epoch: Callable[[EpochReport], None]
+    #: asked after each step; True = write a checkpoint and go on. One is written after each epoch
+    is_due: Callable[[], bool] = lambda: False
+    on_step: Callable[[StepReport], None] = lambda _: None
 
 
 def make_deterministic(seed: int) -> None:
@@ -90,57 +90,75 @@ def train(task: Task, recipe: Recipe, digest: str, controls: Controls) -> tuple[
     """
     make_deterministic(recipe.seed)
     network = task.network().to(controls.device)
-    optimiser = _optimiser(network, recipe)
-    scheduler = _scheduler(optimiser, recipe)
-    state = State(network, optimiser, scheduler, digest)
+    optimisation = Optimisation(
+        network, turns(task, network), recipe.optimiser, epochs=recipe.epochs
+    )
+    state = State(network, optimisation, digest)
     if controls.checkpoint.exists():
         state.restore(controls.checkpoint, controls.device)
     done = state.progress
+    ranks.part_chances(recipe.seed, done.epoch, done.step)
     while done.epoch < recipe.epochs and not done.is_stopped:
-        network.train()
-        for batch in task.batches(done.epoch, done.step):
-            done.loss_sum += _learn(task, network, optimiser, batch, recipe)
-            done.step += 1
-            if controls.is_stopping():
-                state.save(controls.checkpoint)
-                sentence = "asked to stop; the training goes on from its checkpoint"
-                raise Interrupted(sentence)
-        report = _finish_epoch(task, recipe, state)
+        _learn(task, recipe, state, controls)
+        _look(task, recipe, state)
         state.save(controls.checkpoint)
+        report = EpochReport(
+            epoch=done.epoch,
+            epochs=recipe.epochs,
+            steps=task.steps(done.epoch - 1),
+            best_score=done.best_score,
+            history=done.history,
+        )
         controls.on_epoch(report)
     return state.best, done
 
 
-def _learn(
-    task: Task, network: nn.Module, optimiser: torch.optim.Optimizer, batch: Any, recipe: Recipe
-) -> float:
-    optimiser.zero_grad(set_to_none=True)
-    loss = task.loss(network, batch)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        sentence = "the loss is no longer a finite number; try a lower learning rate"
-        raise TrainingRefused(sentence, Reason.TRAINING_DIVERGED)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if recipe.optimiser.clip is not None:
-        nn.utils.clip_grad_norm_(network.parameters(), recipe.optimiser.clip)
-    optimiser.step()
-    return value
+def _learn(task: Task, recipe: Recipe, state: State, controls: Controls) -> None:
+    """Learn from what is left of the epoch. Checkpoints lie where the weights have just moved."""
+    done, network, optimisation = state.progress, state.network, state.optimisation
+    steps, cases = task.steps(done.epoch), 0
+    network.train()
+    if isinstance(task, BeginsEpochs):
+        task.begin_epoch(network, done.epoch)
+    for batch in task.batches(done.epoch, done.step):
+        losses = optimisation.learn(batch, done.step, steps)
+        for name, value in losses.items():
+            done.loss_sums[name] = done.loss_sums.get(name, 0.0) + value
+        cases += ranks.cases_in(batch)
+        has_moved = optimisation.moves_at(done.step, steps)
+        done.step += 1
+        if not has_moved:
+            continue
+        if isinstance(task, FollowsSteps):
+            task.after_step(network)
+        controls.on_step(
+            StepReport(
+                epoch=done.epoch,
+                epochs=recipe.epochs,
+                step=done.step,
+                steps=steps,
+                losses=losses,
+                cases=cases,
+            )
+        )
+        cases = 0
+        if ranks.any_of(is_so=controls.is_stopping(), device=controls.device):
+            state.save(controls.checkpoint)
+            raise Interrupted("asked to stop; the training goes on from its checkpoint")
+        if controls.is_due():
+            state.save(controls.checkpoint)
 
 
-def _finish_epoch(task: Task, recipe: Recipe, state: State) -> EpochReport:
-    """Validate, keep the best weights, decide on stopping, step the learning rate."""
-    done = state.progress
-    loss = done.loss_sum / max(task.steps(done.epoch), 1)
-    rate = float(state.optimiser.param_groups[0]["lr"])
-    done.losses.append(loss)
-    done.epoch, done.step, done.loss_sum = done.epoch + 1, 0, 0.0
+def _look(task: Task, recipe: Recipe, state: State) -> None:
+    """End the epoch: validate, keep the best weights, decide on stopping, step the rates."""
+    done, optimisation = state.progress, state.optimisation
+    losses = {name: total / max(done.step, 1) for name, total in done.loss_sums.items()}
+    done.epoch, done.step, done.loss_sums = done.epoch + 1, 0, {}
     is_last = done.epoch == recipe.epochs
     score = None
     if is_last or done.epoch % recipe.validate_every == 0:
-        state.network.eval()
-        with torch.inference_mode():
-            score = task.score(state.network)
-        state.network.train()
+        score = _score(task, optimisation.answering)
+    done.history.append(Epoch(losses=losses, score=score, learning_rate=optimisation.learning_rate))
     if score is not None and (done.best_score is None or score > done.best_score):
         done.best_score, done.best_epoch = score, done.epoch
         state.keep_best()
@@ -149,37 +167,14 @@ def _finish_epoch(task: Task, recipe: Recipe, state: State) -> EpochReport:
         state.keep_best()
     patience = recipe.early_stopping.patience if recipe.early_stopping else None
     done.is_stopped = patience is not None and done.epoch - done.best_epoch >= patience
-    state.scheduler.step()
-    return EpochReport(
-        epoch=done.epoch,
-        epochs=recipe.epochs,
-        loss=loss,
-        score=score,
-        best_score=done.best_score,
-        learning_rate=rate,
-    )
+    optimisation.finish_epoch(score)
 
 
-def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    wanted = recipe.optimiser
-    if wanted.name == "sgd":
-        return torch.optim.SGD(
-            network.parameters(),
-            lr=wanted.learning_rate,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=wanted.weight_decay,
-        )
-    return torch.optim.AdamW(
-        network.parameters(), lr=wanted.learning_rate, weight_decay=wanted.weight_decay
-    )
-
-
-def _scheduler(
-    optimiser: torch.optim.Optimizer, recipe: Recipe
-) -> torch.optim.lr_scheduler.LRScheduler:
-    if recipe.optimiser.schedule == "constant":
-        return torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0, total_iters=0)
-    return torch.optim.lr_scheduler.CosineAnnealingLR(
-        optimiser, T_max=recipe.epochs, eta_min=recipe.optimiser.learning_rate / 100
-    )
+def _score(task: Task, network: nn.Module) -> float | None:
+    """Validate. Of several processes the first one does; the others are told."""
+    score = None
+    if ranks.number() == 0:
+        network.eval()
+        with torch.inference_mode():
+            score = task.score(network)
+    return ranks.told(score, next(network.parameters()).device)

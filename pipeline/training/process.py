@@ -1,7 +1,8 @@
 """One training in a process of its own: ``python -m pipeline.training ORDER.json``.
 
 Progress goes to standard output as JSON lines. SIGTERM writes a checkpoint and ends with
-``PREEMPTED``; the same order starts again where it stopped, also after kill -9.
+``PREEMPTED``; the same order starts again where it stopped, also after kill -9. Under torchrun
+(``pipeline.training.launch``) it is one of several processes, of which the first one speaks.
 """
 
 from __future__ import annotations
@@ -11,24 +12,35 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pipeline.deidentify import keys
+from pipeline.deidentify.keys import Key
 from pipeline.errors import Interrupted, PipelineError, StudyRejected, TrainingRefused
 from pipeline.evaluation import summary
 from pipeline.models import predictors
 from pipeline.models.bundle import BundleRefused
 from pipeline.models.devices import Device
 from pipeline.reasons import Reason
-from pipeline.training import deidentified, judging, manifest, product, recipe, tasks
-from pipeline.training.checkpoint import Progress
-from pipeline.training.loop import Controls, EpochReport, Task, train
+from pipeline.training import (
+    deidentified,
+    judging,
+    manifest,
+    product,
+    ranks,
+    recipe,
+    tasks,
+)
+from pipeline.training.board import Board
+from pipeline.training.live import Live, Say
+from pipeline.training.loop import Controls, train
 from pipeline.training.manifest import Part, Snapshot
 from pipeline.training.recipe import Recipe
 
@@ -36,8 +48,6 @@ DONE = 0
 FAILED = 1
 REFUSED = 3
 PREEMPTED = 75
-
-Say = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +61,13 @@ class Order:
     #: where the bundle goes; must not exist
     bundle: str
     version: str
+    #: ``auto``, or a device; of several processes each takes one of ``cuda:0,cuda:1``
     device: str = "auto"
     threads: int = 0
+    #: where TensorBoard finds the curves; empty = none are kept
+    tensorboard: str = ""
+    #: checkpoints inside an epoch
+    checkpoint_seconds: float = 300.0
     #: file of the key that snapshots are de-identified with, where the recipe asks for it
     deidentify_key: str = ""
 
@@ -107,24 +122,59 @@ def run(order: Order, say: Say, stop: Stop) -> None:
 
     """
     wanted = recipe.check(order.recipe)
-    device = _device(order)
+    if order.threads:
+        torch.set_num_threads(order.threads)
+    with ranks.joined("cuda" if _devices(order)[0].type == "cuda" else "cpu"):
+        is_first = ranks.number() == 0
+        say = say if is_first else _keep_quiet
+        device = _devices(order)[ranks.number()]
+        learned = _learn(order, wanted, device, say, stop)
+    if is_first:
+        _evaluate(order, learned, device, say, stop)
+
+
+def _learn(
+    order: Order, wanted: Recipe, device: torch.device, say: Say, stop: Stop
+) -> product.Learned:
+    """Freeze, prepare and train."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     folder = Path(order.folder)
     folder.mkdir(parents=True, exist_ok=True)
     say({"event": "phase", "phase": "reading"})
-    snapshot = _snapshot(order, wanted, stop)
-    say({"event": "snapshot", "digest": snapshot.digest, "cases": snapshot.counts()})
-    task = tasks.open(wanted, snapshot, folder / "cases", device, checkpoint=stop.checkpoint)
+    with ranks.first_before_others():
+        snapshot = _snapshot(order, wanted, stop)
+        say({"event": "snapshot", "digest": snapshot.digest, "cases": snapshot.counts()})
+        task = tasks.open(wanted, snapshot, folder / "cases", device, checkpoint=stop.checkpoint)
     say({"event": "phase", "phase": "training"})
-    weights, progress = _train(task, wanted, snapshot, _controls(folder, device, say, stop))
-    say({"event": "phase", "phase": "evaluating"})
-    learned = product.Learned(
+    digest = f"{wanted.digest} {snapshot.digest}"
+    with _live(order, say) as live:
+        controls = Controls(
+            checkpoint=folder / "checkpoint",
+            device=device,
+            is_stopping=lambda: stop.is_asked,
+            is_due=live.is_due,
+            on_step=live.on_step,
+            on_epoch=live.on_epoch,
+        )
+        weights, progress = train(task, wanted, digest, controls)
+    return product.Learned(
         recipe=wanted,
         snapshot=snapshot,
         version=order.version,
-        weights=weights,
+        weights=tasks.bundle_weights(wanted, weights),
         best_epoch=progress.best_epoch,
+        history=progress.history,
     )
-    draft = product.write(_fresh(folder / "draft"), learned, None)
+
+
+def _evaluate(
+    order: Order, learned: product.Learned, device: torch.device, say: Say, stop: Stop
+) -> None:
+    """Let the bundle answer for the held-out cases, write it with the scores."""
+    say({"event": "phase", "phase": "evaluating"})
+    wanted, snapshot = learned.recipe, learned.snapshot
+    draft = product.write(_fresh(Path(order.folder) / "draft"), learned, None)
     predictor = predictors.open(draft, device=Device(str(device)))
     held_out = snapshot.part(Part.HELD_OUT)
     scores = judging.judge(held_out, wanted, predictor, checkpoint=stop.checkpoint)
@@ -138,49 +188,46 @@ def _snapshot(order: Order, wanted: Recipe, stop: Stop) -> Snapshot:
     snapshot = manifest.freeze(Path(order.manifest), wanted)
     if not wanted.snapshot.deidentify:
         return snapshot
+    copies = Path(order.folder) / "deidentified"
+    return deidentified.deidentified(snapshot, _key(order), copies, checkpoint=stop.checkpoint)
+
+
+def _key(order: Order) -> Key:
+    """Return the key of the installation, made where there is none yet."""
     try:
         keys.make_key(Path(order.deidentify_key))
-        key = keys.read_key(Path(order.deidentify_key))
+        return keys.read_key(Path(order.deidentify_key))
     except (OSError, keys.KeyRefused) as why:
         sentence = "the key for de-identification cannot be used"
         raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID) from why
-    copies = Path(order.folder) / "deidentified"
-    return deidentified.deidentified(snapshot, key, copies, checkpoint=stop.checkpoint)
 
 
-def _controls(folder: Path, device: torch.device, say: Say, stop: Stop) -> Controls:
-    def on_epoch(report: EpochReport) -> None:
-        say({"event": "epoch", **asdict(report)})
-
-    return Controls(
-        checkpoint=folder / "checkpoint",
-        device=device,
-        is_stopping=lambda: stop.is_asked,
-        on_epoch=on_epoch,
-    )
-
-
-def _train(
-    task: Task, wanted: Recipe, snapshot: Snapshot, controls: Controls
-) -> tuple[dict[str, Tensor], Progress]:
-    digest = f"{wanted.digest} {snapshot.digest}"
-    state, progress = train(task, wanted, digest, controls)
-    return tasks.bundle_weights(wanted, state), progress
+@contextmanager
+def _live(order: Order, say: Say) -> Iterator[Live]:
+    is_kept = bool(order.tensorboard) and ranks.number() == 0
+    board = Board(Path(order.tensorboard)) if is_kept else None
+    try:
+        yield Live(say, time.monotonic, board, checkpoint_every=order.checkpoint_seconds)
+    finally:
+        if board is not None:
+            board.close()
 
 
-def _device(order: Order) -> torch.device:
-    """Choose the device and give this process its number of cores."""
-    if order.threads:
-        torch.set_num_threads(order.threads)
+def _devices(order: Order) -> list[torch.device]:
+    """Return the device of each process."""
     if order.device != "auto":
-        return torch.device(order.device)
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        return [torch.device(name) for name in order.device.split(",")]
+    return [torch.device("cuda:0" if torch.cuda.is_available() else "cpu")]
 
 
 def _fresh(folder: Path) -> Path:
     """Return ``folder`` with what an attempt that was killed left there removed."""
     shutil.rmtree(folder, ignore_errors=True)
     return folder
+
+
+def _keep_quiet(_: Mapping[str, Any]) -> None:
+    """Say nothing: the first process speaks for all."""
 
 
 def _say(event: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from pipeline.evaluation.scores import Scores
 from pipeline.evaluation.statistic import title_of
 from pipeline.models import bundle
 from pipeline.models.bundle import Bundle
+from pipeline.training.checkpoint import Epoch
 from pipeline.training.manifest import Snapshot
 from pipeline.training.recipe import Recipe
 
@@ -44,6 +45,7 @@ class Learned:
     version: str
     weights: Mapping[str, Tensor]
     best_epoch: int
+    history: Sequence[Epoch] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,9 @@ from pipeline.errors import Interrupted, TrainingRefused
 from pipeline.reasons import Reason
 from pipeline.training import classification, data, detection, loop, manifest, recipe, segmentation
 from pipeline.training.checkpoint import Weights
-from pipeline.training.loop import Controls, EpochReport, Task
+from pipeline.training.loop import Controls, EpochReport
 from pipeline.training.recipe import Recipe
+from pipeline.training.task import Task
 from tests import quick_training
 
 KINDS = {
@@ -181,7 +182,7 @@ def test_it_learns(tmp_path: Path) -> None:
     _, progress = loop.train(task, wanted, "d", controls(tmp_path))
     assert progress.best_score is not None
     assert progress.best_score > -0.3  # cross-entropy; a coin gives 0.69
-    assert progress.losses[-1] < progress.losses[0]
+    assert progress.history[-1].losses["loss"] < progress.history[0].losses["loss"]
 
 
 KILLED = """
