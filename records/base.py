@@ -70,10 +70,11 @@ class JobStatus(enum.StrEnum):
 
 
 class TrainingStatus(enum.StrEnum):
-    """Where a training is."""
+    """Where a training is. ``paused`` keeps its checkpoint and holds no device."""
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     REJECTED = "rejected"
     FAILED = "failed"
@@ -86,6 +87,21 @@ class Stage(enum.StrEnum):
     CANDIDATE = "candidate"
     ACTIVE = "active"
     RETIRED = "retired"
+
+
+class Withdrawal(enum.StrEnum):
+    """Why the results of a model version are not in force."""
+
+    ROLLED_BACK = "rolled back"
+    RECALLED = "recalled"
+
+
+class GateDecision(enum.StrEnum):
+    """What a gate said of a candidate."""
+
+    PROMOTE = "promote"
+    REFUSE = "refuse"
+    CANNOT_DECIDE = "cannot decide"
 
 
 def status_column(kind: type[enum.StrEnum]) -> Enum:

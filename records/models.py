@@ -16,8 +16,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from records import audit
-from records.base import Stage
+from records import audit, gates
+from records.base import Stage, Withdrawal
 from records.database import now
 from records.tables import ModelVersion
 
@@ -142,12 +142,23 @@ def next_version(session: Session, name: str, major: int, *, at_least: int = 0) 
     return f"{major}.{number}"
 
 
-def promote(session: Session, name: str, version: str, *, by: str, why: str) -> ModelVersion:
+def promote(
+    session: Session, name: str, version: str, *, by: str, why: str, override: bool = False
+) -> ModelVersion:
     """Make one version the active one. The version it replaces is retired.
+
+    Args:
+        session: of the transaction.
+        name: of the model.
+        version: to become the active one.
+        by: who approves.
+        why: the reason, for the audit.
+        override: whether it goes active whatever its gate says, or without one; the audit says so.
 
     Raises:
         ModelVersionMissing: it is not registered.
-        StageRefused: it is active already.
+        StageRefused: it is active already, or was recalled.
+        GateRefused: its gate does not let it pass.
 
     """
     _lock(session, name)
@@ -155,10 +166,19 @@ def promote(session: Session, name: str, version: str, *, by: str, why: str) -> 
     if row.stage == Stage.ACTIVE:
         sentence = f"{name} {version} is active already"
         raise StageRefused(sentence)
+    if row.withdrawn is Withdrawal.RECALLED:
+        sentence = f"{name} {version} was recalled"
+        raise StageRefused(sentence)
     before = active(session, name)
+    gate = None if override else gates.require(session, row, before)
     row.previous_id = None if before is None else before.id
+    row.withdrawn, row.is_shadow = None, False
     _replace(session, before, row)
-    detail = {"why": why, "replaced": None if before is None else before.version}
+    detail = {
+        "why": why,
+        "replaced": None if before is None else before.version,
+        "gate": "overridden" if gate is None else str(gate.id),
+    }
     _audit(session, "model.promoted", "U", row, by, detail)
     return row
 
@@ -166,9 +186,11 @@ def promote(session: Session, name: str, version: str, *, by: str, why: str) -> 
 def rollback(session: Session, name: str, *, by: str, why: str) -> ModelVersion:
     """Return to the version that was active before the active one was promoted.
 
+    What the active one said is no longer in force; what was said before it is again.
+
     Raises:
         ModelVersionMissing: the name has no active version.
-        StageRefused: no version was active before this one.
+        StageRefused: no version was active before this one, or that one was recalled.
 
     """
     _lock(session, name)
@@ -180,6 +202,10 @@ def rollback(session: Session, name: str, *, by: str, why: str) -> ModelVersion:
     if target is None:
         sentence = f"no version of {name} was active before {current.version}"
         raise StageRefused(sentence)
+    if target.withdrawn is Withdrawal.RECALLED:
+        sentence = f"{name} {target.version}, which was active before, was recalled"
+        raise StageRefused(sentence)
+    current.withdrawn, target.withdrawn = Withdrawal.ROLLED_BACK, None
     _replace(session, current, target)
     _audit(session, "model.rolled_back", "U", target, by, {"why": why, "replaced": current.version})
     return target

@@ -45,7 +45,7 @@ def register_bundle(services: Services, folder: Path) -> None:
             row = models.register(session, new, by=REGISTRAR)
             if row.stage is Stage.CANDIDATE and models.active(session, new.name) is None:
                 why = "shipped with Nightshift, the first of its name"
-                models.promote(session, new.name, new.version, by=REGISTRAR, why=why)
+                models.promote(session, new.name, new.version, by=REGISTRAR, why=why, override=True)
     except models.VersionTaken:
         log.warning("model.version_taken", model=new.name, version=new.version)
 

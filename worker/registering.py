@@ -148,7 +148,8 @@ def _promote(session: Session, row: ModelVersion, *, by: str, why: str) -> None:
         sentence = f"{row.name} {active.version} is active, which is later than {row.version}: "
         sentence += "register without --promote, then `nightshift models promote` goes back"
         raise BundleRefused(sentence, Reason.MODEL_BUNDLE_REFUSED)
-    models.promote(session, row.name, row.version, by=by, why=why)
+    # what comes from elsewhere was never held against anything here
+    models.promote(session, row.name, row.version, by=by, why=why, override=True)
 
 
 def _told(taken: Taken) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from records.base import Base
 from records.tables.catalogue import Analysis, ModelVersion
 from records.tables.doors import ApiKey, AuditHead, AuditRecord, KeptAnswer
+from records.tables.feedback import Correction, DriftReport
+from records.tables.gates import Gate, ShadowRun, Snapshot
 from records.tables.jobs import Artifact, Attempt, Job, JobEvent, JobModel, Result
 from records.tables.leased import Leased
 from records.tables.sources import Batch, File, Series, Study
@@ -22,7 +24,10 @@ __all__ = [
     "AuditRecord",
     "Base",
     "Batch",
+    "Correction",
+    "DriftReport",
     "File",
+    "Gate",
     "Job",
     "JobEvent",
     "JobModel",
@@ -33,6 +38,8 @@ __all__ = [
     "Schedule",
     "ScheduleRun",
     "Series",
+    "ShadowRun",
+    "Snapshot",
     "Study",
     "Training",
 ]

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from records.base import Base, Digest, Json, Key, Name, Sentence, Stage, Time, status_column
+from records.base import (
+    Base,
+    Digest,
+    Json,
+    Key,
+    Name,
+    Sentence,
+    Stage,
+    Time,
+    Withdrawal,
+    status_column,
+)
 
 
 class Analysis(Base):
@@ -42,6 +53,15 @@ class ModelVersion(Base):
     previous_id: Mapped[uuid.UUID | None] = mapped_column(
         ForeignKey("model_versions.id"),
         comment="active when this one was promoted: where a rollback returns",
+    )
+    withdrawn: Mapped[Withdrawal | None] = mapped_column(
+        status_column(Withdrawal),
+        comment="'rolled back' or 'recalled': its results are not in force",
+    )
+    is_shadow: Mapped[bool] = mapped_column(
+        default=False,
+        server_default=false(),
+        comment="runs beside the active version; nothing of it is delivered",
     )
     created_at: Mapped[Time]
     __table_args__ = (

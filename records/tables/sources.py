@@ -75,7 +75,7 @@ class Study(Base):
 
     id: Mapped[Key]
     batch_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
-    study_instance_uid: Mapped[Uid]
+    study_instance_uid: Mapped[Uid] = mapped_column(index=True)
     __table_args__ = (UniqueConstraint("batch_id", "study_instance_uid"),)
 
 

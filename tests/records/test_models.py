@@ -37,7 +37,7 @@ def register(sessions: Sessions, *versions: str, name: str = "unet") -> None:
 
 def promote(sessions: Sessions, version: str) -> None:
     with unit_of_work(sessions) as session:
-        models.promote(session, "unet", version, by="ada", why="better")
+        models.promote(session, "unet", version, by="ada", why="better", override=True)
 
 
 def active(sessions: Sessions) -> str | None:

@@ -207,7 +207,7 @@ def _plan(session: Session) -> tuple[uuid.UUID, list[uuid.UUID]]:
         ),
         by="tester",
     )
-    models.promote(session, "threshold-lung", "1", by="tester", why="the first")
+    models.promote(session, "threshold-lung", "1", by="tester", why="the first", override=True)
     batch = batches.create(
         session, batches.NewBatch(source="/exports/night", analyses=["ct-chest"]), by="tester"
     )
