@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from pipeline.evaluation import curves, summary
 from pipeline.evaluation.curves import Points
@@ -73,14 +73,7 @@ def render(heading: Heading, scores: Scores, metrics: Mapping[str, Any]) -> str:
         metrics: their summary, by ``summary.summarise``.
 
     """
-    environment = Environment(
-        loader=PackageLoader("pipeline.evaluation", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
+    return template("page.html").render(
         heading=heading,
         scores=scores,
         metrics=metrics,
@@ -89,6 +82,18 @@ def render(heading: Heading, scores: Scores, metrics: Mapping[str, Any]) -> str:
         side=SIDE,
         margin=MARGIN,
     )
+
+
+def template(name: str) -> Template:
+    """Return a template of this package; what is put into it is text, never markup."""
+    environment = Environment(
+        loader=PackageLoader("pipeline.evaluation", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def words(metric: Mapping[str, Any]) -> Cell:

@@ -20,7 +20,7 @@ from pipeline.evaluation import (
     restoration,
     segmentation,
 )
-from pipeline.evaluation.scores import Scores, ScoresRefused
+from pipeline.evaluation.scores import CaseScores, Scores, ScoresRefused
 from pipeline.evaluation.statistic import Statistic, value_of
 
 #: stands for cases whose manifest says nothing of an attribute
@@ -163,13 +163,16 @@ def worst(scores: Scores, count: int = 10) -> Sequence[tuple[int, float]]:
 
     By what ``WORST_BY`` says. A case that has no such number is left out.
     """
-    every = [(place, _goodness(scores, place)) for place in range(len(scores.cases))]
-    known = [(place, value) for place, value in every if value is not None]
+    known = [(place, value) for place, value in enumerate(goodness(scores)) if value is not None]
     return sorted(known, key=lambda one: one[1])[:count]
 
 
-def _goodness(scores: Scores, place: int) -> float | None:
-    case = scores.cases[place]
+def goodness(scores: Scores) -> list[float | None]:
+    """Return how well each case did, by what ``WORST_BY`` says; None where nothing says it."""
+    return [_goodness(case, scores.hit_iou) for case in scores.cases]
+
+
+def _goodness(case: CaseScores, hit_iou: float) -> float | None:
     if case.classified is not None:
         return case.classified.scores[case.classified.truth]
     if case.restored is not None:
@@ -178,5 +181,5 @@ def _goodness(scores: Scores, place: int) -> float | None:
     if dices:
         return float(np.mean(dices))
     truths = sum(boxes.truths for boxes in case.boxes)
-    hit = sum(int(matching.hits(boxes, scores.hit_iou).sum()) for boxes in case.boxes)
+    hit = sum(int(matching.hits(boxes, hit_iou).sum()) for boxes in case.boxes)
     return hit / truths if truths else None

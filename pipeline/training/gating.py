@@ -1,0 +1,241 @@
+"""The gate at the end of a training: candidate and active version on the same held-out cases.
+
+Everything that the verdict comes from is kept as files, named in the statement by their sha256, so
+that it can be computed again: both scores, and which cases this and earlier trainings used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.errors import Interrupted, PipelineError
+from pipeline.evaluation import comparison, gate, gate_page, scores
+from pipeline.evaluation.gate import Verdict
+from pipeline.evaluation.page import Heading
+from pipeline.evaluation.rule import Rule
+from pipeline.evaluation.scores import Scores, ScoresRefused
+from pipeline.models import bundle, predictors
+from pipeline.models.devices import Device
+from pipeline.models.predictor import Checkpoint
+from pipeline.training import judging, kept_cases, product
+from pipeline.training.kept_cases import KeptCases
+from pipeline.training.manifest import Case
+from pipeline.training.recipe import Recipe
+
+#: what is left in the folder of a gate
+STATEMENT: Final = "gate.json"
+PAGE: Final = "gate.html"
+CASES: Final = "cases.json"
+CANDIDATE: Final = "candidate.json"
+ACTIVE: Final = "active.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A version that a candidate is held against, or that it or the active one came from."""
+
+    model: str
+    version: str
+    digest: str
+    #: folder of the bundle
+    bundle: str
+    #: file of ``KeptCases``; None = what it was trained on is not known here
+    cases: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name and version in one word."""
+        return f"{self.model}@{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateOrder:
+    """What a candidate is to be held against. JSON values: a process is told."""
+
+    folder: str
+    active: Version | None
+    #: the active version, and whatever it or the candidate was trained from
+    line: tuple[Version, ...] = ()
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> GateOrder:
+        """Read it from JSON values."""
+        active = document["active"]
+        return cls(
+            folder=document["folder"],
+            active=None if active is None else Version(**active),
+            line=tuple(Version(**one) for one in document["line"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """The product of a training, and how it did on its held-out cases."""
+
+    recipe: Recipe
+    version: str
+    digest: str
+    held_out: Sequence[Case]
+    cases: KeptCases
+    scores: Scores
+
+
+def run(
+    order: GateOrder, candidate: Candidate, *, device: Device, checkpoint: Checkpoint
+) -> Verdict:
+    """Judge the active version too, decide, and leave statement, page and what they come from.
+
+    Raises:
+        Interrupted: by ``checkpoint``, called before and within each case.
+
+    """
+    folder = Path(order.folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    active, trouble = _judged(order.active, candidate, device, checkpoint)
+    files = {CANDIDATE: candidate.scores.dump(), CASES: candidate.cases.dump()}
+    if active is not None:
+        files[ACTIVE] = active.dump()
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    rule = candidate.recipe.gate or Rule()
+    line = {
+        one.name: kept_cases.parse(Path(one.cases).read_bytes())
+        for one in order.line
+        if one.cases is not None
+    }
+    against = _against(candidate.cases, line) + trouble
+    verdict = gate.decide(rule, candidate.scores, active, against=against)
+    statement = _stated(order, candidate, files) | {
+        "trouble": trouble,
+        "rule": rule.model_dump(mode="json"),
+        "verdict": verdict.stated(),
+    }
+    (folder / STATEMENT).write_text(json.dumps(statement, indent=1, sort_keys=True) + "\n")
+    page = gate_page.render(_heading(order, candidate), verdict, candidate.scores, active)
+    (folder / PAGE).write_text(page, encoding="utf-8")
+    return verdict
+
+
+def again(statement: Mapping[str, Any], read: Callable[[str], bytes]) -> dict[str, Any]:
+    """Return the verdict of a statement, computed anew from the files that it names.
+
+    Args:
+        statement: as ``run`` left it.
+        read: returns the content of a sha256.
+
+    Raises:
+        ScoresRefused, ComputeFailed: a file is not what it was.
+
+    """
+
+    def content(sha256: str) -> bytes:
+        found = read(sha256)
+        if hashlib.sha256(found).hexdigest() != sha256:
+            raise ScoresRefused("a file that the gate was computed from is not what it was")
+        return found
+
+    new = scores.parse(content(statement["candidate"]["scores"]))
+    stated = statement["active"]
+    has_scores = stated is not None and stated["scores"] is not None
+    old = scores.parse(content(stated["scores"])) if has_scores else None
+    line = {
+        one["name"]: kept_cases.parse(content(one["cases"]))
+        for one in statement["line"]
+        if one["cases"] is not None
+    }
+    against = _against(kept_cases.parse(content(statement["cases"])), line)
+    against += list(statement["trouble"])
+    rule = Rule.model_validate(statement["rule"])
+    # by way of JSON, as the statement went
+    verdict: dict[str, Any] = json.loads(
+        json.dumps(gate.decide(rule, new, old, against=against).stated())
+    )
+    return verdict
+
+
+def _judged(
+    active: Version | None, candidate: Candidate, device: Device, checkpoint: Checkpoint
+) -> tuple[Scores | None, list[str]]:
+    """Return the scores of the active version on the held-out cases, or why there are none."""
+    if active is None:
+        return None, []
+    try:
+        loaded = bundle.load(Path(active.bundle))
+        kept = _kept_scores(loaded.folder / product.SCORES, candidate.scores)
+        if kept is not None:
+            return kept, []
+        predictor = predictors.open(loaded, device=device)
+        recipe = candidate.recipe
+        judged = judging.judge(candidate.held_out, recipe, predictor, checkpoint=checkpoint)
+    except Interrupted:
+        raise
+    except PipelineError as error:
+        return None, [f"{active.name} could not be judged: {error.sentence}"]
+    return judged, []
+
+
+def _kept_scores(path: Path, candidate: Scores) -> Scores | None:
+    """Return the scores that lie in a bundle, where they are of the same cases and settings."""
+    try:
+        kept = scores.parse(path.read_bytes())
+        comparison.pair(candidate, kept)
+    except (FileNotFoundError, ScoresRefused):
+        return None
+    return kept
+
+
+def _against(cases: KeptCases, line: Mapping[str, KeptCases]) -> list[str]:
+    return [
+        sentence
+        for name, earlier in sorted(line.items())
+        for sentence in kept_cases.shared(cases, earlier, name)
+    ]
+
+
+def _stated(order: GateOrder, candidate: Candidate, files: Mapping[str, str]) -> dict[str, Any]:
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
+    active = order.active
+    return {
+        "model": candidate.recipe.name,
+        "candidate": {
+            "version": candidate.version,
+            "digest": candidate.digest,
+            "scores": digests[CANDIDATE],
+        },
+        "active": None
+        if active is None
+        else {
+            "version": active.version,
+            "digest": active.digest,
+            "scores": digests.get(ACTIVE),
+        },
+        "snapshot": candidate.cases.snapshot,
+        "cases": digests[CASES],
+        "line": [
+            {
+                "name": one.name,
+                "cases": None if one.cases is None else _sha256(Path(one.cases)),
+            }
+            for one in order.line
+        ],
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _heading(order: GateOrder, candidate: Candidate) -> Heading:
+    active = "none" if order.active is None else order.active.name
+    unknown = [one.name for one in order.line if one.cases is None]
+    lines = [
+        f"candidate {candidate.recipe.name}@{candidate.version}, active {active}",
+        f"snapshot {candidate.cases.snapshot[:12]}, bundle {candidate.digest[:12]}",
+        *(f"what {name} was trained on is not known here" for name in unknown),
+    ]
+    return Heading(title=candidate.recipe.title, lines=lines, warnings=[])

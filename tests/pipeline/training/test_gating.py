@@ -1,0 +1,235 @@
+"""The gate at the end of a training: what it judges, what it leaves, that it comes out again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import TrainingRefused
+from pipeline.evaluation.scores import ScoresRefused
+from pipeline.models import bundle
+from pipeline.training import gating, kept_cases, process, recipe
+from tests import quick_training
+
+RULE: dict[str, Any] = {"statistic": "accuracy", "least_patients": 2, "wants": "not worse"}
+RECIPE = quick_training.CLASSIFICATION | {"gate": RULE, "epochs": 6}
+
+
+class Unstopped(process.Stop):
+    """Nobody asks to stop; no signal is listened to."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training and what its gate left."""
+
+    version: gating.Version
+    folder: Path
+    statement: Mapping[str, Any]
+
+    def read(self, sha256: str) -> bytes:
+        files = [*self.folder.iterdir(), *self.folder.parent.parent.glob("*/gate/*.json")]
+        named = {hashlib.sha256(file.read_bytes()).hexdigest(): file for file in files}
+        return named[sha256].read_bytes()
+
+
+@dataclass(frozen=True)
+class School:
+    """Trains versions of one model in folders beside each other."""
+
+    root: Path
+
+    def train(
+        self,
+        version: str,
+        *,
+        active: Trained | None = None,
+        stated: Mapping[str, Any] = RECIPE,
+        change: Callable[[Path], None] | None = None,
+    ) -> Trained:
+        work = self.root / version
+        (work / "cases").mkdir(parents=True)
+        manifest = quick_training.write_images(work / "cases", count=32)
+        if change is not None:
+            change(manifest)
+        line = [] if active is None else [vars(active.version)]
+        order = process.Order(
+            recipe=dict(stated),
+            manifest=str(manifest),
+            folder=str(work / "work"),
+            bundle=str(work / "bundle"),
+            version=version,
+            device="cpu",
+            deidentify_key=str(self.root / "key"),
+            gate={
+                "folder": str(work / "gate"),
+                "active": line[0] if line else None,
+                "line": line,
+            },
+        )
+        process.run(order, lambda _: None, Unstopped())
+        made = bundle.load(work / "bundle")
+        told = gating.Version(
+            model="quick",
+            version=version,
+            digest=made.digest,
+            bundle=str(made.folder),
+            cases=str(work / "gate" / gating.CASES),
+        )
+        statement = json.loads((work / "gate" / gating.STATEMENT).read_text())
+        return Trained(told, work / "gate", statement)
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory: pytest.TempPathFactory) -> School:
+    return School(tmp_path_factory.mktemp("school"))
+
+
+@pytest.fixture(scope="module")
+def first(school: School) -> Trained:
+    return school.train("1.0")
+
+
+@pytest.fixture(scope="module")
+def same_again(school: School, first: Trained) -> Trained:
+    return school.train("1.1", active=first)
+
+
+def verdict_of(trained: Trained) -> tuple[str, str]:
+    verdict = trained.statement["verdict"]
+    return verdict["decision"], verdict["sentence"]
+
+
+def test_a_first_version_without_floors_is_not_decided(first: Trained) -> None:
+    assert verdict_of(first) == (
+        "cannot decide",
+        "no version is active to compare with, and the rule states no floors",
+    )
+
+
+def test_a_model_trained_again_on_the_same_is_not_worse_and_not_better(
+    school: School, first: Trained, same_again: Trained
+) -> None:
+    assert same_again.statement["active"]["digest"] == first.version.digest
+    assert verdict_of(same_again)[0] == "promote"  # as the rule wants no more than that
+    gain = same_again.statement["verdict"]["comparison"]["gain"]
+    assert gain == 0.0
+    better = RECIPE | {"gate": RULE | {"wants": "better"}}
+    assert verdict_of(school.train("1.2", active=first, stated=better))[0] == "refuse"
+
+
+def test_scores_that_lie_in_the_bundle_are_not_computed_again(
+    first: Trained, same_again: Trained
+) -> None:
+    assert (same_again.folder / gating.ACTIVE).read_bytes() == (
+        Path(first.version.bundle) / "docs/evaluation.json"
+    ).read_bytes()
+
+
+def test_an_active_version_of_other_cases_is_judged_on_these(
+    school: School, first: Trained
+) -> None:
+    def other_images(manifest: Path) -> None:
+        for image in manifest.parent.glob("*.npy"):
+            values = np.load(image)
+            np.save(image, values * 0.99)
+
+    found = school.train("1.3", active=first, change=other_images)
+    assert found.statement["active"]["scores"] != first.statement["candidate"]["scores"]
+    decision, sentence = verdict_of(found)
+    assert (decision, found.statement["trouble"]) == ("promote", []), sentence
+
+
+def test_a_model_of_shuffled_labels_is_refused(school: School, first: Trained) -> None:
+    def shuffle(manifest: Path) -> None:
+        lines = manifest.read_text().splitlines()
+        turned = {"dark": "bright", "bright": "dark"}
+        for number, line in enumerate(lines):
+            image, label, *rest = line.split(",")
+            if rest[-1] == "training":
+                lines[number] = ",".join([image, turned[label], *rest])
+        manifest.write_text("\n".join(lines) + "\n")
+
+    found = school.train("1.4", active=first, change=shuffle)
+    decision, sentence = verdict_of(found)
+    assert decision == "refuse", sentence
+    assert "accuracy is worse" in sentence
+
+
+def test_patients_who_change_sides_leave_nothing_to_decide(school: School, first: Trained) -> None:
+    def swap(manifest: Path) -> None:
+        text = manifest.read_text()
+        text = text.replace("held-out", "TEST").replace("validation", "held-out")
+        manifest.write_text(text.replace("TEST", "validation"))
+
+    found = school.train("1.5", active=first, change=swap)
+    decision, sentence = verdict_of(found)
+    assert decision == "cannot decide"
+    assert "8 patients of the held-out cases were trained on by quick@1.0" in sentence
+    assert "8 patients that were held out from quick@1.0 are trained on now" in sentence
+
+
+def test_an_active_version_that_cannot_be_loaded_leaves_nothing_to_decide(
+    school: School, first: Trained, tmp_path: Path
+) -> None:
+    shutil.copytree(first.version.bundle, tmp_path / "bundle")
+    (tmp_path / "bundle" / bundle.WEIGHTS).write_bytes(b"nothing")
+    (tmp_path / "bundle" / "docs/evaluation.json").unlink()
+    broken = replace(first, version=replace(first.version, bundle=str(tmp_path / "bundle")))
+    decision, sentence = verdict_of(school.train("1.6", active=broken))
+    assert decision == "cannot decide"
+    assert "quick@1.0 could not be judged" in sentence
+
+
+def test_the_verdict_is_computed_again_from_what_was_kept(
+    first: Trained, same_again: Trained
+) -> None:
+    for one in (first, same_again):
+        assert gating.again(one.statement, one.read) == one.statement["verdict"]
+
+
+def test_a_file_that_was_changed_is_found_out(same_again: Trained) -> None:
+    with pytest.raises(ScoresRefused, match="not what it was"):
+        gating.again(same_again.statement, lambda sha256: same_again.read(sha256) + b" ")
+
+
+def test_the_page_shows_both_versions_and_no_patient(same_again: Trained) -> None:
+    page = (same_again.folder / gating.PAGE).read_text()
+    assert "candidate quick@1.1, active quick@1.0" in page
+    assert "<strong>promote</strong>" in page
+    assert "<h2>Conditions</h2>" in page
+    assert "<h2>Figures</h2>" in page
+
+
+def test_what_is_kept_of_the_cases_names_nobody(first: Trained) -> None:
+    text = (first.folder / gating.CASES).read_text()
+    kept = kept_cases.parse(text)
+    assert len(kept.cases) == 32
+    assert len(kept.patients(held_out=True)) == 8
+    names = [f"p{number}" for number in range(32)]
+    assert not {one.patient for one in kept.cases} & set(names)
+    assert all(one.patient.startswith("P") and len(one.patient) == 17 for one in kept.cases)
+
+
+def test_cases_named_under_another_key_cannot_be_compared(first: Trained) -> None:
+    kept = kept_cases.parse((first.folder / gating.CASES).read_text())
+    other = kept.model_copy(update={"key": "0" * 16})
+    assert kept_cases.shared(kept, kept, "quick@1.0") == []
+    (sentence,) = kept_cases.shared(kept, other, "quick@1.0")
+    assert "another key" in sentence
+
+
+def test_a_recipe_whose_gate_asks_for_what_there_is_not_is_refused() -> None:
+    with pytest.raises(TrainingRefused, match="not judged by dice"):
+        recipe.check(RECIPE | {"gate": {"statistic": "dice"}})
