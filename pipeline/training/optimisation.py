@@ -15,7 +15,7 @@ from pipeline.errors import TrainingRefused
 from pipeline.reasons import Reason
 from pipeline.training import ranks
 from pipeline.training.fields import OptimiserField
-from pipeline.training.task import Loss, Turn
+from pipeline.training.task import Turn
 
 #: cosine ends at this share of the learning rate
 _COSINE_END: Final = 0.01
@@ -61,9 +61,9 @@ class Optimisation:
         is_moving = self.moves_at(step, steps)
         said: dict[str, float] = {}
         for learner in self._learners:
-            losses = learner.losses(self._network, batch)
-            said |= self._values(losses, share)
-            learner.pull(next(iter(losses.values())) * (share / group))
+            loss, parts = learner.loss(self._network, batch)
+            said |= self._values({learner.name: loss} | parts, share)
+            learner.pull(loss * (share / group))
             if is_moving:
                 learner.move()
         if is_moving and self._average is not None:
@@ -135,6 +135,7 @@ class _Learner:
     def __init__(
         self, turn: Turn, wanted: OptimiserField, epochs: int, device: torch.device
     ) -> None:
+        self.name = turn.name or "loss"
         self._turn = turn
         self._wanted = wanted
         self._device = device
@@ -144,20 +145,21 @@ class _Learner:
         self._scaler = torch.amp.GradScaler(device.type, enabled=is_scaled)
         self._weights = [one for one in turn.parameters if one.ndim > 1]
 
-    def losses(self, network: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """Return the total, then its parts where it has any."""
+    def loss(self, network: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what is learnt from, and its parts by name where it has any."""
         precision = torch.float16 if self._device.type == "cuda" else torch.bfloat16
         with torch.autocast(self._device.type, dtype=precision, enabled=self._wanted.amp):
-            parts = _by_name(self._turn.loss(network, batch))
+            loss = self._turn.loss(network, batch)
+        is_whole = isinstance(loss, Tensor)
+        parts = {} if is_whole else {**loss}
+        summands = [loss] if is_whole else [*parts.values()]
         if self._wanted.l1:
             sizes = [weight.abs().sum() for weight in self._weights if weight.requires_grad]
             parts["l1-penalty"] = self._wanted.l1 * torch.stack(sizes).sum()
-        name = self._turn.name or "loss"
-        if len(parts) == 1:
-            return {name: next(iter(parts.values()))}
+            summands.append(parts["l1-penalty"])
         prefix = f"{self._turn.name} " if self._turn.name else ""
-        whole = torch.stack([*parts.values()]).sum()
-        return {name: whole, **{f"{prefix}{part}": value for part, value in parts.items()}}
+        total = summands[0] if len(summands) == 1 else torch.stack(summands).sum()
+        return total, {f"{prefix}{part}": value for part, value in parts.items()}
 
     def pull(self, loss: Tensor) -> None:
         """Add the gradients of a loss to those of this turn's parameters, and to no others."""
@@ -203,10 +205,6 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
         torch._foreach_lerp_(average, weights, 1.0 - min(decay, (1 + done) / (10 + done)))
 
     return AveragedModel(network, multi_avg_fn=move)
-
-
-def _by_name(loss: Loss) -> dict[str, Tensor]:
-    return {"loss": loss} if isinstance(loss, Tensor) else dict(loss)
 
 
 def _optimiser(parameters: Sequence[nn.Parameter], wanted: OptimiserField) -> torch.optim.Optimizer:
