@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, false, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from records.base import BatchStatus, JobStatus, TrainingStatus
@@ -48,10 +48,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """Which of the renewed rows are no longer ours, and which somebody asked to cancel."""
+    """Which of the renewed rows are no longer ours, and which are to be canceled or paused."""
 
     lost: frozenset[uuid.UUID]
     cancel: frozenset[uuid.UUID]
+    pause: frozenset[uuid.UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Held:
     """What the holder must know before it lets go."""
 
     cancel_requested: bool
+    pause_requested: bool
     attempts_left: bool
 
 
@@ -112,6 +114,7 @@ def claim(
             table.id == row,
             free,
             table.cancel_requested.is_(False),
+            _is_to_pause(kind).is_(False),
             table.attempt < _attempts(kind),
             or_(table.not_before.is_(None), table.not_before <= at),
         )
@@ -130,23 +133,26 @@ def claim(
 
 
 def renew(session: Session, leases: Sequence[Lease], lease: timedelta) -> Renewal:
-    """Lengthen leases to ``lease`` from now; say which are lost and which are to be canceled."""
+    """Lengthen leases to ``lease`` from now; say which are lost, to be canceled or to be paused."""
     lost: set[uuid.UUID] = set()
     cancel: set[uuid.UUID] = set()
+    pause: set[uuid.UUID] = set()
     for held in sorted(leases, key=lambda one: one.id):  # one order for all: no deadlocks
         table = RULES[held.kind].table
         wanted = session.execute(
             update(table)
             .where(is_held(held))
             .values(lease_until=now(session) + lease)
-            .returning(table.cancel_requested)
+            .returning(table.cancel_requested, _is_to_pause(held.kind).label("pause_requested"))
             .execution_options(synchronize_session=False)
         ).one_or_none()
         if wanted is None:
             lost.add(held.id)
         elif wanted.cancel_requested:
             cancel.add(held.id)
-    return Renewal(frozenset(lost), frozenset(cancel))
+        elif wanted.pause_requested:
+            pause.add(held.id)
+    return Renewal(frozenset(lost), frozenset(cancel), frozenset(pause))
 
 
 def is_held(lease: Lease) -> ColumnElement[bool]:
@@ -168,13 +174,21 @@ def hold(session: Session, lease: Lease) -> Held:
     """
     table = RULES[lease.kind].table
     row = session.execute(
-        select(table.cancel_requested, (table.attempt < _attempts(lease.kind)).label("left"))
+        select(
+            table.cancel_requested,
+            _is_to_pause(lease.kind).label("pause_requested"),
+            (table.attempt < _attempts(lease.kind)).label("left"),
+        )
         .where(is_held(lease))
         .with_for_update(key_share=True)
     ).one_or_none()
     if row is None:
         raise Fenced(lease)
-    return Held(cancel_requested=row.cancel_requested, attempts_left=row.left)
+    return Held(
+        cancel_requested=row.cancel_requested,
+        pause_requested=row.pause_requested,
+        attempts_left=row.left,
+    )
 
 
 def write(session: Session, lease: Lease, **values: Any) -> None:
@@ -201,6 +215,7 @@ class Lapsed:
 
     lease: Lease
     cancel_requested: bool
+    pause_requested: bool
     attempts_left: bool
 
 
@@ -215,6 +230,7 @@ def lapsed(session: Session, kind: Kind, *, lane: str, limit: int = 500) -> list
             table.attempt,
             table.owner,
             table.cancel_requested,
+            _is_to_pause(kind).label("pause_requested"),
             (table.attempt < _attempts(kind)).label("left"),
         )
         .where(
@@ -229,7 +245,10 @@ def lapsed(session: Session, kind: Kind, *, lane: str, limit: int = 500) -> list
     ).all()
     return [
         Lapsed(
-            Lease(kind, row.id, row.token, row.attempt, row.owner), row.cancel_requested, row.left
+            Lease(kind, row.id, row.token, row.attempt, row.owner),
+            cancel_requested=row.cancel_requested,
+            pause_requested=row.pause_requested,
+            attempts_left=row.left,
         )
         for row in rows
     ]
@@ -244,6 +263,13 @@ def backoff(attempt: int, at: datetime) -> datetime:
     wait = min(_BACKOFF_BASE * 2.0**doublings, _BACKOFF_CAP)
     spread: float = random.uniform(0.5, 1.5)  # noqa: S311 - a spread, not a secret
     return at + wait * spread
+
+
+def _is_to_pause(kind: Kind) -> ColumnElement[bool]:
+    """Return whether somebody asked to pause; trainings alone can be."""
+    if kind is Kind.TRAINING:
+        return Training.pause_requested  # type: ignore[return-value]  # a mapped column is one
+    return false()
 
 
 def _attempts(kind: Kind) -> ColumnElement[int]:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from records import audit, leases, wakes
 from records.base import TrainingStatus
 from records.database import now
-from records.leases import Kind, Lease, Renewal
+from records.leases import Kind, Lease
 from records.tables import Training
-from records.transitions import IllegalTransition, NoSuchRecord, is_legal
+from records.transitions import NoSuchRecord
 from records.wakes import Wake
 
 _QUEUE = "train"
 _LOST = "run.worker_lost"
+#: how long one waits that the machine had no room for
+_PATIENCE = timedelta(seconds=60)
 
 
 class IdempotencyConflict(ValueError):
@@ -110,13 +111,9 @@ def claim(
     """Take a queued training, or one whose trainer went silent. None: nothing to do."""
     taken = leases.claim(session, Kind.TRAINING, training_id, owner=owner, lease=lease)
     if taken is not None:
+        leases.write(session, taken, reason=None, detail=None)  # of an earlier attempt
         _audit(session, "training.started", "E", taken.id, owner, {"attempt": taken.attempt})
     return taken
-
-
-def renew(session: Session, held: Sequence[Lease], lease: timedelta) -> Renewal:
-    """Lengthen leases; say which are lost and which are to be canceled."""
-    return leases.renew(session, held, lease)
 
 
 def note_progress(
@@ -174,45 +171,40 @@ def fail(
         finish_canceled(session, lease)
         return TrainingStatus.CANCELED
     if retry and held.attempts_left:
-        _requeue(session, lease, not_before=leases.backoff(lease.attempt, now(session)))
-        return TrainingStatus.QUEUED
+        wait = leases.backoff(lease.attempt, now(session))
+        return _give_back(session, lease, pauses=held.pause_requested, not_before=wait)
     _finish(session, lease, TrainingStatus.FAILED, reason=reason, detail=detail)
     _audit_end(session, "training.failed", lease.id, lease.owner, reason)
     return TrainingStatus.FAILED
 
 
 def release(session: Session, lease: Lease) -> None:
-    """Give a training back at a shutdown: queued again, the attempt does not count.
+    """Give a training back with its checkpoint: queued again, or paused where that was asked for.
+
+    The attempt does not count.
 
     Raises:
         Fenced: the training is no longer ours.
 
     """
-    if leases.hold(session, lease).cancel_requested:
+    held = leases.hold(session, lease)
+    if held.cancel_requested:
         finish_canceled(session, lease)
         return
-    _requeue(session, lease, attempt=lease.attempt - 1)
+    _give_back(session, lease, pauses=held.pause_requested, attempt=lease.attempt - 1)
 
 
-def cancel(session: Session, training_id: uuid.UUID, *, by: str) -> TrainingStatus:
-    """End a queued training at once; ask the trainer of a running one to stop.
+def postpone(session: Session, lease: Lease, *, reason: str, detail: str) -> None:
+    """Give a training back that the machine has no room for now; it says why it waits.
 
     Raises:
-        NoSuchRecord: there is none of that id.
-        IllegalTransition: it has ended already.
+        Fenced: the training is no longer ours.
 
     """
-    query = select(Training).where(Training.id == training_id).with_for_update()
-    row = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
-    if row is None:
-        raise NoSuchRecord("training", training_id)
-    if not is_legal(row.status, TrainingStatus.CANCELED):
-        raise IllegalTransition("training", row.id, row.status, TrainingStatus.CANCELED)
-    row.cancel_requested = True
-    if row.status == TrainingStatus.QUEUED:
-        row.status, row.finished_at = TrainingStatus.CANCELED, now(session)
-    _audit(session, "training.cancel_requested", "U", row.id, by, {"status": row.status.value})
-    return row.status
+    release(session, lease)
+    query = update(Training).where(Training.id == lease.id)
+    session.execute(query.values(reason=reason, detail=detail, not_before=now(session) + _PATIENCE))
+    _audit_end(session, "training.postponed", lease.id, lease.owner, reason)
 
 
 def finish_canceled(session: Session, lease: Lease) -> None:
@@ -237,7 +229,8 @@ def expire(session: Session, *, lane: str) -> int:
         if one.cancel_requested:
             finish_canceled(session, one.lease)
         elif one.attempts_left:
-            _requeue(session, one.lease, not_before=leases.backoff(one.lease.attempt, now(session)))
+            wait = leases.backoff(one.lease.attempt, now(session))
+            _give_back(session, one.lease, pauses=one.pause_requested, not_before=wait)
             _audit_end(session, "training.lost", one.lease.id, "nightshift", _LOST)
         else:
             sentence = "the trainer went silent and every attempt is used up"
@@ -257,9 +250,13 @@ def to_publish(session: Session, *, lane: str, resend_after: timedelta) -> list[
     )
 
 
-def _requeue(session: Session, lease: Lease, **values: Any) -> None:
-    status = TrainingStatus.QUEUED
-    leases.write(session, lease, status=status, **leases.WAITS_AGAIN, **values)
+def _give_back(session: Session, lease: Lease, *, pauses: bool, **values: Any) -> TrainingStatus:
+    status = TrainingStatus.PAUSED if pauses else TrainingStatus.QUEUED
+    fresh = {**leases.WAITS_AGAIN, "pause_requested": False}
+    leases.write(session, lease, status=status, **fresh, **values)
+    if pauses:
+        _audit(session, "training.paused", "U", lease.id, lease.owner, {})
+    return status
 
 
 def _finish(session: Session, lease: Lease, status: TrainingStatus, **values: Any) -> None:

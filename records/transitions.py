@@ -27,6 +27,10 @@ TRAINING: Final = frozenset(
         (TrainingStatus.QUEUED, TrainingStatus.RUNNING),
         (TrainingStatus.QUEUED, TrainingStatus.CANCELED),
         (TrainingStatus.RUNNING, TrainingStatus.QUEUED),
+        (TrainingStatus.QUEUED, TrainingStatus.PAUSED),
+        (TrainingStatus.RUNNING, TrainingStatus.PAUSED),
+        (TrainingStatus.PAUSED, TrainingStatus.QUEUED),  # resumed
+        (TrainingStatus.PAUSED, TrainingStatus.CANCELED),
         (TrainingStatus.RUNNING, TrainingStatus.SUCCEEDED),
         (TrainingStatus.RUNNING, TrainingStatus.REJECTED),
         (TrainingStatus.RUNNING, TrainingStatus.FAILED),

@@ -29,6 +29,7 @@ class Stop(enum.StrEnum):
 
     LOST = "lost"
     CANCELED = "canceled"
+    PAUSED = "paused"
     SHUTDOWN = "shutdown"
 
 

@@ -86,6 +86,8 @@ class Heartbeat:
             flight.note_renewed(asked)
             if flight.lease.id in renewal.cancel:
                 flight.ask_to_stop(Stop.CANCELED)
+            if flight.lease.id in renewal.pause:
+                flight.ask_to_stop(Stop.PAUSED)
 
     def _shut_down(self) -> None:
         """At a shutdown, let running work finish for a grace, then ask, then insist."""

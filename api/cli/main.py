@@ -76,7 +76,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         deidentify.deidentify,
         deidentify.reidentify,
     ),
-    LEARN: (trainings.train, trainings.trainings),
+    LEARN: (trainings.train,),
     SERVE: (
         services.up,
         services.api,
@@ -89,7 +89,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
 }
 GROUPS = {
     ANALYSE: {"analyses": analyses.app},
-    LEARN: {"models": models.app, "schedules": schedules.app},
+    LEARN: {"trainings": trainings.app, "models": models.app, "schedules": schedules.app},
     SERVE: {"db": database.app},
     ACCOUNT: {"audit": audit.app, "keys": keys.app},
 }

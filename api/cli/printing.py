@@ -29,6 +29,7 @@ STATUS_COLOURS = {
     "scanning": "cyan",
     "candidate": "cyan",
     "queued": "blue",
+    "paused": "blue",
     "rejected": "yellow",
     "warning": "yellow",
     "retired": "bright_black",

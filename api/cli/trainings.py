@@ -1,12 +1,14 @@
-"""``nightshift train`` and ``trainings``."""
+"""``nightshift train`` and ``trainings``: asked for, listed, paused, resumed, canceled."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from api.cli import printing
 from api.cli.context import Records, load_settings, open_records, operator
@@ -19,8 +21,27 @@ from api.cli.recipes import manifest_path, read_recipe
 from api.cli.training_here import train_here
 
 if TYPE_CHECKING:
+
+    from records.base import TrainingStatus
     from records.listing import TrainingDetail, TrainingSummary
     from records.trainings import NewTraining
+
+
+class OneOrAll(TyperGroup):
+    """``trainings`` lists them all, ``trainings ID`` shows one, ``trainings VERB ID`` does."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # Typer keeps these types private
+        """Take a word that is no verb for the id of a training to show."""
+        is_verb = args[0] in self.commands
+        return super().resolve_command(ctx, args if is_verb else ["show", *args])
+
+
+app = typer.Typer(
+    cls=OneOrAll, invoke_without_command=True, help="List the trainings; show, pause, resume one."
+)
+TrainingName = Annotated[
+    str, typer.Argument(metavar="TRAINING", help="Its id, or the first characters of it.")
+]
 
 COLUMNS = (
     Column("Training", "short"),
@@ -70,25 +91,67 @@ def train(
         raise typer.Exit(ExitCode.PROGRAM_FAILED)
 
 
-def trainings(
-    training: Annotated[str | None, typer.Argument(help="Show one; default: list all.")] = None,
-    *,
-    limit: Limit = 20,
-    as_json: AsJson = False,
-) -> None:
-    """List the trainings, or show one."""
+@app.callback()
+def trainings(ctx: typer.Context, *, limit: Limit = 20, as_json: AsJson = False) -> None:
+    """List the trainings; `trainings TRAINING` shows one."""
     from records import listing
     from records.database import reading
 
+    if ctx.invoked_subcommand is not None:
+        return
     with open_records() as records, reading(records.sessions) as session:
-        if training is not None:
-            _say(found(session, training_id(session, training)), as_json=as_json)
-            return
         listed = collect(
             lambda size, cursor: listing.trainings(session, limit=size, cursor=cursor), limit
         )
     rows = [vars(each) if as_json else _row(each) for each in listed]
     printing.listing(rows, COLUMNS, as_json=as_json, empty="Nothing was trained yet.")
+
+
+@app.command()
+def show(training: TrainingName, *, as_json: AsJson = False) -> None:
+    """Show one training."""
+    from records.database import reading
+
+    with open_records() as records, reading(records.sessions) as session:
+        _say(found(session, training_id(session, training)), as_json=as_json)
+
+
+@app.command()
+def pause(training: TrainingName) -> None:
+    """Let go of the device; the checkpoint is kept."""
+    from records import training_requests
+
+    _ask(training, training_requests.pause, "to be paused")
+
+
+@app.command()
+def resume(training: TrainingName) -> None:
+    """Go on from the checkpoint, on whichever trainer is free."""
+    from records import training_requests
+
+    _ask(training, training_requests.resume, "to go on")
+
+
+@app.command()
+def cancel(training: TrainingName) -> None:
+    """End a training without a product."""
+    from records import training_requests
+
+    _ask(training, training_requests.cancel, "to be canceled")
+
+
+def _ask(name: str, request: Callable[..., TrainingStatus], wish: str) -> None:
+    """Ask something of one training, and say what it is then."""
+    from records.database import unit_of_work
+    from records.transitions import IllegalTransition
+
+    with open_records() as records, unit_of_work(records.sessions) as session:
+        which = training_id(session, name)
+        try:
+            status = request(session, which, by=operator())
+        except IllegalTransition as refused:
+            raise Problem(sentence_of(refused), ExitCode.USAGE) from refused
+    printing.say(f"Training {which} was asked {wish}: {status.value}.")
 
 
 def _queue(records: Records, wish: NewTraining) -> uuid.UUID:

@@ -31,6 +31,7 @@ class TrainingSummary:
     attempt: int
     max_attempts: int
     cancel_requested: bool
+    pause_requested: bool
     schedule_id: uuid.UUID | None
     model: str | None
     model_version: str | None
@@ -125,6 +126,7 @@ def _training(row: Training, products: dict[uuid.UUID, ModelVersion]) -> dict[st
         "attempt": row.attempt,
         "max_attempts": row.max_attempts,
         "cancel_requested": row.cancel_requested,
+        "pause_requested": row.pause_requested,
         "schedule_id": row.schedule_id,
         "model": None if product is None else product.name,
         "model_version": None if product is None else product.version,

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from records.base import (
     Base,
+    Count,
     Digest,
     Json,
     Key,
@@ -36,6 +37,11 @@ class Training(Leased, Base):
     manifest: Mapped[Sentence] = mapped_column(comment="path as given")
     snapshot_digest: Mapped[Digest | None] = mapped_column(comment="of the cases it really used")
     max_attempts: Mapped[int] = mapped_column(default=3)
+    pause_requested: Mapped[bool] = mapped_column(default=False)
+    corrections_of: Mapped[Name | None] = mapped_column(
+        comment="the analysis whose corrections join its manifest"
+    )
+    corrections_up_to: Mapped[Count | None] = mapped_column(comment="the last of them that counts")
     schedule_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("schedules.id"))
     idempotency_key: Mapped[Name | None] = mapped_column(unique=True)
     request_digest: Mapped[Digest | None]
@@ -51,13 +57,20 @@ class Training(Leased, Base):
 
 
 class Schedule(Base):
-    """A cron line that makes trainings. Beat reads it; nothing else remembers it."""
+    """What makes trainings: a cron line, new corrections or a drift. Beat reads it."""
 
     __tablename__ = "schedules"
 
     id: Mapped[Key]
     name: Mapped[Name] = mapped_column(unique=True)
-    cron: Mapped[str] = mapped_column(String(64), comment="five fields, UTC")
+    cron: Mapped[str | None] = mapped_column(String(64), comment="five fields, UTC")
+    new_cases: Mapped[int | None] = mapped_column(
+        comment="trains when so many corrections have come"
+    )
+    on_drift: Mapped[bool] = mapped_column(default=False, comment="trains when a drift was found")
+    analysis: Mapped[Name | None] = mapped_column(
+        comment="whose corrections join the manifest, and whose drift counts"
+    )
     recipe: Mapped[Json]
     manifest: Mapped[Sentence]
     enabled: Mapped[bool] = mapped_column(default=True)

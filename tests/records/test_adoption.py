@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from records import adoption, trainings
+from records import adoption, training_requests, trainings
 from records.database import unit_of_work
 from records.tables import Training
 
@@ -24,7 +24,7 @@ def test_a_training_that_was_cut_off_is_found_by_its_recipe_and_manifest(
         found = adoption.cut_off_training(session, WISH)
         assert found is not None
         assert found.id == made.id
-        trainings.cancel(session, made.id, by="me")
+        training_requests.cancel(session, made.id, by="me")
         assert adoption.cut_off_training(session, WISH) is None
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
-from records import trainings
+from records import leases, training_requests, trainings
 from records.base import TrainingStatus
 from records.database import now, reading, unit_of_work
 from records.leases import Fenced, Lease
@@ -133,19 +133,19 @@ def test_a_released_training_keeps_its_attempt(sessions: Sessions) -> None:
 def test_a_queued_training_is_canceled_at_once_and_never_claimed(sessions: Sessions) -> None:
     training = create(sessions)
     with unit_of_work(sessions) as session:
-        assert trainings.cancel(session, training, by="ada") is TrainingStatus.CANCELED
+        assert training_requests.cancel(session, training, by="ada") is TrainingStatus.CANCELED
     assert claim(sessions, training) is None
     with pytest.raises(IllegalTransition), unit_of_work(sessions) as session:
-        trainings.cancel(session, training, by="ada")
+        training_requests.cancel(session, training, by="ada")
 
 
 def test_the_trainer_of_a_running_training_hears_of_the_cancellation(sessions: Sessions) -> None:
     training = create(sessions)
     lease = must_claim(sessions, training)
     with unit_of_work(sessions) as session:
-        assert trainings.cancel(session, training, by="ada") is TrainingStatus.RUNNING
+        assert training_requests.cancel(session, training, by="ada") is TrainingStatus.RUNNING
     with unit_of_work(sessions) as session:
-        assert trainings.renew(session, [lease], LEASE).cancel == {training}
+        assert leases.renew(session, [lease], LEASE).cancel == {training}
         trainings.finish_canceled(session, lease)
     assert row(sessions, training).status is TrainingStatus.CANCELED
 
@@ -185,3 +185,79 @@ def test_trainings_of_a_model_are_numbered_in_the_order_they_were_asked_for(
     other = create(sessions, recipe={"name": "other"})
     with reading(sessions) as session:
         assert [trainings.ordinal(session, one) for one in (first, second, other)] == [0, 1, 0]
+
+
+def test_a_queued_training_is_paused_at_once_and_goes_on_when_resumed(sessions: Sessions) -> None:
+    training = create(sessions)
+    with unit_of_work(sessions) as session:
+        assert training_requests.pause(session, training, by="ada") is TrainingStatus.PAUSED
+    assert claim(sessions, training) is None
+    with pytest.raises(IllegalTransition), unit_of_work(sessions) as session:
+        training_requests.pause(session, training, by="ada")
+    with unit_of_work(sessions) as session:
+        assert training_requests.resume(session, training, by="ada") is TrainingStatus.QUEUED
+    assert must_claim(sessions, training).attempt == 1
+
+
+def test_the_trainer_of_a_running_training_hears_of_the_pause_and_lets_go(
+    sessions: Sessions,
+) -> None:
+    training = create(sessions)
+    lease = must_claim(sessions, training)
+    with unit_of_work(sessions) as session:
+        assert training_requests.pause(session, training, by="ada") is TrainingStatus.RUNNING
+    with unit_of_work(sessions) as session:
+        renewed = leases.renew(session, [lease], LEASE)
+        assert (renewed.pause, renewed.cancel) == ({training}, frozenset())
+        trainings.release(session, lease)
+    paused = row(sessions, training)
+    assert (paused.status, paused.attempt, paused.owner) == (TrainingStatus.PAUSED, 0, None)
+    assert not paused.pause_requested
+
+
+def test_a_pause_that_is_only_asked_for_can_be_taken_back(sessions: Sessions) -> None:
+    training = create(sessions)
+    lease = must_claim(sessions, training)
+    for ask in (training_requests.pause, training_requests.resume):
+        with unit_of_work(sessions) as session:
+            assert ask(session, training, by="ada") is TrainingStatus.RUNNING
+    with unit_of_work(sessions) as session:
+        assert leases.renew(session, [lease], LEASE).pause == frozenset()
+    with pytest.raises(IllegalTransition), unit_of_work(sessions) as session:
+        training_requests.resume(session, training, by="ada")
+
+
+def test_a_training_whose_trainer_died_while_it_was_to_pause_is_paused(sessions: Sessions) -> None:
+    training = create(sessions)
+    must_claim(sessions, training)
+    with unit_of_work(sessions) as session:
+        training_requests.pause(session, training, by="ada")
+    silence(sessions, training)
+    assert claim(sessions, training) is None
+    with unit_of_work(sessions) as session:
+        assert trainings.expire(session, lane="shared") == 1
+    assert row(sessions, training).status is TrainingStatus.PAUSED
+
+
+def test_a_paused_training_can_be_canceled(sessions: Sessions) -> None:
+    training = create(sessions)
+    with unit_of_work(sessions) as session:
+        training_requests.pause(session, training, by="ada")
+        assert training_requests.cancel(session, training, by="ada") is TrainingStatus.CANCELED
+
+
+def test_a_training_without_room_waits_and_says_why_until_it_is_taken_again(
+    sessions: Sessions,
+) -> None:
+    training = create(sessions)
+    lease = must_claim(sessions, training)
+    with unit_of_work(sessions) as session:
+        trainings.postpone(session, lease, reason="run.disk_full", detail="nothing is left")
+    waiting = row(sessions, training)
+    assert (waiting.status, waiting.attempt) == (TrainingStatus.QUEUED, 0)
+    assert waiting.reason == "run.disk_full"
+    assert claim(sessions, training) is None
+    with unit_of_work(sessions) as session:
+        session.execute(update(Training).values(not_before=None))
+    must_claim(sessions, training)
+    assert row(sessions, training).reason is None

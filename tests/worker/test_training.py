@@ -19,7 +19,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
 from pipeline.models import bundle
-from records import audit, database, models, schedules, trainings
+from records import audit, database, models, schedules, training_requests, trainings
 from records.base import Stage, TrainingStatus
 from records.database import reading, unit_of_work
 from records.schedules import NewSchedule
@@ -202,7 +202,7 @@ def test_a_canceled_training_stops_and_leaves_nothing(services: Services, manife
     with training_behind(services, training_id) as thread:
         assert processes_of(training_id)
         with unit_of_work(services.sessions) as session:
-            trainings.cancel(session, training_id, by="ada")
+            training_requests.cancel(session, training_id, by="ada")
         thread.join(60)
     assert row(services, training_id).status is TrainingStatus.CANCELED
     assert processes_of(training_id) == []
@@ -271,14 +271,14 @@ def test_a_schedule_leaves_a_candidate_that_is_promoted_and_taken_back(
         manifest=str(manifest),
     )
     with unit_of_work(services.sessions) as session:
-        models.promote(session, "quick", "1.0", by="ada", why="the first")
+        models.promote(session, "quick", "1.0", by="ada", why="the first", override=True)
         schedules.add(session, new, by="ada")
         later = database.now(session) + timedelta(minutes=1)
         (made,) = schedules.due(session, later)
     training.run(made, services)
     assert active(services.sessions) == "1.0"  # a training never switches by itself
     with unit_of_work(services.sessions) as session:
-        models.promote(session, "quick", "1.1", by="grace", why="as good, newer cases")
+        models.promote(session, "quick", "1.1", by="grace", why="as good, newer cases", override=True)
     assert active(services.sessions) == "1.1"
     with unit_of_work(services.sessions) as session:
         models.rollback(session, "quick", by="grace", why="a bad night")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -14,11 +15,35 @@ from records.database import DatabaseUnavailable, unit_of_work
 from records.leases import Fenced
 from worker.flights import Flight
 from worker.services import Services
+from worker.store import DiskFull, Store
 from worker.training import hearing, process, recording
 from worker.training.hearing import Heard
 from worker.training.order import Order
 
 log = structlog.get_logger(__name__)
+
+#: between two looks at the room that is left on the disk of the store
+SECONDS_BETWEEN_LOOKS: Final = 5.0
+
+
+class Watermark:
+    """Looks after the room on the disk of the store while a training writes there."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._looked = time.monotonic()
+
+    def check(self) -> None:
+        """Look now and then.
+
+        Raises:
+            DiskFull: the reserve is touched; the training lets go and waits with its checkpoint.
+
+        """
+        at = time.monotonic()
+        if at >= self._looked + SECONDS_BETWEEN_LOOKS:
+            self._looked = at
+            self._store.require_room()
 
 
 def run(training_id: UUID, services: Services) -> None:
@@ -38,6 +63,14 @@ def run(training_id: UUID, services: Services) -> None:
 
 
 def _claim(training_id: UUID, services: Services) -> tuple[Flight, Order] | None:
+    """Take the training. None: somebody has it, it ended, or this machine must not take work."""
+    if services.flights.is_closing:
+        return None
+    try:
+        services.store.require_room()
+    except DiskFull as full:
+        log.warning("training.not_claimed", why=full.sentence)
+        return None
     length, asked = services.settings.lease, time.monotonic()
     with unit_of_work(services.sessions) as session:
         lease = trainings.claim(session, training_id, owner=services.owner, lease=length)
@@ -61,12 +94,12 @@ def _claim(training_id: UUID, services: Services) -> tuple[Flight, Order] | None
 
 def _carry(order: Order, flight: Flight, services: Services) -> None:
     """Run the process to its end and record what came of it."""
-    services.store.require_room()
     order.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    heard = Heard()
+    heard, room = Heard(), Watermark(services.store)
     with process.started(order, services) as running:
         for event in process.events(running):
             flight.checkpoint()
+            room.check()
             if event is not None:
                 heard.take(event)
             hearing.note(heard, flight, services)

@@ -17,7 +17,7 @@ from records.database import DatabaseUnavailable, unit_of_work
 from records.leases import Fenced
 from worker.flights import Flight, Stop
 from worker.services import Services
-from worker.store import NO_ROOM
+from worker.store import NO_ROOM, DiskFull
 from worker.training.order import Order
 
 log = structlog.get_logger(__name__)
@@ -73,8 +73,10 @@ def settle(error: Fault, order: Order, flight: Flight, services: Services) -> No
             match error:
                 case Interrupted() if flight.stop is Stop.CANCELED:
                     trainings.finish_canceled(session, flight.lease)
-                case Interrupted():
+                case Interrupted():  # a shutdown, or a pause
                     trainings.release(session, flight.lease)
+                case DiskFull():
+                    trainings.postpone(session, flight.lease, reason=reason, detail=detail)
                 case TrainingRefused():
                     trainings.reject(session, flight.lease, reason=reason, detail=detail)
                 case _:

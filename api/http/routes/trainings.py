@@ -15,7 +15,7 @@ from api.http.once import Idempotent
 from api.http.parsing import Body, StrictRoute
 from api.http.problems import Kind, Problem
 from api.http.services import Cursor, Held, Limit, Services
-from records import listing, schedules, trainings
+from records import listing, schedules, training_requests, trainings
 from records.base import TrainingStatus
 from records.database import reading
 from records.listing import Page, ScheduleRow, TrainingDetail, TrainingSummary
@@ -98,7 +98,39 @@ def cancel(training_id: uuid.UUID, caller: Trainer, once: Idempotent) -> Respons
     """Cancel it at once where it waits; ask it to stop where it runs."""
 
     def work(session: Session) -> dict[str, Any]:
-        trainings.cancel(session, training_id, by=caller.name)
+        training_requests.cancel(session, training_id, by=caller.name)
+        return _shown(session, training_id)
+
+    return once.answer(caller.name, work)
+
+
+@router.post(
+    "/trainings/{training_id}/pause",
+    tags=["trainings"],
+    summary="Pause a training",
+    response_model=TrainingDetail,
+)
+def pause(training_id: uuid.UUID, caller: Trainer, once: Idempotent) -> Response:
+    """Pause it at once where it waits; ask its trainer to let go of it where it runs."""
+
+    def work(session: Session) -> dict[str, Any]:
+        training_requests.pause(session, training_id, by=caller.name)
+        return _shown(session, training_id)
+
+    return once.answer(caller.name, work)
+
+
+@router.post(
+    "/trainings/{training_id}/resume",
+    tags=["trainings"],
+    summary="Resume a paused training",
+    response_model=TrainingDetail,
+)
+def resume(training_id: uuid.UUID, caller: Trainer, once: Idempotent) -> Response:
+    """Queue it again; any trainer goes on from its checkpoint."""
+
+    def work(session: Session) -> dict[str, Any]:
+        training_requests.resume(session, training_id, by=caller.name)
         return _shown(session, training_id)
 
     return once.answer(caller.name, work)
