@@ -46,6 +46,8 @@ class Progress:
     best_score: float | None = None
     best_epoch: int = 0
     is_stopped: bool = False
+    #: spent on learning and validating, over all attempts
+    seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
 
 

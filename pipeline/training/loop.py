@@ -19,6 +19,7 @@ from torch import nn
 
 from pipeline.errors import Interrupted
 from pipeline.training import ranks
+from pipeline.training.budget import Stopwatch
 from pipeline.training.checkpoint import Epoch, Progress, State, Weights
 from pipeline.training.optimisation import Optimisation
 from pipeline.training.recipe import Recipe
@@ -65,6 +66,8 @@ class Controls:
     #: asked after each step; True = write a checkpoint and go on. One is written after each epoch
     is_due: Callable[[], bool] = lambda: False
     on_step: Callable[[StepReport], None] = lambda _: None
+    #: seconds, from anywhere; what a budget is counted by
+    clock: Callable[[], float] = lambda: 0.0
 
 
 def make_deterministic(seed: int) -> None:
@@ -97,9 +100,10 @@ def train(task: Task, recipe: Recipe, digest: str, controls: Controls) -> tuple[
     if controls.checkpoint.exists():
         state.restore(controls.checkpoint, controls.device)
     done = state.progress
+    watch = Stopwatch(done, recipe.budget, controls.clock)
     ranks.part_chances(recipe.seed, done.epoch, done.step)
     while done.epoch < recipe.epochs and not done.is_stopped:
-        _learn(task, recipe, state, controls)
+        _learn(task, recipe, state, controls, watch)
         _look(task, recipe, state)
         state.save(controls.checkpoint)
         report = EpochReport(
@@ -113,8 +117,11 @@ def train(task: Task, recipe: Recipe, digest: str, controls: Controls) -> tuple[
     return state.best, done
 
 
-def _learn(task: Task, recipe: Recipe, state: State, controls: Controls) -> None:
-    """Learn from what is left of the epoch. Checkpoints lie where the weights have just moved."""
+def _learn(task: Task, recipe: Recipe, state: State, controls: Controls, watch: Stopwatch) -> None:
+    """Learn from what is left of the epoch, or of the budget, which then ends the epoch early.
+
+    Checkpoints lie where the weights have just moved.
+    """
     done, network, optimisation = state.progress, state.network, state.optimisation
     steps, cases = task.steps(done.epoch), 0
     network.train()
@@ -145,6 +152,9 @@ def _learn(task: Task, recipe: Recipe, state: State, controls: Controls) -> None
         if ranks.any_of(is_so=controls.is_stopping(), device=controls.device):
             state.save(controls.checkpoint)
             raise Interrupted("asked to stop; the training goes on from its checkpoint")
+        if watch.is_spent(controls.device):
+            done.is_stopped = True
+            return
         if controls.is_due():
             state.save(controls.checkpoint)
 
@@ -154,7 +164,7 @@ def _look(task: Task, recipe: Recipe, state: State) -> None:
     done, optimisation = state.progress, state.optimisation
     losses = {name: total / max(done.step, 1) for name, total in done.loss_sums.items()}
     done.epoch, done.step, done.loss_sums = done.epoch + 1, 0, {}
-    is_last = done.epoch == recipe.epochs
+    is_last = done.is_stopped or done.epoch == recipe.epochs
     score = None
     if is_last or done.epoch % recipe.validate_every == 0:
         score = _score(task, optimisation.answering)
@@ -166,7 +176,8 @@ def _look(task: Task, recipe: Recipe, state: State) -> None:
         done.best_epoch = done.epoch
         state.keep_best()
     patience = recipe.early_stopping.patience if recipe.early_stopping else None
-    done.is_stopped = patience is not None and done.epoch - done.best_epoch >= patience
+    if patience is not None and done.epoch - done.best_epoch >= patience:
+        done.is_stopped = True
     optimisation.finish_epoch(score)
 
 

@@ -153,6 +153,7 @@ def _learn(
             checkpoint=folder / "checkpoint",
             device=device,
             is_stopping=lambda: stop.is_asked,
+            clock=time.monotonic,
             is_due=live.is_due,
             on_step=live.on_step,
             on_epoch=live.on_epoch,

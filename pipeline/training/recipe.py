@@ -21,6 +21,7 @@ from pipeline.reasons import Reason
 from pipeline.training.fields import (
     LATER,
     AugmentationField,
+    BudgetField,
     DegradationField,
     EarlyStoppingField,
     EvaluationField,
@@ -67,6 +68,7 @@ class Recipe(Strict):
     foreground: Probability = 0.7
     augmentation: AugmentationField = AugmentationField()
     early_stopping: EarlyStoppingField | None = None
+    budget: Annotated[BudgetField | None, LATER] = None
     #: the validation part is looked at every so many epochs
     validate_every: int = Field(default=1, ge=1)
     split: SplitField = SplitField()

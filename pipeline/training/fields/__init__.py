@@ -1,6 +1,7 @@
 """The parts of a recipe, each checked by itself."""
 
 from pipeline.training.fields.base import LATER, Probability, Share, Strict
+from pipeline.training.fields.budget import BudgetField
 from pipeline.training.fields.cases import HIT_IOU, EvaluationField, SnapshotField, SplitField
 from pipeline.training.fields.changes import AugmentationField, DegradationField
 from pipeline.training.fields.learning import EarlyStoppingField, OptimiserField
@@ -10,6 +11,7 @@ __all__ = [
     "HIT_IOU",
     "LATER",
     "AugmentationField",
+    "BudgetField",
     "CodeField",
     "DegradationField",
     "EarlyStoppingField",

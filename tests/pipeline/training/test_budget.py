@@ -1,0 +1,112 @@
+"""A budget ends a training with its best weights so far, and restarts do not refill it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import Interrupted, TrainingRefused
+from pipeline.training import loop, recipe
+from pipeline.training.loop import Controls
+from tests import quick_training
+
+STEPS = 5
+
+
+class Line:
+    """One weight learns to be 3; the score is how near it is."""
+
+    def network(self) -> nn.Module:
+        network = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(network.weight)
+        return network
+
+    def steps(self, epoch: int) -> int:
+        del epoch
+        return STEPS
+
+    def batches(self, epoch: int, first: int) -> Iterator[Tensor]:
+        del epoch
+        yield from [torch.ones(1, 1)] * (STEPS - first)
+
+    def loss(self, network: nn.Module, batch: Tensor) -> Tensor:
+        loss: Tensor = (network(batch) - 3.0).square().mean()
+        return loss
+
+    def score(self, network: nn.Module) -> float:
+        return -float(self.loss(network, torch.ones(1, 1)))
+
+
+def budget(hours: float | None) -> recipe.Recipe:
+    asked: dict[str, Any] = {} if hours is None else {"budget": {"hours": hours}}
+    return recipe.check(quick_training.CLASSIFICATION | {"epochs": 100} | asked)
+
+
+def ticking(hours: float) -> Callable[[], float]:
+    """A clock that is ``hours`` further on each time it is looked at."""
+    ticks = count()
+    return lambda: next(ticks) * hours * 3600
+
+
+def controls(folder: Path, hours: float, *, stop_after: int = 10**6) -> Controls:
+    asked = count(1)
+    return Controls(
+        checkpoint=folder / "checkpoint",
+        device=torch.device("cpu"),
+        is_stopping=lambda: next(asked) >= stop_after,
+        on_epoch=[].append,
+        clock=ticking(hours),
+    )
+
+
+def test_the_epoch_in_which_the_budget_ends_is_cut_short_and_judged(tmp_path: Path) -> None:
+    _, done = loop.train(Line(), budget(7), "d", controls(tmp_path, 1.0))
+    assert done.is_stopped
+    assert (done.epoch, done.best_epoch) == (2, 2)
+    assert done.seconds == 7 * 3600
+    assert done.best_score == pytest.approx(max(each.score for each in done.history))
+
+
+def test_a_budget_shorter_than_an_epoch_still_leaves_weights(tmp_path: Path) -> None:
+    weights, done = loop.train(Line(), budget(1), "d", controls(tmp_path, 2.0))
+    assert (done.epoch, done.best_epoch) == (1, 1)
+    assert float(weights["weight"]) != 0.0
+
+
+def test_what_was_spent_before_a_restart_counts(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        loop.train(Line(), budget(12), "d", controls(tmp_path, 1.0, stop_after=10))
+    _, done = loop.train(Line(), budget(12), "d", controls(tmp_path, 1.0))
+    assert done.seconds == 12 * 3600
+    assert done.epoch == 3
+
+
+def test_without_a_budget_time_ends_nothing_and_changes_no_weights(tmp_path: Path) -> None:
+    for name in ("fast", "slow"):
+        (tmp_path / name).mkdir()
+    short = of_epochs(3)
+    fast, _ = loop.train(Line(), short, "d", controls(tmp_path / "fast", 0.0))
+    slow, done = loop.train(Line(), short, "d", controls(tmp_path / "slow", 50.0))
+    assert torch.equal(fast["weight"], slow["weight"])
+    assert (done.epoch, done.is_stopped) == (3, False)
+
+
+def of_epochs(epochs: int) -> recipe.Recipe:
+    return recipe.check(quick_training.CLASSIFICATION | {"epochs": epochs})
+
+
+def test_a_budget_is_stated_only_where_it_is_asked_for() -> None:
+    assert "budget" not in budget(None).stated()
+    assert budget(2).stated()["budget"] == {"hours": 2.0}
+
+
+@pytest.mark.parametrize("hours", [0, -1, "long", 10**6])
+def test_a_budget_is_a_number_of_hours(hours: object) -> None:
+    with pytest.raises(TrainingRefused, match="budget"):
+        recipe.check(quick_training.CLASSIFICATION | {"budget": {"hours": hours}})
