@@ -17,6 +17,8 @@ from pipeline.training import ranks
 from pipeline.training.fields import OptimiserField
 from pipeline.training.task import Turn
 
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
 #: cosine ends at this share of the learning rate
 _COSINE_END: Final = 0.01
 
@@ -150,9 +152,8 @@ class _Learner:
         precision = torch.float16 if self._device.type == "cuda" else torch.bfloat16
         with torch.autocast(self._device.type, dtype=precision, enabled=self._wanted.amp):
             loss = self._turn.loss(network, batch)
-        is_whole = isinstance(loss, Tensor)
-        parts = {} if is_whole else {**loss}
-        summands = [loss] if is_whole else [*parts.values()]
+        parts = {} if isinstance(loss, Tensor) else {**loss}
+        summands = [loss] if isinstance(loss, Tensor) else [*parts.values()]
         if self._wanted.l1:
             sizes = [weight.abs().sum() for weight in self._weights if weight.requires_grad]
             parts["l1-penalty"] = self._wanted.l1 * torch.stack(sizes).sum()
@@ -200,7 +201,7 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     """
 
     @torch.no_grad()
-    def move(average: list[Tensor], weights: list[Tensor], moves: Tensor | int) -> None:
+    def move(average: _Tensors, weights: _Tensors, moves: Tensor | int) -> None:
         done = int(moves)
         torch._foreach_lerp_(average, weights, 1.0 - min(decay, (1 + done) / (10 + done)))
 

@@ -95,7 +95,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in learning]
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     distributed.all_reduce(flat)
-    parts = flat.split([gradient.numel() for gradient in gradients])
+    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
     for parameter, part in zip(learning, parts, strict=True):
         parameter.grad = part.view_as(parameter)
 
