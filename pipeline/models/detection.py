@@ -6,6 +6,7 @@ boxes are one slice thick.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -15,21 +16,13 @@ from monai.data.box_utils import batched_nms
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.models import (
-    checks,
-    planes,
-    preprocess,
-    retinanet,
-    sliding,
-    torchvision_detection,
-)
+from pipeline.models import retinanet, sliding, torchvision_detection
 from pipeline.models.devices import Device
 from pipeline.models.grids import Grid
 from pipeline.models.options import DetectionOptions
 from pipeline.models.predictor import Checkpoint
-from pipeline.models.segmentation import Laps, plan_windows, used_options
+from pipeline.models.search import Search, Seen, belongs, sweep
 from pipeline.models.spec import ModelSpec
-from pipeline.models.tuned import choice_for
 from pipeline.results import Detection, Point, Prediction
 from pipeline.volume import Input, Volume
 
@@ -47,118 +40,36 @@ class Boxes:
     numbers: Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """The padded image that windows were laid over."""
-
-    shape: tuple[int, ...]
-    #: voxels of padding before the kept grid
-    shift: Tensor
-    overlap: float
-
-
 class DetectionPredictor:
     """Prepare, find boxes window by window, keep the best of those that overlap."""
 
     def __init__(self, spec: ModelSpec, network: nn.Module, device: Device) -> None:
         self.spec = spec
         self._options = DetectionOptions.model_validate(dict(spec.options))
-        self._device = device
-        self._plan = plan_windows(spec, choice_for(spec, device), device)
-        self._network = network.to(device.torch, self._plan.dtype)
+        self._search = Search(spec, network, device)
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with boxes, the most certain first. See ``Predictor.predict``."""
-        self._device.enter_thread()
-        clock = Laps()
-        stack, place, warnings = self._prepare(image)
-        clock.lap("preprocess")
-        with self._device.hold(checkpoint):
-            clock.lap("wait")
-            (boxes, windows), plan, stepped = sliding.step_down(
-                self._plan, lambda tried: self._detect(stack, tried, checkpoint)
-            )
-        clock.lap("model")
-        found = self._findings(self._best(boxes), place)
-        clock.lap("inverse")
+
+        def find(stack: Tensor, network: nn.Module, plan: sliding.Plan) -> tuple[Boxes, int]:
+            detector = answering(network, self.spec.network_arguments, self._options)
+            return boxes_in(stack, detector, plan, checkpoint)
+
+        searched = self._search.over(image, find, checkpoint)
+        place: _Place = _InImage(searched.shape)
+        if isinstance(image, Volume) and searched.grid is not None:
+            place = _InVolume(image, searched.grid)
+        findings = self._findings(best(searched.found, self._options), place)
+        searched.clock.lap("inverse")
         return Prediction(
-            findings=found,
+            findings=findings,
             options={
-                **used_options(plan, windows),
+                **searched.options,
                 "score_threshold": self._options.score_threshold,
                 "nms_iou": self._options.nms_iou,
             },
-            seconds=clock.seconds,
-            warnings=(*warnings, *stepped),
-        )
-
-    def _prepare(self, image: Input) -> tuple[Tensor, _Place, tuple[str, ...]]:
-        """Return what the network sees, (channels, slices, rows, columns), and where it lies."""
-        if isinstance(image, Volume) or self.spec.input.spatial_dims == 3:
-            volume = checks.volume(image, self.spec)
-            prepared = preprocess.prepare(volume, self.spec.input)
-            return prepared.image[None], _InVolume(volume, prepared.grid), prepared.warnings
-        picture = checks.picture(image, self.spec)
-        stack = planes.frames(picture, self.spec.input)[0]
-        return stack, _InImage(tuple(stack.shape[1:])), ()
-
-    def _detect(
-        self, stack: Tensor, plan: sliding.Plan, checkpoint: Checkpoint
-    ) -> tuple[Boxes, int]:
-        """Return all boxes above the threshold, on the stack's grid, and the number of windows."""
-        detector = self._detector(sliding.on(self._network, plan, self._plan))
-        stack = stack.to(plan.device)
-        if len(plan.size) == 3:
-            return self._sweep(stack, detector, plan, checkpoint)
-        found, windows = [], 0
-        for number in range(stack.shape[1]):
-            boxes, more = self._sweep(stack[:, number], detector, plan, checkpoint)
-            found.append(_on_plane(boxes, number))
-            windows += more
-        return _join(found), windows
-
-    def _sweep(
-        self, image: Tensor, detector: Any, plan: sliding.Plan, checkpoint: Checkpoint
-    ) -> tuple[Boxes, int]:
-        padded, inside = sliding.pad(image, plan.size)
-        windows = sliding.lay(padded.shape[1:], plan.size, plan.overlap)
-        seen = Seen(
-            shape=tuple(padded.shape[1:]),
-            shift=torch.tensor([part.start for part in inside], dtype=torch.float32),
-            overlap=plan.overlap,
-        )
-        found = []
-        for group, pixels in sliding.batches(padded, windows, plan):
-            checkpoint()
-            for window, answer in zip(group, detector(pixels), strict=False):  # the last repeats
-                found.append(_in_window(answer, window, seen))
-        return _join(found), len(windows)
-
-    def _detector(self, network: nn.Module) -> Any:
-        if torchvision_detection.is_one(network):
-            return torchvision_detection.Detector(network, self._options)
-        arguments = self.spec.network_arguments
-        built = retinanet.detector(
-            network,
-            levels=len(arguments.get("features", retinanet.DEFAULT_FEATURES)),
-            anchor_shapes=arguments.get("anchor_shapes"),
-        )
-        built.set_box_selector_parameters(
-            score_thresh=self._options.score_threshold,
-            topk_candidates_per_level=1000,
-            nms_thresh=self._options.nms_iou,
-            detections_per_img=self._options.maximum,
-        )
-        return built.eval()
-
-    def _best(self, boxes: Boxes) -> Boxes:
-        """Of boxes with the same label that overlap, keep the most certain."""
-        if len(boxes.scores) == 0:
-            return boxes
-        kept = batched_nms(boxes.edges, boxes.scores, boxes.numbers, self._options.nms_iou)
-        kept = kept[: self._options.maximum]
-        return Boxes(
-            edges=boxes.edges[kept], scores=boxes.scores[kept], numbers=boxes.numbers[kept]
+            seconds=searched.clock.seconds,
+            warnings=searched.warnings,
         )
 
     def _findings(self, boxes: Boxes, place: _Place) -> tuple[Detection, ...]:
@@ -180,6 +91,77 @@ class DetectionPredictor:
                 )
             )
         return tuple(sorted(found, key=lambda one: (-one.score, one.index_box)))
+
+
+def answering(
+    network: nn.Module, arguments: Mapping[str, Any], options: DetectionOptions
+) -> Callable[[Tensor], Any]:
+    """Return what finds the boxes of windows by a network, with the thresholds of a bundle.
+
+    It answers for each of (windows, channels, *size) with ``boxes`` (n, 2 * dims) in edges of
+    voxels, first ones, then last ones; ``labels`` (n,) from 0, and ``labels_scores`` (n,).
+    """
+    if torchvision_detection.is_one(network):
+        return torchvision_detection.Detector(network, options)
+    detector = retinanet.detector(network, retinanet.Layout.of(arguments))
+    detector.set_box_selector_parameters(
+        score_thresh=options.score_threshold,
+        topk_candidates_per_level=1000,
+        nms_thresh=options.nms_iou,
+        detections_per_img=options.maximum,
+    )
+    return detector.eval()
+
+
+def boxes_in(
+    stack: Tensor,
+    detector: Callable[[Tensor], Any],
+    plan: sliding.Plan,
+    checkpoint: Checkpoint,
+) -> tuple[Boxes, int]:
+    """Find boxes window by window.
+
+    Args:
+        stack: (channels, planes, rows, columns); a plan of two axes takes each plane by itself.
+        detector: see ``answering``.
+        plan: how windows are run.
+        checkpoint: called between batches.
+
+    Returns:
+        All boxes above the threshold, on the grid of the stack, and the number of windows. Those of
+        neighbouring windows may still overlap: see ``best``.
+
+    """
+    if len(plan.size) == 3:
+        return _sweep(stack, detector, plan, checkpoint)
+    found, windows = [], 0
+    for number in range(stack.shape[1]):
+        boxes, more = _sweep(stack[:, number], detector, plan, checkpoint)
+        found.append(_on_plane(boxes, number))
+        windows += more
+    return _join(found), windows
+
+
+def best(boxes: Boxes, options: DetectionOptions) -> Boxes:
+    """Of boxes with the same label that overlap, keep the most certain."""
+    if len(boxes.scores) == 0:
+        return boxes
+    kept = batched_nms(boxes.edges, boxes.scores, boxes.numbers, options.nms_iou)
+    kept = kept[: options.maximum]
+    return Boxes(edges=boxes.edges[kept], scores=boxes.scores[kept], numbers=boxes.numbers[kept])
+
+
+def _sweep(
+    image: Tensor,
+    detector: Callable[[Tensor], Any],
+    plan: sliding.Plan,
+    checkpoint: Checkpoint,
+) -> tuple[Boxes, int]:
+    found = [
+        _in_window(answer, window, seen)
+        for window, seen, answer in sweep(image, detector, plan, checkpoint)
+    ]
+    return _join(found), len(found)
 
 
 #: both corners as (slice, row, column), and middle and extent in mm where there is a patient
@@ -240,25 +222,6 @@ def _in_window(answer: dict[str, Tensor], window: sliding.Window, seen: Seen) ->
         scores=answer["labels_scores"].float().cpu()[kept],
         numbers=answer["labels"].cpu()[kept],
     )
-
-
-def belongs(edges: Tensor, window: sliding.Window, seen: Seen) -> Tensor:
-    """Return which boxes of a window are its own: no neighbour sees their centres better.
-
-    A box is left to the neighbour where its centre lies in the outer half of an overlap. The inner
-    halves of all windows cover the image, so every box keeps one window.
-    """
-    start = torch.tensor([part.start for part in window], dtype=torch.float32)
-    first, last = edges.chunk(2, dim=1)
-    centres = (first + last) / 2 + start
-    kept = torch.ones(len(edges), dtype=torch.bool)
-    for axis, part in enumerate(window):
-        margin = (part.stop - part.start) * seen.overlap / 2
-        if part.start > 0:
-            kept &= centres[:, axis] >= part.start + margin
-        if part.stop < seen.shape[axis]:
-            kept &= centres[:, axis] < part.stop - margin
-    return kept
 
 
 def _on_plane(boxes: Boxes, number: int) -> Boxes:

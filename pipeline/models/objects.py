@@ -10,30 +10,27 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.models import checks, planes, preprocess, sliding
-from pipeline.models.detection import Seen, belongs
+from pipeline.models import sliding
 from pipeline.models.devices import Device
 from pipeline.models.grids import Grid
 from pipeline.models.instances import Objects, stated
 from pipeline.models.options import SegmentationOptions
 from pipeline.models.predictor import Checkpoint
-from pipeline.models.segmentation import Laps, plan_windows, used_options
+from pipeline.models.search import Answer, Search, Seen, belongs, sweep
 from pipeline.models.spec import ModelSpec
-from pipeline.models.tuned import choice_for
 from pipeline.results import Prediction
-from pipeline.volume import Input, Volume
+from pipeline.volume import Input
 
 #: of a soft mask, as torchvision's own examples have it
 _INSIDE: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Found:
-    """One object on a plane."""
+class FoundObject:
+    """One object on a plane of the network's grid."""
 
     score: float
     label: int
@@ -52,66 +49,30 @@ class ObjectsPredictor:
     def __init__(self, spec: ModelSpec, network: nn.Module, device: Device) -> None:
         self.spec = spec
         self._options = SegmentationOptions.model_validate(dict(spec.options))
-        self._device = device
-        self._plan = plan_windows(spec, choice_for(spec, device), device)
         chooses: Any = network.roi_heads
         chooses.score_thresh = self._options.score_threshold
-        self._network = network.to(device.torch, self._plan.dtype)
+        self._search = Search(spec, network, device)
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with objects. See ``Predictor.predict``."""
-        self._device.enter_thread()
-        clock = Laps()
-        stack, grid, warnings = self._prepare(image)
-        clock.lap("preprocess")
-        with self._device.hold(checkpoint):
-            clock.lap("wait")
-            (found, windows), plan, stepped = sliding.step_down(
-                self._plan, lambda tried: self._detect(stack, tried, checkpoint)
-            )
-        clock.lap("model")
-        objects = self._objects(found, tuple(stack.shape[1:]), grid)
-        clock.lap("inverse")
+        searched = self._search.over(
+            image,
+            lambda stack, network, plan: objects_in(stack, network, plan, checkpoint),
+            checkpoint,
+        )
+        objects = self._objects(searched.found, searched.shape, searched.grid)
+        searched.clock.lap("inverse")
         whole = Prediction(
             findings=(),
-            options={
-                **used_options(plan, windows),
-                "score_threshold": self._options.score_threshold,
-            },
-            seconds=clock.seconds,
-            warnings=(*warnings, *stepped),
+            options={**searched.options, "score_threshold": self._options.score_threshold},
+            seconds=searched.clock.seconds,
+            warnings=searched.warnings,
         )
         return stated(objects, whole, image, self.spec.labels)
 
-    def _prepare(self, image: Input) -> tuple[Tensor, Grid | None, tuple[str, ...]]:
-        """Return what the network sees, (channels, planes, rows, columns), and the way back."""
-        if isinstance(image, Volume):
-            prepared = preprocess.prepare(checks.volume(image, self.spec), self.spec.input)
-            return prepared.image[None], prepared.grid, prepared.warnings
-        return planes.frames(checks.picture(image, self.spec), self.spec.input)[0], None, ()
-
-    def _detect(
-        self, stack: Tensor, plan: sliding.Plan, checkpoint: Checkpoint
-    ) -> tuple[list[_Found], int]:
-        network = sliding.on(self._network, plan, self._plan)
-        found, count = [], 0
-        for plane in range(stack.shape[1]):
-            padded, inside = sliding.pad(stack[:, plane].to(plan.device), plan.size)
-            windows = sliding.lay(padded.shape[1:], plan.size, plan.overlap)
-            count += len(windows)
-            seen = Seen(
-                shape=tuple(padded.shape[1:]),
-                shift=torch.tensor([part.start for part in inside], dtype=torch.float32),
-                overlap=plan.overlap,
-            )
-            for group, pixels in sliding.batches(padded, windows, plan):
-                checkpoint()
-                answers = network(list(pixels))
-                for window, answer in zip(group, answers, strict=False):  # the last repeats
-                    found += _in_window(answer, window, seen, (plane, *stack.shape[2:]))
-        return found, count
-
-    def _objects(self, found: list[_Found], shape: tuple[int, ...], grid: Grid | None) -> Objects:
+    def _objects(
+        self, found: list[FoundObject], shape: tuple[int, ...], grid: Grid | None
+    ) -> Objects:
         """Paint objects, take them to the source grid and number them by size."""
         painted = np.zeros(shape, np.int64)
         found = sorted(found, key=lambda one: -one.score)
@@ -132,9 +93,30 @@ class ObjectsPredictor:
         )
 
 
+def objects_in(
+    stack: Tensor, network: nn.Module, plan: sliding.Plan, checkpoint: Checkpoint
+) -> tuple[list[FoundObject], int]:
+    """Find the objects of each plane of (channels, planes, rows, columns), window by window.
+
+    Returns: the objects above the network's threshold, and the number of windows.
+    """
+
+    def answering(windows: Tensor) -> Any:
+        return network(list(windows))
+
+    found: list[FoundObject] = []
+    count = 0
+    for number in range(stack.shape[1]):
+        place = (number, *stack.shape[2:])
+        for window, seen, answer in sweep(stack[:, number], answering, plan, checkpoint):
+            found += _in_window(answer, window, seen, place)
+            count += 1
+    return found, count
+
+
 def _in_window(
-    answer: dict[str, Tensor], window: sliding.Window, seen: Seen, plane: tuple[int, int, int]
-) -> list[_Found]:
+    answer: Answer, window: sliding.Window, seen: Seen, plane: tuple[int, int, int]
+) -> list[FoundObject]:
     """Return the objects of a window on the rows and columns of a plane (number, rows, columns)."""
     edges = answer["boxes"][:, [1, 0, 3, 2]].float().cpu()
     first = [part.start - int(shift) for part, shift in zip(window, seen.shift, strict=True)]
@@ -151,7 +133,7 @@ def _in_window(
     for number in belongs(edges, window, seen).nonzero()[:, 0].tolist():
         mask = answer["masks"][number, 0].float().cpu().numpy()[cut] >= _INSIDE
         found.append(
-            _Found(
+            FoundObject(
                 score=float(answer["scores"][number]),
                 label=int(answer["labels"][number]),
                 plane=plane[0],

@@ -7,7 +7,8 @@ which are MONAI's. Reference: Lin et al., "Focal Loss for Dense Object Detection
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from monai.apps.detection.networks import retinanet_detector
@@ -17,23 +18,66 @@ from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork
 from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 
-DEFAULT_FEATURES = (16, 32)
-DEFAULT_PYRAMID_CHANNELS = 16
-DEFAULT_ANCHOR = 6
+_DEFAULT_ANCHOR = 6
 _CANDIDATES = {2: 10, 3: 20}
 
 
-class Pyramid(nn.Module):
-    """Residual stages with a feature pyramid on top; level ``i`` has stride ``2 ** (i + 1)``.
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What a bundle may state of the network beside its axes, channels and classes."""
 
-    The first convolution halves the image and there is no pooling: at 2.5 mm a nodule of 5 mm
-    radius is four voxels wide, so the usual stride of 4 before the first level would lose it.
+    #: width of each residual stage, one to four, multiples of 8
+    features: Sequence[int] = (16, 32)
+    #: width of the pyramid and of the heads, a multiple of 8
+    pyramid_channels: int = 16
+    #: box sizes in voxels of the input at the finest level, each with a number for each axis; every
+    #: further level doubles them. None = one cube of 6
+    anchor_shapes: Sequence[Sequence[int]] | None = None
+    #: of the first convolution, 2 or 4
+    stride: int = 2
+    #: the stage, from 0, that the finest level of the pyramid is made of: what is large needs no
+    #: finer one
+    finest: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what a bundle states."""
+        widths = (*self.features, self.pyramid_channels)
+        if not 1 <= len(self.features) <= 4 or any(width % 8 for width in widths):
+            raise ValueError("features must be one to four widths, all widths multiples of 8")
+        if self.stride not in (2, 4) or not 0 <= self.finest < len(self.features):
+            raise ValueError("stride must be 2 or 4, and finest the number of a stage, from 0")
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Layout:
+        """Return what the arguments of a bundle's network state of it."""
+        names = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in arguments.items() if name in names})
+
+    @property
+    def levels(self) -> int:
+        """How many levels the pyramid has."""
+        return len(self.features) - self.finest
+
+    def anchors(self, spatial_dims: int) -> tuple[tuple[int, ...], ...]:
+        """Return the anchor sizes in voxels, one tuple of ``spatial_dims`` numbers each."""
+        shapes = self.anchor_shapes
+        if shapes is None:
+            return ((_DEFAULT_ANCHOR,) * spatial_dims,)
+        if not shapes or any(len(shape) != spatial_dims for shape in shapes):
+            raise ValueError(f"anchor_shapes needs {spatial_dims} numbers for every anchor")
+        return tuple(tuple(int(size) for size in shape) for shape in shapes)
+
+
+class Pyramid(nn.Module):
+    """Residual stages with a feature pyramid on top; stage ``i`` has stride ``stride * 2 ** i``.
+
+    The first convolution of volumes halves them and there is no pooling: at 2.5 mm a nodule of 5 mm
+    radius is four voxels wide, so the usual stride of 4 before the first stage would lose it.
     """
 
-    def __init__(
-        self, spatial_dims: int, in_channels: int, features: Sequence[int], pyramid_channels: int
-    ) -> None:
+    def __init__(self, spatial_dims: int, in_channels: int, layout: Layout) -> None:
         super().__init__()
+        features = list(layout.features)
         widths = [*features, *[features[-1]] * (4 - len(features))]
         stages = ResNet(
             block="basic",
@@ -41,8 +85,8 @@ class Pyramid(nn.Module):
             block_inplanes=widths,
             spatial_dims=spatial_dims,
             n_input_channels=in_channels,
-            conv1_t_size=3,
-            conv1_t_stride=2,
+            conv1_t_size=2 * layout.stride - 1,
+            conv1_t_stride=layout.stride,
             no_max_pool=True,
             feed_forward=False,
             # not batch norm: a training batch of two volumes has no statistics worth keeping
@@ -52,8 +96,11 @@ class Pyramid(nn.Module):
         self.stages = nn.ModuleList(
             [stages.layer1, stages.layer2, stages.layer3, stages.layer4][: len(features)]
         )
-        self.pyramid = FeaturePyramidNetwork(spatial_dims, list(features), pyramid_channels)
-        self.out_channels = pyramid_channels
+        self.finest = layout.finest
+        self.out_channels = layout.pyramid_channels
+        self.pyramid = FeaturePyramidNetwork(
+            spatial_dims, features[layout.finest :], layout.pyramid_channels
+        )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map (B, C, *spatial) to one (B, pyramid_channels, *spatial / stride) per level."""
@@ -61,18 +108,13 @@ class Pyramid(nn.Module):
         features = self.stem(images)
         for level, stage in enumerate(self.stages):
             features = stage(features)
-            maps[str(level)] = features
+            if level >= self.finest:
+                maps[str(level)] = features
         return list(self.pyramid(maps).values())
 
 
 def network(
-    *,
-    spatial_dims: int,
-    num_classes: int,
-    in_channels: int = 1,
-    features: Sequence[int] = DEFAULT_FEATURES,
-    pyramid_channels: int = DEFAULT_PYRAMID_CHANNELS,
-    anchor_shapes: Sequence[Sequence[int]] | None = None,
+    *, spatial_dims: int, num_classes: int, in_channels: int = 1, **layout: Any
 ) -> nn.Module:
     """Build the trainable part. Its ``state_dict`` is what a bundle stores.
 
@@ -80,36 +122,29 @@ def network(
         spatial_dims: 2 or 3.
         num_classes: labels, without background.
         in_channels: channels of the image.
-        features: width of each residual stage, one to four, multiples of 8.
-        pyramid_channels: width of the pyramid and of the heads, a multiple of 8.
-        anchor_shapes: box sizes in voxels of the input at the finest level, each with
-            ``spatial_dims`` numbers; every further level doubles them. Default: one cube of 6.
+        layout: see ``Layout``.
 
     """
-    if not 1 <= len(features) <= 4 or any(width % 8 for width in (*features, pyramid_channels)):
-        raise ValueError("features must be one to four widths, all widths multiples of 8")
-    extractor = Pyramid(spatial_dims, in_channels, features, pyramid_channels)
+    given = Layout(**layout)
     built = RetinaNet(
         spatial_dims=spatial_dims,
         num_classes=num_classes,
-        num_anchors=len(_anchors(spatial_dims, anchor_shapes)),
-        feature_extractor=extractor,
-        size_divisible=2 ** len(features),
+        num_anchors=len(given.anchors(spatial_dims)),
+        feature_extractor=Pyramid(spatial_dims, in_channels, given),
+        size_divisible=given.stride * 2 ** (len(given.features) - 1),
     )
     return cast("nn.Module", built)
 
 
-def detector(
-    trained: nn.Module, *, levels: int, anchor_shapes: Sequence[Sequence[int]] | None = None
-) -> retinanet_detector.RetinaNetDetector:
+def detector(trained: nn.Module, layout: Layout) -> retinanet_detector.RetinaNetDetector:
     """Wrap a network of ``network`` with its anchors, its matcher and its sampler.
 
     Only ``.network`` holds weights. Ready for ``detector(images, targets)`` in training mode and
     ``detector(images)`` in evaluation mode, see MONAI's ``RetinaNetDetector``.
     """
     _stand_in_for_torchvision()
-    shapes = _anchors(int(cast("Any", trained).spatial_dims), anchor_shapes)
-    scales = tuple(2**level for level in range(levels))
+    shapes = layout.anchors(int(cast("Any", trained).spatial_dims))
+    scales = tuple(2**level for level in range(layout.levels))
     anchors = AnchorGeneratorWithAnchorShape(feature_map_scales=scales, base_anchor_shapes=shapes)
     built = retinanet_detector.RetinaNetDetector(network=trained, anchor_generator=anchors)
     # A box that lies evenly between anchors ties with 2 ** dims of them. ATSS keeps what reaches
@@ -131,22 +166,7 @@ def build(spatial_dims: int, labels: int, **arguments: Any) -> retinanet_detecto
     and ``detector.network.state_dict()`` as its weights.
     """
     trainable = network(spatial_dims=spatial_dims, num_classes=labels, **arguments)
-    return detector(
-        trainable,
-        levels=len(arguments.get("features", DEFAULT_FEATURES)),
-        anchor_shapes=arguments.get("anchor_shapes"),
-    )
-
-
-def _anchors(
-    spatial_dims: int, shapes: Sequence[Sequence[int]] | None
-) -> tuple[tuple[int, ...], ...]:
-    """Return the anchor sizes in voxels, one tuple of ``spatial_dims`` numbers each."""
-    if shapes is None:
-        return ((DEFAULT_ANCHOR,) * spatial_dims,)
-    if not shapes or any(len(shape) != spatial_dims for shape in shapes):
-        raise ValueError(f"anchor_shapes needs {spatial_dims} numbers for every anchor")
-    return tuple(tuple(int(size) for size in shape) for shape in shapes)
+    return detector(trainable, Layout.of(arguments))
 
 
 def _stand_in_for_torchvision() -> None:

@@ -27,7 +27,7 @@ OURS: Mapping[str, Row] = {
     "RetinaNet": _ours(
         "pipeline.models.retinanet.network",
         BOXES,
-        "features pyramid_channels anchor_shapes",
+        "features pyramid_channels anchor_shapes stride finest",
         outputs="num_classes",
     ),
     "SubpixelNet": _ours("pipeline.models.subpixel.network", IMAGES, "scale features", scale=2),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from torch import Tensor, nn
 
-from pipeline.models import retinanet
+from pipeline.models import networks, retinanet
 from pipeline.models.detection import DetectionPredictor
 from pipeline.models.devices import Device
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
@@ -195,3 +195,24 @@ def test_the_small_retinanet_learns_from_one_box_and_answers() -> None:
         (answer,) = detector(image[None])
     best = answer["boxes"][answer["labels_scores"].argmax()]
     assert (best - target["boxes"][0]).abs().max() < 1.5
+
+
+@pytest.mark.parametrize(("stride", "finest"), [(2, 0), (2, 1), (4, 0), (4, 2)])
+def test_the_pyramid_begins_at_the_stage_that_is_asked_for(stride: int, finest: int) -> None:
+    arguments = {"features": [8, 8, 16], "pyramid_channels": 8, "stride": stride, "finest": finest}
+    network = networks.build(
+        "RetinaNet", {"spatial_dims": 2, "in_channels": 1, "num_classes": 1, **arguments}
+    )
+    answers = network(torch.zeros(1, 1, 64, 32))["classification"]
+    first = stride * 2**finest
+    assert [tuple(one.shape[2:]) for one in answers] == [
+        (64 // side, 32 // side) for side in (first, 2 * first, 4 * first)[: 3 - finest]
+    ]
+
+
+@pytest.mark.parametrize("wrong", [{"stride": 3}, {"finest": 2}, {"finest": -1}])
+def test_a_pyramid_that_cannot_be_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"stride must be 2 or 4, and finest"):
+        networks.build(
+            "RetinaNet", {"spatial_dims": 2, "in_channels": 1, "num_classes": 1, **wrong}
+        )
