@@ -6,7 +6,7 @@ neither the order of calls nor a restart changes it. What lies beyond an image i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,12 +39,24 @@ class Warp:
     #: (dims, *control points), voxels; None = all places move together
     bend: NDArray[np.float64] | None = None
 
+    @property
+    def reach(self) -> list[int]:
+        """How many voxels beyond the patch it looks, at both ends of each axis."""
+        half = np.asarray(self.size) / 2.0
+        furthest = np.abs(self.matrix) @ half + np.abs(self.offset)
+        if self.bend is not None:
+            furthest += np.abs(self.bend).reshape(len(self.size), -1).max(axis=1)
+        return [max(int(beyond), 0) for beyond in np.ceil(furthest - half)]
+
     def image(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Resample values (..., *size), linearly between voxels; leading axes are channels."""
+        """Resample values (..., *around), linearly between voxels; leading axes are channels.
+
+        ``around`` is the patch, or what lies around it as well, by as much on both sides.
+        """
         return self._sampled(values, "bilinear")
 
     def mask(self, labels: NDArray[Any]) -> NDArray[Any]:
-        """Resample whole numbers below 2**24 (..., *size): the nearest voxel counts."""
+        """Resample whole numbers below 2**24 (..., *around): the nearest voxel counts."""
         return self._sampled(labels, "nearest").astype(labels.dtype)
 
     def boxes(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -70,10 +82,15 @@ class Warp:
 
     def _sampled(self, values: NDArray[Any], mode: str) -> NDArray[np.float32]:
         plain = torch.from_numpy(np.array(values, np.float32, order="C"))
+        channels, around = plain.shape[: -len(self.size)], plain.shape[-len(self.size) :]
+        share = [width / whole for width, whole in zip(self.size, around, strict=True)]
         found = F.grid_sample(
-            plain.reshape(1, -1, *self.size), self._grid(), mode=mode, align_corners=False
+            plain.reshape(1, -1, *around),
+            self._grid() * torch.tensor(share[::-1]),
+            mode=mode,
+            align_corners=False,
         )
-        return found.reshape(plain.shape).numpy()
+        return found.reshape(*channels, *self.size).numpy()
 
     def _grid(self) -> Tensor:
         """Return the places to sample (1, *size, dims), as ``grid_sample`` counts them."""
@@ -177,3 +194,27 @@ def vary(
         return tensor
     changed = Compose(changes).set_random_state(seed=int(random.integers(2**32)))(tensor)
     return torch.as_tensor(changed, dtype=torch.float32).contiguous()
+
+
+def forget(
+    beside: Mapping[str, Tensor], chance: float, random: np.random.Generator
+) -> dict[str, Tensor]:
+    """Take series and values of a table that are there for missing, each with this chance.
+
+    Args:
+        beside: of one case, which series are there (``present``) and which values are known
+            (``known``), bool; everything else is left as it is. One series always stays.
+        chance: from 0 to 1.
+        random: what decides.
+
+    """
+    left = dict(beside)
+    for name in ("present", "known"):
+        if name not in left:
+            continue
+        there = left[name].numpy()
+        kept = there & (random.random(there.shape) >= chance)
+        if name == "present" and not kept.any():
+            kept[random.choice(np.flatnonzero(there))] = True
+        left[name] = torch.from_numpy(kept)
+    return left

@@ -19,7 +19,8 @@ from pipeline.models.grids import Grid
 from pipeline.models.preprocess import prepare
 from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
-from pipeline.training import augmentation, data
+from pipeline.training import augmentation
+from pipeline.training.augmentation import Warp
 from pipeline.training.fields import InputField
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
@@ -53,9 +54,20 @@ def prepared(image: Input, spec: InputSpec) -> tuple[Tensor, Grid | None]:
     return values, grid
 
 
-def cut(image: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
-    """Copy a patch with all its channels; what lies beyond the image is 0."""
-    return data.cut(image, (0, *start), (len(image), *size))
+def cut(
+    image: NDArray[Any], start: Sequence[int], size: Sequence[int], warp: Warp | None = None
+) -> NDArray[Any]:
+    """Copy a patch with all its channels, and as much around it as a warp reaches for.
+
+    What lies beyond the image is 0.
+    """
+    margins = [0] * len(size) if warp is None else [0] * (len(size) - len(warp.size)) + warp.reach
+    inside, widths = [slice(None)], [(0, 0)]
+    for first, width, margin, extent in zip(start, size, margins, image.shape[1:], strict=True):
+        low, high = first - margin, first + width + margin
+        inside.append(slice(max(low, 0), high))
+        widths.append((max(-low, 0), max(high - extent, 0)))
+    return np.pad(image[tuple(inside)], widths)
 
 
 def mirrored(recipe: Recipe, random: np.random.Generator) -> tuple[int, ...]:

@@ -34,11 +34,13 @@ from pipeline.training.fields import (
     SplitField,
     Strict,
 )
+from pipeline.training.fields.voxels import CriticField, FeaturesField
+from pipeline.training.fields.voxels import faults as voxel_faults
 
 #: what each kind may be trained with
 _LOSSES: Final[Mapping[str, tuple[str, ...]]] = {
     "classification": ("cross-entropy",),
-    "segmentation": ("dice-cross-entropy",),
+    "segmentation": ("dice-cross-entropy", "dice-focal", "generalised-dice", "tversky"),
     "detection": ("retinanet",),
     "restoration": ("l1", "l2", "charbonnier"),
 }
@@ -56,9 +58,15 @@ class Recipe(Strict):
     input: InputField
     #: none for a restoration
     labels: tuple[LabelField, ...] = ()
-    loss: Literal["cross-entropy", "dice-cross-entropy", "retinanet", "l1", "l2", "charbonnier"]
+    #: one of those that its kind may be trained with
+    loss: str
+    #: of a segmentation: how many coarser answers of the network learn too
+    deep_supervision: Annotated[int, LATER, Field(ge=0, le=5)] = 0
     #: of a restoration, and only there
     degradation: Annotated[DegradationField | None, LATER] = None
+    #: losses of a restoration beside the one over pixels
+    features: Annotated[FeaturesField | None, LATER] = None
+    critic: Annotated[CriticField | None, LATER] = None
     optimiser: OptimiserField = OptimiserField()
     epochs: int = Field(ge=1, le=100_000)
     batch: int = Field(default=2, ge=1, le=1024)
@@ -66,6 +74,8 @@ class Recipe(Strict):
     patches: int = Field(default=1, ge=1, le=1024)
     #: share of the patches that are centred on a labelled voxel or box
     foreground: Probability = 0.7
+    #: of a segmentation: whether all labels of a case are as likely to be in those centres
+    balanced: Annotated[bool, LATER] = False
     augmentation: AugmentationField = AugmentationField()
     early_stopping: EarlyStoppingField | None = None
     budget: Annotated[BudgetField | None, LATER] = None
@@ -106,6 +116,12 @@ class Recipe(Strict):
         if len({label.name for label in self.labels}) != len(self.labels):
             message = "two labels have the same name"
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _learns_its_voxels(self) -> Recipe:
+        if found := list(voxel_faults(self)):
+            raise ValueError("; ".join(found))
         return self
 
     @model_validator(mode="after")

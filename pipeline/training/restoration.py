@@ -1,20 +1,16 @@
-"""Training a restoration: patches made worse, and what they were before as the answer.
-
-Losses over pixels: L1, L2, and Charbonnier's (Lai et al., "Fast and Accurate Image
-Super-Resolution with Deep Laplacian Pyramid Networks", IEEE TPAMI 2019).
-"""
+"""Training a restoration: patches made worse, and what they were before as the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.evaluation import fidelity
 from pipeline.evaluation.scores import Restored
@@ -22,30 +18,17 @@ from pipeline.models import networks, planes, sliding
 from pipeline.models.planes import PlaneWise
 from pipeline.models.predictor import Checkpoint, Predictor
 from pipeline.models.restoration import Residual
-from pipeline.models.spec import InputSpec
-from pipeline.training import augmentation, data, degradation, patches
+from pipeline.training import augmentation, data, degradation, patches, restoration_losses
+from pipeline.training.checkpoint import Weights
 from pipeline.training.data import Draw, Prepared
 from pipeline.training.degradation import Values
 from pipeline.training.fields import DegradationField
 from pipeline.training.manifest import Case
 from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
+from pipeline.training.restoration_losses import Features, Judged
+from pipeline.training.task import Turn
 from pipeline.volume import Input
-
-#: below this a difference counts by its square; the paper's value
-_EPSILON = 1e-3
-
-
-def charbonnier(found: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean of sqrt(difference^2 + epsilon^2): L1, but smooth at 0."""
-    return ((found - wanted).square() + _EPSILON**2).sqrt().mean()
-
-
-_LOSSES: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {
-    "l1": functional.l1_loss,
-    "l2": functional.mse_loss,
-    "charbonnier": charbonnier,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +40,24 @@ class Restoration:
     device: torch.device
 
     def network(self) -> nn.Module:
-        """Return the network with fresh weights."""
-        return networks.build(self.recipe.network.name, self.recipe.network.arguments)
+        """Return the network with fresh weights, and its critic beside it where there is one."""
+        built = networks.build(self.recipe.network.name, self.recipe.network.arguments)
+        _ = self._features  # what cannot be built is refused now, not at the first batch
+        wanted = self.recipe.critic
+        if wanted is None:
+            return built
+        return restoration_losses.Judged(
+            built, restoration_losses.critic(wanted, self.recipe.input)
+        )
+
+    def turns(self, network: nn.Module) -> Sequence[Turn]:
+        """Let all learn at once; or first who restores, then the critic."""
+        if not isinstance(network, Judged):
+            return [Turn(parameters=[*network.parameters()], loss=self.loss)]
+        return [
+            Turn(name="restoring", parameters=[*network.restoring.parameters()], loss=self.loss),
+            Turn(name="critic", parameters=[*network.critic.parameters()], loss=self._critic_loss),
+        ]
 
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
@@ -72,10 +71,32 @@ class Restoration:
             worse, wanted = zip(*(self._patch(draw) for draw in batch), strict=True)
             yield torch.stack(worse).to(self.device), torch.stack(wanted).to(self.device)
 
-    def loss(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the loss over pixels that the recipe names."""
+    def loss(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
+        """Return the loss over pixels, and what the recipe adds to it."""
         worse, wanted = batch
-        return _LOSSES[self.recipe.loss](self._answering(network)(worse), wanted)
+        found = self._answering(network)(worse)
+        losses = {"pixels": restoration_losses.PIXELS[self.recipe.loss](found, wanted)}
+        if self._features is not None and self.recipe.features is not None:
+            apart = self._features.distance(found, wanted)
+            losses["features"] = self.recipe.features.weight * apart
+        if isinstance(network, Judged) and self.recipe.critic is not None:
+            told = restoration_losses.is_told(network.critic, found)
+            losses["told"] = self.recipe.critic.weight * told
+        return losses
+
+    def _critic_loss(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        worse, wanted = batch
+        if not isinstance(network, Judged):
+            raise TypeError("only a network that is judged has a critic")
+        with torch.no_grad():
+            found = self._answering(network)(worse)
+        return restoration_losses.is_fooled(network.critic, found, wanted)
+
+    @cached_property
+    def _features(self) -> Features | None:
+        if self.recipe.features is None:
+            return None
+        return Features(self.recipe.features, self.recipe.input, self.recipe.seed)
 
     def score(self, network: nn.Module) -> float | None:
         """Return the mean PSNR (dB) on the validation part, each time made worse alike."""
@@ -129,25 +150,40 @@ class Restoration:
         size = [n * times for n, times in zip(window, self._factors, strict=True)]
         start = data.patch_start(image.shape[1:], size, None, random)
         axes = patches.mirrored(self.recipe, random)
-        patch = np.flip(patches.cut(image, start, size), axes)
+        dims = self.recipe.input.spatial_dims
+        warp = augmentation.warp(size[-dims:], self.recipe.augmentation, random)
+        patch = np.flip(patches.cut(image, start, size, warp), axes)
+        if warp is not None:
+            patch = warp.image(patch)
         wanted = augmentation.vary(patch, self.recipe.augmentation, random).clamp(0, 1)
         worse = degradation.degrade(wanted.numpy(), self._degradation, self._factors, random)
-        flat = len(self.recipe.input.size)
         return (
-            torch.from_numpy(worse).reshape(-1, *worse.shape[-flat:]),
-            wanted.reshape(-1, *wanted.shape[-flat:]),
+            torch.from_numpy(worse).reshape(-1, *worse.shape[-dims:]),
+            wanted.reshape(-1, *wanted.shape[-dims:]),
         )
 
 
 def preparation(recipe: Recipe) -> data.Preparation:
     """Return what turns an image into an array on the network's grid; it is its own truth."""
-    spec = InputSpec(**recipe.input.model_dump())
+    spec = recipe.spec("0").input
 
     def arrays(image: Input, truth: Truth) -> Mapping[str, NDArray[Any]]:
         del truth
         return {"image": patches.prepared(image, spec)[0].numpy()}
 
     return arrays
+
+
+def bundle_weights(recipe: Recipe, weights: Weights) -> Weights:
+    """Return the weights of the network that restores, without its critic's."""
+    if recipe.critic is None:
+        return weights
+    prefix = "restoring."
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in weights.items()
+        if name.startswith(prefix)
+    }
 
 
 def judge(case: Case, recipe: Recipe, predictor: Predictor, *, checkpoint: Checkpoint) -> Restored:

@@ -1,11 +1,11 @@
-"""Training a segmentation: patches of volumes or of single images, Dice and cross-entropy.
+"""Training a segmentation: patches of volumes or of single images, and the masks that go with them.
 
 A network of two axes learns from planes: the frames of an image, the slices of a volume.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import StudyRejected
-from pipeline.models import networks, sliding
+from pipeline.models import sliding
 from pipeline.models.grids import Grid
 from pipeline.models.planes import PlaneWise
-from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
-from pipeline.training import augmentation, data, patches
-from pipeline.training.data import Draw, Prepared
+from pipeline.training import augmentation, data, deep_supervision, patches
+from pipeline.training.checkpoint import Weights
+from pipeline.training.data import Arrays, Draw, Prepared
 from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
+from pipeline.training.segmentation_losses import LOSSES
 from pipeline.volume import Input
 
 
@@ -37,7 +38,7 @@ class Segmentation:
 
     def network(self) -> nn.Module:
         """Return the network with fresh weights."""
-        return networks.build(self.recipe.network.name, self.recipe.network.arguments)
+        return deep_supervision.network(self.recipe.network, self.recipe.deep_supervision)
 
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
@@ -52,15 +53,9 @@ class Segmentation:
             yield torch.stack(images).to(self.device), torch.stack(masks).to(self.device)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Return Dice loss plus cross-entropy (MONAI's DiceCELoss), background left out of Dice."""
-        from monai.losses.dice import DiceCELoss
-
+        """Return the loss that the recipe names, of all answers that the network gives."""
         images, masks = batch
-        measure = DiceCELoss(
-            include_background=False, to_onehot_y=True, softmax=True, batch=True, smooth_nr=0.0
-        )
-        loss: Tensor = measure(network(images), masks)
-        return loss
+        return deep_supervision.loss(network(images), masks, LOSSES[self.recipe.loss])
 
     def score(self, network: nn.Module) -> float | None:
         """Return the mean Dice over labels, each pooled over the validation part."""
@@ -92,38 +87,61 @@ class Segmentation:
 
     def _patch(self, draw: Draw) -> tuple[Tensor, Tensor]:
         arrays = data.load(self.prepared.training[draw.case])
-        mask, marked, random = arrays["mask"], arrays["marked"], draw.random
-        centre = None
-        if len(marked) and random.random() < self.recipe.foreground:
-            voxel = int(marked[int(random.integers(len(marked)))])
-            centre = [float(index) for index in np.unravel_index(voxel, mask.shape)]
-        size = patches.window(self.recipe.input)
-        start = data.patch_start(mask.shape, size, centre, random)
+        wanted, random = self.recipe.augmentation, draw.random
+        size, flat = patches.window(self.recipe.input), self.recipe.input.size
+        start = data.patch_start(arrays["mask"].shape, size, self._centre(arrays, random), random)
         axes = patches.mirrored(self.recipe, random)
-        patch = np.flip(patches.cut(arrays["image"], start, size), axes)
-        truth = np.flip(data.cut(mask, start, size), axes).astype(np.int64)
-        varied = augmentation.vary(patch, self.recipe.augmentation, random)
-        flat = self.recipe.input.size
-        return varied.reshape(-1, *flat), torch.from_numpy(truth).reshape(1, *flat)
+        warp = augmentation.warp(flat, wanted, random)
+        image = np.flip(patches.cut(arrays["image"], start, size, warp), axes)
+        truth = np.flip(patches.cut(arrays["mask"][None], start, size, warp), axes)
+        if warp is not None:
+            image, truth = warp.image(image), warp.mask(truth)
+        varied = augmentation.vary(image, wanted, random)
+        masks = torch.from_numpy(truth.astype(np.int64))
+        return varied.reshape(-1, *flat), masks.reshape(1, *flat)
+
+    def _centre(self, arrays: Arrays, random: np.random.Generator) -> Sequence[float] | None:
+        """Choose a labelled voxel for a patch to lie around, or none."""
+        marked, bounds = arrays["marked"], arrays["bounds"]
+        if not len(marked) or random.random() >= self.recipe.foreground:
+            return None
+        first, past = 0, len(marked)
+        if self.recipe.balanced:
+            label = int(random.choice(np.flatnonzero(np.diff(bounds))))
+            first, past = int(bounds[label]), int(bounds[label + 1])
+        voxel = int(marked[int(random.integers(first, past))])
+        return [float(index) for index in np.unravel_index(voxel, arrays["mask"].shape)]
 
 
 def preparation(recipe: Recipe) -> data.Preparation:
     """Return what turns an image and its mask into arrays on the network's grid."""
-    spec = InputSpec(**recipe.input.model_dump())
+    spec = recipe.spec("0").input
 
     def arrays(image: Input, truth: Truth) -> Mapping[str, NDArray[Any]]:
         if truth.mask is None:
             raise StudyRejected("a segmentation is trained on masks", Reason.PIXELS_UNSUPPORTED)
         prepared, grid = patches.prepared(image, spec)
         mask = truth.mask if grid is None else mask_on(truth.mask, grid)
+        marked = np.flatnonzero(mask)
+        numbers = mask.reshape(-1)[marked]
+        counts = np.bincount(numbers, minlength=len(recipe.labels) + 1)
         return {
             "image": prepared.numpy(),
             "mask": mask,
-            # where patches may be centred; flat indices
-            "marked": np.flatnonzero(mask).astype(np.int64),
+            # where patches may be centred: flat indices, those of label 1 first
+            "marked": marked[np.argsort(numbers, kind="stable")].astype(np.int64),
+            # the first of each label, and at the end how many there are
+            "bounds": np.cumsum(counts).astype(np.int64),
         }
 
     return arrays
+
+
+def bundle_weights(recipe: Recipe, weights: Weights) -> Weights:
+    """Return the weights without those of answers that the model in use does not give."""
+    if not recipe.deep_supervision:
+        return weights
+    return deep_supervision.bundle_weights(recipe.network, weights)
 
 
 def mask_on(mask: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:

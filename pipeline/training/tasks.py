@@ -19,7 +19,8 @@ from pipeline.training.manifest import Snapshot
 from pipeline.training.recipe import Recipe
 
 
-def _as_they_are(weights: Weights) -> Weights:
+def _as_they_are(recipe: Recipe, weights: Weights) -> Weights:
+    del recipe
     return weights
 
 
@@ -30,20 +31,28 @@ class Method:
     preparation: Callable[[Recipe], Preparation]
     make: Callable[..., Task]
     #: what a bundle keeps of the weights that were trained
-    bundle_weights: Callable[[Weights], Weights] = _as_they_are
+    bundle_weights: Callable[[Recipe, Weights], Weights] = _as_they_are
 
 
 _METHODS: Final[Mapping[str, Method]] = {
     "classification": Method(
         preparation=classification.preparation, make=classification.Classification
     ),
-    "segmentation": Method(preparation=segmentation.preparation, make=segmentation.Segmentation),
+    "segmentation": Method(
+        preparation=segmentation.preparation,
+        make=segmentation.Segmentation,
+        bundle_weights=segmentation.bundle_weights,
+    ),
     "detection": Method(
         preparation=detection.preparation,
         make=detection.Detection,
-        bundle_weights=detection.bundle_weights,
+        bundle_weights=lambda _, weights: detection.bundle_weights(weights),
     ),
-    "restoration": Method(preparation=restoration.preparation, make=restoration.Restoration),
+    "restoration": Method(
+        preparation=restoration.preparation,
+        make=restoration.Restoration,
+        bundle_weights=restoration.bundle_weights,
+    ),
 }
 
 
@@ -79,4 +88,4 @@ def open(  # noqa: A001 - as predictors.open
 
 def bundle_weights(recipe: Recipe, weights: Weights) -> Weights:
     """Return what the bundle of a training keeps of its weights."""
-    return _METHODS[recipe.kind].bundle_weights(weights)
+    return _METHODS[recipe.kind].bundle_weights(recipe, weights)

@@ -131,3 +131,18 @@ def test_zoom_stays_within_what_was_asked_for() -> None:
     assert max(factors) <= 1.25
     assert min(factors) < 0.95
     assert max(factors) > 1.05
+
+
+def test_a_warp_sees_what_it_reaches_for_around_its_patch() -> None:
+    warp = drawn((8, 12), seed=4, rotate=45, translate=0.2, zoom=0.3, elastic=0.5)
+    margins = warp.reach
+    assert min(margins) > 0
+    around = np.ones((1, *(side + 2 * more for side, more in zip((8, 12), margins, strict=True))))
+    assert warp.image(around).shape == (1, 8, 12)
+    assert warp.image(around).min() == pytest.approx(1.0)  # nothing black comes in
+    assert warp.image(np.ones((1, 8, 12))).min() == 0.0
+    # the middle stays the middle, however much lies around it
+    inner = np.zeros((8, 12))
+    inner[3:6, 4:9] = 1.0
+    padded = np.pad(inner, [(more, more) for more in margins])
+    assert warp.image(padded) == pytest.approx(warp.image(inner), abs=1e-5)

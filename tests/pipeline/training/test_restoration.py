@@ -83,7 +83,7 @@ def test_the_answer_of_higher_resolution_is_finer_than_what_is_seen(tmp_path: Pa
     assert worse.shape[1:] == (1, 8, 8, 8)
     assert wanted.shape[1:] == (1, 16, 16, 16)
     assert torch.nn.functional.avg_pool3d(wanted, 2) == pytest.approx(worse, abs=1e-6)
-    assert drawn.loss(drawn.network(), (worse, wanted)).isfinite()
+    assert drawn.loss(drawn.network(), (worse, wanted))["pixels"].isfinite()
 
 
 @pytest.mark.parametrize("name", ["EDSR", "RCAN", "SRResNet", "DenoisingAutoEncoder"])
@@ -103,7 +103,7 @@ def test_networks_of_ours_learn_from_such_pairs(tmp_path: Path, name: str) -> No
     with one_thread():
         for _ in range(40):
             optimiser.zero_grad()
-            loss = drawn.loss(network, batch)
+            loss = drawn.loss(network, batch)["pixels"]
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.item())
             optimiser.step()
@@ -116,7 +116,8 @@ def test_losses_over_pixels_are_what_their_names_say(tmp_path: Path, loss: str) 
     wanted = torch.full((2, 1, 16, 16), 0.25)
     expected = {"l1": 0.25, "l2": 0.0625, "charbonnier": (0.0625 + 1e-6) ** 0.5}
     found = drawn.loss(mute(drawn.recipe), (torch.zeros_like(wanted), wanted))
-    assert float(found.detach()) == pytest.approx(expected[loss])
+    assert found.keys() == {"pixels"}
+    assert float(found["pixels"].detach()) == pytest.approx(expected[loss])
 
 
 def test_adding_nothing_scores_as_the_noise_is_strong(tmp_path: Path) -> None:

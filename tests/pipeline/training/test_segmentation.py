@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import StudyRejected
+from pipeline.models.devices import one_thread
 from pipeline.training import data, manifest, recipe, segmentation
 from pipeline.training.reading import Truth
 from pipeline.volume import Image, Volume
@@ -79,6 +80,103 @@ def test_patches_of_images_are_bright_where_their_masks_are(tmp_path: Path, chan
             assert torch.equal(images[:, :1] > 0.2, masks == 1)
             marked += int(masks.sum())
     assert marked > 100
+
+
+def test_turned_and_stretched_patches_keep_their_masks(tmp_path: Path) -> None:
+    changes = {"rotate": 45, "zoom": 0.3, "translate": 0.1, "elastic": 0.5}
+    drawn = task(tmp_path, flat() | {"augmentation": changes}, write_squares(tmp_path, 1))
+    inside = 0
+    for epoch in range(4):
+        for images, masks in drawn.batches(epoch, 0):
+            assert images.shape[1:] == masks.shape[1:] == (1, 8, 8)
+            # values between are those of a border, where the nearest voxel decides
+            certain = (images < 0.2) | (images > 0.8)
+            assert torch.equal((images > 0.5)[certain], (masks == 1)[certain])
+            inside += int(masks.sum())
+    assert inside > 100
+
+
+def test_a_turned_patch_sees_what_lies_around_it(tmp_path: Path) -> None:
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", np.full((40, 40), 90 + number, np.uint8))
+        np.save(tmp_path / f"{number}.mask.npy", np.ones((40, 40), np.uint8))
+    parts = ("train", "val", "test")
+    rows = [(f"{n}.npy", f"{n}.mask.npy", f"p{n}", part) for n, part in enumerate(parts)]
+    document = flat() | {"augmentation": {"rotate": 180}, "patches": 16, "foreground": 0.0}
+    drawn = task(tmp_path, document, write_manifest(tmp_path, rows))
+    shares = [float(masks.float().mean()) for _, masks in drawn.batches(0, 0)]
+    # black comes in only where the patch itself lies at the border
+    assert max(shares) == 1.0
+    assert np.mean(shares) > 0.97
+
+
+def write_rare(folder: Path) -> Path:
+    """Write pictures with a large label 1 on the left and one voxel of label 2 on the right."""
+    mask = np.zeros((24, 40), np.uint8)
+    mask[:, :12], mask[12, 34] = 1, 2
+    rows = []
+    for number, part in enumerate(("train", "val", "test")):
+        np.save(folder / f"{number}.npy", (mask * 100 + number).astype(np.uint8))
+        np.save(folder / f"{number}.mask.npy", mask)
+        rows.append((f"{number}.npy", f"{number}.mask.npy", f"p{number}", part))
+    return write_manifest(folder, rows)
+
+
+@pytest.mark.parametrize(("balance", "least", "most"), [("yes", 0.35, 0.65), ("no", 0.0, 0.1)])
+def test_balanced_patches_show_rare_labels_as_often_as_frequent_ones(
+    tmp_path: Path, balance: str, least: float, most: float
+) -> None:
+    arguments = flat()["network"]["arguments"] | {"out_channels": 3}
+    document = flat() | {
+        "labels": [{"number": 1, "name": "large"}, {"number": 2, "name": "rare"}],
+        "network": {"name": "UNet", "arguments": arguments},
+        "patches": 100,
+        "balanced": balance == "yes",
+    }
+    drawn = task(tmp_path, document, write_rare(tmp_path))
+    shown = [bool((mask == 2).any()) for _, masks in drawn.batches(0, 0) for mask in masks]
+    assert least <= np.mean(shown) <= most
+
+
+SMALL_ONES: dict[str, dict[str, Any]] = {
+    "UNet": {"channels": [4, 8], "strides": [2], "norm": "instance"},
+    "AttentionUnet": {"channels": [4, 8], "strides": [2]},
+    "SegResNet": {"init_filters": 4, "blocks_down": [1, 1], "blocks_up": [1], "norm": "INSTANCE"},
+}
+
+
+def losses_of(drawn: segmentation.Segmentation, batch: Any, steps: int = 12) -> list[float]:
+    torch.manual_seed(3)
+    network = drawn.network()
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    losses = []
+    with one_thread():
+        for _ in range(steps):
+            optimiser.zero_grad()
+            loss = drawn.loss(network, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.item())
+            optimiser.step()
+    return losses
+
+
+@pytest.mark.parametrize("name", sorted(SMALL_ONES))
+def test_networks_of_the_table_learn_what_is_bright(tmp_path: Path, name: str) -> None:
+    arguments = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, **SMALL_ONES[name]}
+    document = flat() | {"network": {"name": name, "arguments": arguments}, "batch": 3}
+    drawn = task(tmp_path, document, write_squares(tmp_path, 1))
+    losses = losses_of(drawn, next(drawn.batches(0, 0)))
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_fully_convolutional_network_learns_which_half_is_bright(tmp_path: Path) -> None:
+    arguments = {"spatial_dims": 2, "in_channels": 1, "num_classes": 2, "backbone": "resnet18"}
+    document = flat() | {"network": {"name": "torchvision.fcn", "arguments": arguments}}
+    drawn = task(tmp_path, document, write_squares(tmp_path, 1))
+    masks = torch.zeros(2, 1, 64, 64, dtype=torch.int64)
+    masks[0, :, :, :32] = masks[1, :, :, 32:] = 1
+    losses = losses_of(drawn, (masks.float(), masks), steps=6)
+    assert losses[-1] < 0.7 * losses[0]
 
 
 class Knows(nn.Module):
