@@ -6,17 +6,20 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pipeline.deidentify.keys import read_key
 from pipeline.errors import TrainingRefused
 from pipeline.evaluation.scores import ScoresRefused
-from pipeline.models import bundle
-from pipeline.training import gating, kept_cases, process, recipe
+from pipeline.models import bundle, predictors
+from pipeline.models.devices import Device
+from pipeline.training import gating, judging, kept_cases, process, recipe
+from pipeline.training.manifest import Part, freeze
 from tests import quick_training
 
 RULE: dict[str, Any] = {"statistic": "accuracy", "least_patients": 2, "wants": "not worse"}
@@ -46,49 +49,85 @@ class Trained:
 
 @dataclass(frozen=True)
 class School:
-    """Trains versions of one model in folders beside each other."""
+    """Makes versions of one model, and holds one against another."""
 
     root: Path
 
-    def train(
+    def cases(self, name: str, change: Callable[[Path], None] | None = None) -> Path:
+        """Write the cases of one version; returns their manifest."""
+        folder = self.root / name / "cases"
+        folder.mkdir(parents=True)
+        manifest = quick_training.write_images(folder, count=32)
+        if change is not None:
+            change(manifest)
+        return manifest
+
+    def train(self, name: str, manifest: Path, order: gating.GateOrder) -> Trained:
+        """Train a version, gate and all."""
+        bundle_folder = self.root / name / "bundle"
+        process.run(
+            process.Order(
+                recipe=RECIPE,
+                manifest=str(manifest),
+                folder=str(self.root / name / "work"),
+                bundle=str(bundle_folder),
+                version=name,
+                device="cpu",
+                threads=1,
+                deidentify_key=str(self.root / "key"),
+                gate=asdict(order),
+            ),
+            lambda _: None,
+            Unstopped(),
+        )
+        return self.trained(name, bundle_folder)
+
+    def hold(
         self,
-        version: str,
+        name: str,
+        active: Trained,
         *,
-        active: Trained | None = None,
+        made: Trained | None = None,
         stated: Mapping[str, Any] = RECIPE,
         change: Callable[[Path], None] | None = None,
     ) -> Trained:
-        work = self.root / version
-        (work / "cases").mkdir(parents=True)
-        manifest = quick_training.write_images(work / "cases", count=32)
-        if change is not None:
-            change(manifest)
-        line = [] if active is None else [vars(active.version)]
-        order = process.Order(
-            recipe=dict(stated),
-            manifest=str(manifest),
-            folder=str(work / "work"),
-            bundle=str(work / "bundle"),
-            version=version,
-            device="cpu",
-            deidentify_key=str(self.root / "key"),
-            gate={
-                "folder": str(work / "gate"),
-                "active": line[0] if line else None,
-                "line": line,
-            },
+        """Hold a version (the active one itself, unless told) against the active one."""
+        manifest, wanted = self.cases(name, change), recipe.check(stated)
+        snapshot = freeze(manifest, wanted)
+        loaded = bundle.load(Path((made or active).version.bundle))
+        held_out = snapshot.part(Part.HELD_OUT)
+        cpu = Device("cpu")
+        predictor = predictors.open(loaded, device=cpu)
+        candidate = gating.Candidate(
+            recipe=wanted,
+            version=name,
+            digest=loaded.digest,
+            held_out=held_out,
+            cases=kept_cases.keep(snapshot, read_key(self.root / "key"), is_deidentified=False),
+            scores=judging.judge(held_out, wanted, predictor, checkpoint=nothing),
         )
-        process.run(order, lambda _: None, Unstopped())
-        made = bundle.load(work / "bundle")
-        told = gating.Version(
+        gating.run(self.order(name, active), candidate, device=cpu, checkpoint=nothing)
+        return self.trained(name, loaded.folder)
+
+    def order(self, name: str, active: Trained | None) -> gating.GateOrder:
+        held = None if active is None else active.version
+        folder = str(self.root / name / "gate")
+        return gating.GateOrder(folder=folder, active=held, line=() if held is None else (held,))
+
+    def trained(self, name: str, folder: Path) -> Trained:
+        gate = self.root / name / "gate"
+        version = gating.Version(
             model="quick",
-            version=version,
-            digest=made.digest,
-            bundle=str(made.folder),
-            cases=str(work / "gate" / gating.CASES),
+            version=name,
+            digest=bundle.load(folder).digest,
+            bundle=str(folder),
+            cases=str(gate / gating.CASES),
         )
-        statement = json.loads((work / "gate" / gating.STATEMENT).read_text())
-        return Trained(told, work / "gate", statement)
+        return Trained(version, gate, json.loads((gate / gating.STATEMENT).read_text()))
+
+
+def nothing() -> None:
+    """Nobody asks to stop."""
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +137,12 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> School:
 
 @pytest.fixture(scope="module")
 def first(school: School) -> Trained:
-    return school.train("1.0")
+    return school.train("1.0", school.cases("1.0"), school.order("1.0", None))
 
 
 @pytest.fixture(scope="module")
 def same_again(school: School, first: Trained) -> Trained:
-    return school.train("1.1", active=first)
+    return school.hold("1.1", first)
 
 
 def verdict_of(trained: Trained) -> tuple[str, str]:
@@ -118,7 +157,7 @@ def test_a_first_version_without_floors_is_not_decided(first: Trained) -> None:
     )
 
 
-def test_a_model_trained_again_on_the_same_is_not_worse_and_not_better(
+def test_the_same_model_twice_is_not_worse_and_not_better(
     school: School, first: Trained, same_again: Trained
 ) -> None:
     assert same_again.statement["active"]["digest"] == first.version.digest
@@ -126,7 +165,7 @@ def test_a_model_trained_again_on_the_same_is_not_worse_and_not_better(
     gain = same_again.statement["verdict"]["comparison"]["gain"]
     assert gain == 0.0
     better = RECIPE | {"gate": RULE | {"wants": "better"}}
-    assert verdict_of(school.train("1.2", active=first, stated=better))[0] == "refuse"
+    assert verdict_of(school.hold("1.2", first, stated=better))[0] == "refuse"
 
 
 def test_scores_that_lie_in_the_bundle_are_not_computed_again(
@@ -145,7 +184,7 @@ def test_an_active_version_of_other_cases_is_judged_on_these(
             values = np.load(image)
             np.save(image, values * 0.99)
 
-    found = school.train("1.3", active=first, change=other_images)
+    found = school.hold("1.3", first, change=other_images)
     assert found.statement["active"]["scores"] != first.statement["candidate"]["scores"]
     decision, sentence = verdict_of(found)
     assert (decision, found.statement["trouble"]) == ("promote", []), sentence
@@ -161,7 +200,7 @@ def test_a_model_of_shuffled_labels_is_refused(school: School, first: Trained) -
                 lines[number] = ",".join([image, turned[label], *rest])
         manifest.write_text("\n".join(lines) + "\n")
 
-    found = school.train("1.4", active=first, change=shuffle)
+    found = school.train("1.4", school.cases("1.4", shuffle), school.order("1.4", first))
     decision, sentence = verdict_of(found)
     assert decision == "refuse", sentence
     assert "accuracy is worse" in sentence
@@ -173,7 +212,7 @@ def test_patients_who_change_sides_leave_nothing_to_decide(school: School, first
         text = text.replace("held-out", "TEST").replace("validation", "held-out")
         manifest.write_text(text.replace("TEST", "validation"))
 
-    found = school.train("1.5", active=first, change=swap)
+    found = school.hold("1.5", first, change=swap)
     decision, sentence = verdict_of(found)
     assert decision == "cannot decide"
     assert "8 patients of the held-out cases were trained on by quick@1.0" in sentence
@@ -187,7 +226,7 @@ def test_an_active_version_that_cannot_be_loaded_leaves_nothing_to_decide(
     (tmp_path / "bundle" / bundle.WEIGHTS).write_bytes(b"nothing")
     (tmp_path / "bundle" / "docs/evaluation.json").unlink()
     broken = replace(first, version=replace(first.version, bundle=str(tmp_path / "bundle")))
-    decision, sentence = verdict_of(school.train("1.6", active=broken))
+    decision, sentence = verdict_of(school.hold("1.6", broken, made=first))
     assert decision == "cannot decide"
     assert "quick@1.0 could not be judged" in sentence
 
