@@ -28,6 +28,7 @@ class Reason(enum.StrEnum):
     FILE_TOO_NESTED = "file.too_nested"
     FILE_MISSING = "file.missing"
     FILE_OUTSIDE = "file.outside"
+    FILE_CHANGED = "file.changed"
     FILE_DAMAGED = "file.damaged"
     FILE_TOO_LARGE = "file.too_large"
 

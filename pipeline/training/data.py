@@ -7,26 +7,34 @@ epoch): no order of calls, no number of threads and no restart changes what is d
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StudyRejected
-from pipeline.training import boxes, dicom_labels, ranks, reading
+from pipeline.reasons import Reason
+from pipeline.training import boxes, dicom_labels, pixels, ranks, reading
+from pipeline.training.cache import Cache, Entry, name_of
 from pipeline.training.faults import Fault, ManifestInvalid
-from pipeline.training.manifest import Case, Part, Snapshot
+from pipeline.training.manifest import Case, Part, Snapshot, content_digest
 from pipeline.training.reading import LabelRefused, Truth
 from pipeline.training.recipe import Recipe
-from pipeline.volume import Input
+from pipeline.volume import Channels, Input, Volume
 
-#: turns a case into named arrays: "image" (float32, 0..1) and its targets
-Preparation = Callable[[Input, Truth], Mapping[str, NDArray[Any]]]
+#: turns a case (``read_case``) into named arrays: "image" (float32, 0..1) and its targets
+Preparation = Callable[[Any, Truth], Mapping[str, NDArray[Any]]]
 Arrays = Mapping[str, NDArray[Any]]
+#: which arrays of a case are kept, by its part; of one that is judged on none
+_KEPT: Final[Mapping[Part, str]] = {
+    Part.TRAINING: "all",
+    Part.VALIDATION: "all",
+    Part.UNLABELLED: "image",
+    Part.HELD_OUT: "",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,26 +43,53 @@ class Prepared:
 
     training: tuple[Path, ...]
     validation: tuple[Path, ...]
+    #: learnt from without a label
+    unlabelled: tuple[Path, ...] = ()
+    #: what was mended, by row
+    warnings: tuple[Fault, ...] = ()
+
+
+def read_case(case: Case, recipe: Recipe) -> Input | Channels:
+    """Read the images of a case that the recipe takes: one, or several series as channels.
+
+    Raises:
+        StudyRejected: one cannot be read, has no valid geometry or lies on another grid.
+
+    """
+    chosen = recipe.input.images or range(len(case.images))
+    paths = [case.images[number] for number in chosen]
+    if len(paths) == 1:
+        return read_image(case, recipe)
+    read = [None if path is None else _read(path, recipe) for path in paths]
+    volumes = tuple(one for one in read if isinstance(one, Volume))
+    return Channels(volumes=volumes, present=tuple(one is not None for one in read))
 
 
 def read_image(case: Case, recipe: Recipe) -> Input:
-    """Read the image of a case. What is for CT is taken for Hounsfield units.
+    """Read the one image of a case that the recipe takes.
 
     Raises:
-        StudyRejected: it cannot be read, or has no valid geometry.
+        StudyRejected: it is missing, cannot be read, or has no valid geometry.
 
     """
-    unit = "HU" if "CT" in recipe.input.modalities else ""
+    path = case.images[recipe.input.images[0]] if recipe.input.images else case.image
+    if path is None:
+        raise StudyRejected("the image that the recipe takes is missing", Reason.FILE_MISSING)
+    return _read(path, recipe)
+
+
+def _read(path: Path, recipe: Recipe) -> Input:
+    """Read an image. What is for CT is taken for Hounsfield units."""
     return reading.read_image(
-        case.image,
+        path,
         spatial_dims=recipe.input.spatial_dims,
         channels=recipe.input.channels,
-        unit=unit,
+        unit="HU" if "CT" in recipe.input.modalities else "",
         takes_slices=recipe.kind in ("segmentation", "restoration"),
     )
 
 
-def read_truth(case: Case, recipe: Recipe, image: Input) -> Truth:
+def read_truth(case: Case, recipe: Recipe, image: Input | Channels) -> Truth:
     """Read what is true of a case.
 
     Raises:
@@ -66,12 +101,25 @@ def read_truth(case: Case, recipe: Recipe, image: Input) -> Truth:
         return Truth()
     if isinstance(case.label, str):
         return Truth(label=case.label)
+    if isinstance(image, Channels):  # they lie on one grid
+        image = image.volumes[0]
     if dicom_labels.is_dicom(case.label):
         return _read_dicom_truth(case.label, recipe, image)
     if recipe.kind == "segmentation":
         return Truth(mask=reading.read_mask(case.label, image, largest=len(recipe.labels)))
     names = tuple(label.name for label in recipe.labels)
     return Truth(boxes=boxes.read(case.label, labels=names))
+
+
+def _nothing_true(recipe: Recipe, image: Input | Channels) -> Truth:
+    """Return a label for an image that has none, for preparations that ask for one."""
+    if recipe.kind == "classification":
+        return Truth(label=recipe.labels[0].name)
+    if recipe.kind == "segmentation":
+        first = image.volumes[0] if isinstance(image, Channels) else image
+        shape = first.stored.shape if isinstance(first, Volume) else first.pixels.shape[:3]
+        return Truth(mask=np.zeros(shape, np.uint8))
+    return Truth(boxes=())
 
 
 def _read_dicom_truth(label: Path, recipe: Recipe, image: Input) -> Truth:
@@ -86,41 +134,84 @@ def prepare(
     snapshot: Snapshot,
     recipe: Recipe,
     preparation: Preparation,
-    folder: Path,
+    cache: Cache | Path,
     *,
     checkpoint: Callable[[], None],
 ) -> Prepared:
     """Read and check every case, held-out ones too, and keep what is trained on as arrays.
 
-    A case that was kept before, for the same input settings, is not read again.
+    A case that was prepared before, from the same content in the same way, is not read again.
 
     Raises:
-        ManifestInvalid: with every case that cannot be read or whose label does not fit.
+        ManifestInvalid: with every case that cannot be read, whose label does not fit, or that
+            shows what another one shows.
         Interrupted: by ``checkpoint``, called before each case.
 
     """
-    settings = recipe.model_dump(mode="json", include={"kind", "input", "labels", "options"})
-    stamp = json.dumps(settings, sort_keys=True)
+    cache = Cache(folder=cache) if isinstance(cache, Path) else cache
     faults: list[Fault] = []
     kept: dict[Part, list[Path]] = {part: [] for part in Part}
+    entries: list[tuple[Case, Entry]] = []
     for case in snapshot.cases:
         checkpoint()
-        place = folder / case.digest
-        kept[case.part].append(place)
-        if _is_kept(place, stamp):
-            continue
-        try:
-            image = read_image(case, recipe)
-            arrays = preparation(image, read_truth(case, recipe, image))
-        except StudyRejected as refused:
-            faults.append(Fault(case.row, "image", refused.sentence))
-        except LabelRefused as refused:
-            faults.append(Fault(case.row, "label", str(refused)))
-        else:
-            _keep(place, arrays if case.part is not Part.HELD_OUT else {}, stamp)
+        name = name_of(case, recipe, _KEPT[case.part])
+        kept[case.part].append(cache.place(name))
+        entry = cache.find(name)
+        if entry is None:
+            try:
+                arrays, entry = _prepared(case, recipe, preparation)
+            except StudyRejected as refused:
+                faults.append(Fault(case.row, "image", refused.sentence))
+                continue
+            except LabelRefused as refused:
+                faults.append(Fault(case.row, "label", str(refused)))
+                continue
+            cache.keep(name, arrays, entry)
+        entries.append((case, entry))
+    faults += _shown_twice(entries)
     if faults:
         raise ManifestInvalid(faults)
-    return Prepared(training=tuple(kept[Part.TRAINING]), validation=tuple(kept[Part.VALIDATION]))
+    return Prepared(
+        training=tuple(kept[Part.TRAINING]),
+        validation=tuple(kept[Part.VALIDATION]),
+        unlabelled=tuple(kept[Part.UNLABELLED]),
+        warnings=tuple(Fault(case.row, *one) for case, entry in entries for one in entry.warnings),
+    )
+
+
+def _prepared(case: Case, recipe: Recipe, preparation: Preparation) -> tuple[Arrays, Entry]:
+    image = read_case(case, recipe)
+    is_labelled = case.part is not Part.UNLABELLED
+    truth = read_truth(case, recipe, image) if is_labelled else _nothing_true(recipe, image)
+    arrays = preparation(image, truth)
+    check_unchanged(case)
+    kept = _KEPT[case.part]
+    return {name: arrays[name] for name in arrays if kept in ("all", name)}, Entry(
+        pixels=pixels.digests(image)
+    )
+
+
+def check_unchanged(case: Case) -> None:
+    """See that the files of a case are still what was hashed, after they were read.
+
+    Raises:
+        StudyRejected: those of its images are not.
+        LabelRefused: those of its label are not.
+
+    """
+    sentence = "it was changed after it was hashed"
+    if content_digest(case.images) != case.image_digest:
+        raise StudyRejected(sentence, Reason.FILE_CHANGED)
+    if isinstance(case.label, Path) and content_digest([case.label]) != case.label_digest:
+        raise LabelRefused(sentence)
+
+
+def _shown_twice(entries: Sequence[tuple[Case, Entry]]) -> Iterator[Fault]:
+    first: dict[str, int] = {}
+    for case, entry in sorted(entries, key=lambda pair: pair[0].row):
+        for digest in entry.pixels:
+            if first.setdefault(digest, case.row) != case.row:
+                yield Fault(case.row, "image", f"it shows the same pixels as row {first[digest]}")
 
 
 def load(place: Path) -> Arrays:
@@ -194,19 +285,3 @@ def cut(array: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArr
     patch = np.asarray(array[inside])
     widths = [(0, width - have) for width, have in zip(size, patch.shape, strict=True)]
     return np.pad(patch, widths) if any(after for _, after in widths) else patch.copy()
-
-
-def _is_kept(place: Path, stamp: str) -> bool:
-    try:
-        return (place / "stamp").read_text() == stamp
-    except FileNotFoundError:
-        return False
-
-
-def _keep(place: Path, arrays: Arrays, stamp: str) -> None:
-    """Write the arrays, and last the stamp: without it a case counts as not prepared."""
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "stamp").unlink(missing_ok=True)
-    for name, array in arrays.items():
-        np.save(place / f"{name}.npy", array)
-    (place / "stamp").write_text(stamp)

@@ -45,13 +45,13 @@ class Case:
     image_digest: str
     label_digest: str
     groups: Groups = ()
-    #: further images of the case, in the order of the manifest
-    beside: tuple[Path, ...] = ()
+    #: further images of the case, in the order of the manifest; None = that one is missing
+    beside: tuple[Path | None, ...] = ()
     #: by name, for networks that read a table beside the images
     values: Mapping[str, Value] = field(default_factory=dict)
 
     @property
-    def images(self) -> tuple[Path, ...]:
+    def images(self) -> tuple[Path | None, ...]:
         """All images of the case in their order; of most cases one."""
         return self.image, *self.beside
 
@@ -88,9 +88,9 @@ def snapshot_of(cases: Sequence[Case], warnings: Sequence[Fault] = ()) -> Snapsh
     return Snapshot(cases=tuple(ordered), digest=digest, warnings=tuple(sorted(warnings)))
 
 
-def content_digest(paths: Sequence[Path]) -> str:
-    """Return the sha256 of one file or folder, or of several in their order."""
-    digests = [file_digest(path) for path in paths]
+def content_digest(paths: Sequence[Path | None]) -> str:
+    """Return the sha256 of one file or folder, or of several in their order; None = missing."""
+    digests = ["missing" if path is None else file_digest(path) for path in paths]
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()

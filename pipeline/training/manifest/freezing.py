@@ -48,9 +48,9 @@ def freeze(path: Path, recipe: Recipe) -> Snapshot:
 def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case | None:
     """Resolve and hash the files of one row; faults are added to ``faults``."""
     found = list(row.faults)
-    images = tuple(folder / name for name in row.images)
+    first, *beside = images = [folder / name if name else None for name in row.images]
     if not found:
-        found += _image_faults(row, images)
+        found += _image_faults(row, images, recipe)
     if not row.patient_id:
         found.append(Fault(row.number, "patient_id", "it is empty; splits are made by patient"))
     part = row.stated_part
@@ -66,12 +66,12 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
         except labels.NoLabel as refused:
             found.append(Fault(row.number, "label", str(refused)))
     faults.extend(found)
-    if found:
+    if found or first is None:
         return None
     return Case(
         row=row.number,
-        image=images[0],
-        beside=images[1:],
+        image=first,
+        beside=tuple(beside),
         label=label,
         patient_id=row.patient_id,
         part=part or Part.TRAINING,
@@ -82,17 +82,33 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
     )
 
 
-def _image_faults(row: Row, images: Sequence[Path]) -> Iterator[Fault]:
-    for place, (name, path) in enumerate(zip(row.images, images, strict=True), 1):
+def _image_faults(row: Row, images: Sequence[Path | None], recipe: Recipe) -> Iterator[Fault]:
+    if fault := _wrong_count(len(images), recipe):
+        yield Fault(row.number, "image", fault)
+    for place, path in enumerate(images, 1):
         column = "image" if place == 1 else f"image{place}"
-        if not name:
+        if path is None and place == 1:
             sentence = "the label has no image" if row.label else "there is no such file or folder"
             yield Fault(row.number, column, sentence)
-        elif not path.exists():
+        elif path is not None and not path.exists():
             yield Fault(row.number, column, "there is no such file or folder")
-        elif path.is_file() and not name.lower().endswith(IMAGE_SUFFIXES):
+        elif path is not None and path.is_file() and not _is_known(path):
             known = ", ".join(IMAGE_SUFFIXES)
             yield Fault(row.number, column, f"neither a DICOM folder nor one of {known}")
+
+
+def _is_known(path: Path) -> bool:
+    return path.name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _wrong_count(count: int, recipe: Recipe) -> str | None:
+    """Say what is wrong with the number of images of a case; None = nothing."""
+    wanted = recipe.input
+    if wanted.images:
+        least = max(wanted.images) + 1
+        return f"the recipe takes image {least}, there are {count}" if count < least else None
+    takes = wanted.channels if wanted.spatial_dims == 3 else 1
+    return f"the recipe takes {takes} images, there are {count}" if count != takes else None
 
 
 def _repeated(cases: Sequence[Case]) -> Iterator[Fault]:

@@ -14,7 +14,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -51,6 +51,7 @@ class Row:
     """One row as written; paths are not resolved yet."""
 
     number: int
+    #: "" for one that is missing
     images: tuple[str, ...]
     label: str
     patient_id: str
@@ -147,7 +148,7 @@ def _row(number: int, fields: Mapping[Any, Any], recipe: Recipe) -> Row:
 
 
 def _images(fields: Mapping[Any, Any]) -> tuple[str, ...]:
-    """Return the names of the images in their order; the first may be empty, others are there."""
+    """Return the names of the images in their order; of one that is missing it is empty."""
     stated = fields.get("image")
     if isinstance(stated, list):
         return tuple(_word(name) for name in stated) or ("",)
@@ -156,7 +157,7 @@ def _images(fields: Mapping[Any, Any]) -> tuple[str, ...]:
         for column in fields
         if isinstance(column, str) and (found := _MORE_IMAGES.fullmatch(column))
     )
-    return (_word(stated), *(name for _, name in more if name))
+    return (_word(stated), *(name for _, name in more))
 
 
 def _label(fields: Mapping[Any, Any], recipe: Recipe) -> str:
@@ -184,7 +185,7 @@ def _word(stated: object) -> str:
     return "" if stated is None else str(stated).strip()
 
 
-def _unsafe(words: Iterator[str] | Sequence[str]) -> str | None:
+def _unsafe(words: Sequence[str]) -> str | None:
     """Say why a name is refused wherever it came from; None = it is not.
 
     Names are handed to no shell. But what is told of a training ends up in tables, and a table
