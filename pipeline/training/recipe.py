@@ -16,11 +16,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import TrainingRefused
 from pipeline.models import metadata
-from pipeline.models.spec import InputSpec, Kind, ModelSpec
+from pipeline.models.spec import Kind, ModelSpec
 from pipeline.reasons import Reason
 from pipeline.training.fields import (
     LATER,
     AugmentationField,
+    ClassesField,
     BudgetField,
     DegradationField,
     EarlyStoppingField,
@@ -34,12 +35,13 @@ from pipeline.training.fields import (
     SplitField,
     Strict,
 )
+from pipeline.training.fields.classes import faults as class_faults
 from pipeline.training.fields.voxels import CriticField, FeaturesField
 from pipeline.training.fields.voxels import faults as voxel_faults
 
 #: what each kind may be trained with
 _LOSSES: Final[Mapping[str, tuple[str, ...]]] = {
-    "classification": ("cross-entropy",),
+    "classification": ("cross-entropy", "binary-cross-entropy"),
     "segmentation": ("dice-cross-entropy", "dice-focal", "generalised-dice", "tversky"),
     "detection": ("retinanet",),
     "restoration": ("l1", "l2", "charbonnier"),
@@ -60,6 +62,8 @@ class Recipe(Strict):
     labels: tuple[LabelField, ...] = ()
     #: one of those that its kind may be trained with
     loss: str
+    #: of a classification, and only there
+    classes: Annotated[ClassesField, LATER] = ClassesField()
     #: of a segmentation: how many coarser answers of the network learn too
     deep_supervision: Annotated[int, LATER, Field(ge=0, le=5)] = 0
     #: of a restoration, and only there
@@ -119,6 +123,12 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
+    def _learns_its_classes(self) -> Recipe:
+        if found := list(class_faults(self)):
+            raise ValueError("; ".join(found))
+        return self
+
+    @model_validator(mode="after")
     def _learns_its_voxels(self) -> Recipe:
         if found := list(voxel_faults(self)):
             raise ValueError("; ".join(found))
@@ -169,7 +179,7 @@ class Recipe(Strict):
             version=version,
             kind=Kind(self.kind),
             title=self.title,
-            input=InputSpec(**self.input.model_dump()),
+            input=self.input.to_spec(),
             labels=tuple(label.to_label() for label in self.labels),
             network=self.network.name,
             network_arguments=dict(self.network.arguments),

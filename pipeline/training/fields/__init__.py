@@ -4,6 +4,7 @@ from pipeline.training.fields.base import LATER, Probability, Share, Strict
 from pipeline.training.fields.budget import BudgetField
 from pipeline.training.fields.cases import HIT_IOU, EvaluationField, SnapshotField, SplitField
 from pipeline.training.fields.changes import AugmentationField, DegradationField
+from pipeline.training.fields.classes import ClassesField
 from pipeline.training.fields.learning import EarlyStoppingField, OptimiserField
 from pipeline.training.fields.model import CodeField, InputField, LabelField, NetworkField
 
@@ -12,6 +13,7 @@ __all__ = [
     "LATER",
     "AugmentationField",
     "BudgetField",
+    "ClassesField",
     "CodeField",
     "DegradationField",
     "EarlyStoppingField",

@@ -34,9 +34,12 @@ class AugmentationField(Strict):
     crop: Annotated[float, Field(ge=0, le=0.9), LATER] = 0.0
     #: standard deviation, in voxels, of how far the control points of a smooth bend move
     elastic: Annotated[float, Field(ge=0, le=32), LATER] = 0.0
-    #: of a classification: each batch is mixed with itself in another order, by a share drawn from
-    #: the beta distribution with both parameters this; 0 = not at all
+    #: of a classification: each batch is mixed with itself in another order, by shares drawn from
+    #: the beta distribution with both parameters this (Zhang et al., "mixup: Beyond Empirical Risk
+    #: Minimization", ICLR 2018); 0 = not at all
     mixup: Annotated[float, Field(ge=0, le=8), LATER] = 0.0
+    #: probability that a series or a value of the table is taken for missing; one series stays
+    missing: Annotated[Probability, LATER] = 0.0
 
     @property
     def moves_voxels(self) -> bool:

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.models.spec import Label
+from pipeline.models.spec import InputSpec, Label, TableValue
 from pipeline.results import Code
-from pipeline.training.fields.base import Share, Strict
+from pipeline.training.fields.base import LATER, Share, Strict
 
 
 class CodeField(Strict):
@@ -41,13 +41,23 @@ class LabelField(Strict):
         )
 
 
+class TableField(Strict):
+    """A value of the patient that the network reads beside images, as (value - mean) / scale."""
+
+    name: Literal["age", "sex", "weight", "size"]
+    mean: float = 0.0
+    scale: float = Field(default=1.0, gt=0)
+
+
 class InputField(Strict):
     """What the network is given; the predictor prepares its input by the same numbers."""
 
     modalities: tuple[str, ...] = Field(min_length=1)
     spatial_dims: Literal[2, 3] = 3
-    #: 3 = the colours of a single image
-    channels: Literal[1, 3] = 1
+    #: the series of a case; of a single image 3 = its colours
+    channels: int = Field(default=1, ge=1, le=16)
+    #: which images of a case are its channels, counted from 0; () = all
+    images: Annotated[tuple[Annotated[int, Field(ge=0, le=15)], ...], LATER] = ()
     #: axes of the network, "RAS" for most public bundles; None = (slices, rows, columns)
     orientation: str | None = Field(default=None, pattern="^[RLAPSI]{3}$")
     #: mm along (slices, rows, columns)
@@ -57,11 +67,13 @@ class InputField(Strict):
     #: voxels: the patch (segmentation, detection) or the size resized to (classification)
     size: tuple[Annotated[int, Field(ge=8, le=1024)], ...]
     overlap: Share = 0.25
+    #: what the network reads of the patient, in the order of its values
+    table: Annotated[tuple[TableField, ...], LATER] = ()
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> InputField:
-        if self.channels == 3 and self.spatial_dims == 3:
-            message = "a volume has no colours: channels must be 1"
+        if self.images and len(self.images) != self.channels:
+            message = f"images needs {self.channels} numbers, one for each channel"
             raise ValueError(message)
         if len(self.size) != self.spatial_dims:
             message = f"size needs {self.spatial_dims} numbers"
@@ -74,6 +86,13 @@ class InputField(Strict):
                 message = "window and percentiles run from low to high"
                 raise ValueError(message)
         return self
+
+    def to_spec(self) -> InputSpec:
+        """Return the input as model specifications hold it."""
+        stated = self.model_dump(exclude={"images", "table"})
+        return InputSpec(
+            **stated, table=tuple(TableValue(**value.model_dump()) for value in self.table)
+        )
 
 
 class NetworkField(Strict):
