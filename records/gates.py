@@ -106,8 +106,14 @@ def require(session: Session, version: ModelVersion, active: ModelVersion | None
 
 
 def keep_snapshot(session: Session, digest: str, counts: dict[str, int], sha256: str) -> None:
-    """Keep which cases a training used. The same snapshot a second time changes nothing."""
-    if session.get(Snapshot, digest) is not None:
+    """Keep which cases a training used.
+
+    The same snapshot again is the same row. Its list of cases may be another one, where the key
+    that patients are named under was changed: the newest can be compared with what comes.
+    """
+    known = session.get(Snapshot, digest)
+    if known is not None:
+        known.sha256 = sha256
         return
     row = Snapshot(digest=digest, counts=counts, sha256=sha256, created_at=now(session))
     with suppress(IntegrityError), session.begin_nested():  # another trainer was first

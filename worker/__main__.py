@@ -29,6 +29,7 @@ VERBS = {
     "check-model": "worker.registering:check_model",
     "register-model": "worker.registering:register_model",
     "tune-model": "worker.tuning:tune_model",
+    "verify-gate": "worker.gating:verify_gate",
     "decoders": "worker.decoders:say",
     "deidentify": "worker.deidentifying:deidentify",
     "reidentify": "worker.deidentifying:reidentify",
@@ -69,6 +70,9 @@ def _add_models(words: Any) -> None:
     tune = words.add_parser("tune-model", help="measure how a bundle runs fastest, as JSON")
     tune.add_argument("path", type=Path)
     tune.add_argument("--seconds", type=float, required=True)
+    verify = words.add_parser("verify-gate", help="compute a stored gate again, as JSON")
+    verify.add_argument("name")
+    verify.add_argument("version")
     check = words.add_parser("check-model", help="say what is wrong with a bundle, as JSON")
     register = words.add_parser("register-model", help="register a bundle as a candidate")
     for verb in (check, register):

@@ -13,6 +13,7 @@ from pipeline.errors import PipelineError
 from records import models, trainings
 from records.database import DatabaseUnavailable, unit_of_work
 from records.leases import Fenced
+from worker import gating
 from worker.flights import Flight
 from worker.services import Services
 from worker.store import DiskFull, Store
@@ -88,6 +89,9 @@ def _claim(training_id: UUID, services: Services) -> tuple[Flight, Order] | None
             version=models.next_version(session, name, major, at_least=number),
             folder=folder,
             bundle=folder / f"bundle-{lease.token}",
+            gate=gating.order_of(
+                session, row.recipe, folder / f"gate-{lease.token}", services.store
+            ),
         )
     return flight, order
 

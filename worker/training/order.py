@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from pipeline.training.gating import GateOrder
 from worker.services import Services
 
 
@@ -21,6 +22,7 @@ class Order:
     folder: Path
     #: an own place for each attempt: an attempt that was given up for lost may still write
     bundle: Path
+    gate: GateOrder
 
     def document(self, services: Services) -> dict[str, Any]:
         """Return what the process of the training reads: JSON values."""
@@ -33,4 +35,5 @@ class Order:
             "device": services.settings.device,
             "threads": services.settings.threads,
             "deidentify_key": str(services.settings.deidentify_key_path),
+            "gate": asdict(self.gate),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import structlog
@@ -15,6 +16,7 @@ from pipeline.reasons import Reason
 from records import models, trainings
 from records.database import DatabaseUnavailable, unit_of_work
 from records.leases import Fenced
+from worker import gating
 from worker.flights import Flight, Stop
 from worker.services import Services
 from worker.store import NO_ROOM, DiskFull
@@ -38,6 +40,7 @@ def record(
     """
     made = bundle.load(order.bundle)
     kept = services.store.put_bundle(made.folder, made.digest)
+    gate = gating.keep(Path(order.gate.folder), services.store)
     metrics = dict(finished["metrics"])
     new = models.NewModelVersion(
         name=made.spec.name,
@@ -52,7 +55,8 @@ def record(
     model = f"{new.name}@{new.version}"
     try:
         with unit_of_work(services.sessions) as session:
-            models.register(session, new, by=flight.lease.owner)
+            version = models.register(session, new, by=flight.lease.owner)
+            gating.record(session, gate, version, by=flight.lease.owner)
             trainings.succeed(
                 session, flight.lease, metrics=metrics, snapshot_digest=snapshot, model=model
             )
