@@ -31,7 +31,9 @@ from pipeline.models.devices import Device
 from pipeline.reasons import Reason
 from pipeline.training import (
     deidentified,
+    gating,
     judging,
+    kept_cases,
     manifest,
     product,
     ranks,
@@ -68,8 +70,11 @@ class Order:
     tensorboard: str = ""
     #: checkpoints inside an epoch
     checkpoint_seconds: float = 300.0
-    #: file of the key that snapshots are de-identified with, where the recipe asks for it
+    #: file of the key that patients are named under in what is kept of them, and that snapshots
+    #: are de-identified with where the recipe asks for it
     deidentify_key: str = ""
+    #: what the candidate is held against, as ``gating.GateOrder``; None = it is not
+    gate: dict[str, Any] | None = None
 
 
 class Stop:
@@ -181,7 +186,24 @@ def _evaluate(
     scores = judging.judge(held_out, wanted, predictor, checkpoint=stop.checkpoint)
     measured = product.Measured(scores=scores, metrics=summary.summarise(scores))
     made = product.write(_fresh(Path(order.bundle)), learned, measured)
-    say({"event": "finished", "digest": made.digest, "metrics": measured.metrics})
+    end = {"event": "finished", "digest": made.digest, "metrics": measured.metrics}
+    if order.gate is not None:
+        say({"event": "phase", "phase": "gate"})
+        key, is_deidentified = _key(order), wanted.snapshot.deidentify
+        candidate = gating.Candidate(
+            recipe=wanted,
+            version=order.version,
+            digest=made.digest,
+            held_out=held_out,
+            cases=kept_cases.keep(snapshot, key, is_deidentified=is_deidentified),
+            scores=scores,
+        )
+        gate = gating.GateOrder.of(order.gate)
+        verdict = gating.run(
+            gate, candidate, device=Device(str(device)), checkpoint=stop.checkpoint
+        )
+        end["gate"] = {"decision": verdict.decision, "sentence": verdict.sentence}
+    say(end)
 
 
 def _snapshot(order: Order, wanted: Recipe, stop: Stop) -> Snapshot:

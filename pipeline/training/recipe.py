@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import TrainingRefused
+from pipeline.evaluation.rule import Rule
 from pipeline.models import metadata
 from pipeline.models.spec import Kind, ModelSpec
 from pipeline.reasons import Reason
@@ -88,6 +89,8 @@ class Recipe(Strict):
     split: SplitField = SplitField()
     snapshot: Annotated[SnapshotField, LATER] = SnapshotField()
     evaluation: Annotated[EvaluationField, LATER] = EvaluationField()
+    #: by which the candidate is held against the active version; None = the usual rule
+    gate: Annotated[Rule | None, LATER] = None
     seed: int = Field(default=0, ge=0, lt=2**32)
     #: what the predictor is told, by kind: score thresholds and the like
     options: dict[str, Any] = Field(default_factory=dict)
@@ -220,6 +223,8 @@ def check(document: object) -> Recipe:
         raise TrainingRefused(faults, Reason.TRAINING_RECIPE_INVALID) from error
     # what a bundle may state is checked by the same rules before it is trained as when it is read
     _, found = metadata.parse(metadata.dump(recipe.spec("0"), {}), digest="")
+    labels = [label.name for label in recipe.labels]
+    found += [] if recipe.gate is None else recipe.gate.faults(recipe.kind, labels)
     if found:
         raise TrainingRefused("; ".join(found), Reason.TRAINING_RECIPE_INVALID)
     return recipe
