@@ -86,6 +86,7 @@ def _read(path: Path, recipe: Recipe) -> Input:
         channels=recipe.input.channels,
         unit="HU" if "CT" in recipe.input.modalities else "",
         takes_slices=recipe.kind in ("segmentation", "restoration"),
+        to_grey=recipe.snapshot.colours == "to-grey",
     )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import StudyRejected
 from pipeline.reasons import Reason
+from pipeline.training import nrrd, pictures
 from pipeline.volume import Image, Input, Volume
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _GRID_TOLERANCE = 1e-2
-#: modes of pictures without colours
-_GREY = ("L", "I", "I;16", "F")
 
 
 class LabelRefused(ValueError):
@@ -48,8 +47,12 @@ def read_image(
     channels: int = 1,
     unit: str = "",
     takes_slices: bool = False,
+    to_grey: bool = False,
 ) -> Input:
-    """Read a NIfTI file, a DICOM folder, a .npy array or a .png picture.
+    """Read a NIfTI or NRRD file, a DICOM folder, a .npy array, or a PNG, JPEG or TIFF picture.
+
+    A loop is a folder with one multi-frame DICOM series, an array (frames, rows, columns) or a
+    TIFF picture of several frames.
 
     Args:
         path: a file, or a folder with one series.
@@ -57,6 +60,7 @@ def read_image(
         channels: 3 = an array (rows, columns, 3) and a picture are read in their colours.
         unit: of the values in files that do not say it: "HU" where the recipe is for CT.
         takes_slices: whether a folder may hold a volume where a single image is asked for.
+        to_grey: whether a picture in colours is turned to grey where grey ones are asked for.
 
     Raises:
         StudyRejected: it cannot be read, or has no valid geometry.
@@ -68,9 +72,12 @@ def read_image(
         return _from_dicom(path, wanted | ({"volume"} if takes_slices else set()))
     if name.endswith((".nii", ".nii.gz")):
         return _from_nifti(path, unit)
-    if name.endswith(".png"):
-        return _from_picture(path, is_colour=channels == 3)
-    if channels == 3:
+    if name.endswith(".nrrd"):
+        return nrrd.read(path, unit)
+    is_colour = channels == 3 and spatial_dims == 2
+    if name.endswith(pictures.SUFFIXES):
+        return pictures.read(path, is_colour=is_colour, to_grey=to_grey)
+    if is_colour:
         return _from_colours(path)
     return _from_array(path, spatial_dims, unit)
 
@@ -96,13 +103,15 @@ def read_mask(path: Path, image: Input, *, largest: int) -> NDArray[np.uint8]:
 
 def _mask_values(path: Path, image: Input) -> NDArray[Any]:
     """Read (slices or frames, rows, columns); a mask without the first axis has one plane."""
-    if path.suffix in (".npy", ".png"):
-        is_picture = path.suffix == ".png"
-        values = _from_picture(path, is_colour=False).pixels if is_picture else _load_array(path)
+    name = path.name.lower()
+    if name.endswith(pictures.SUFFIXES):
+        return pictures.read_numbers(path)
+    if name.endswith(".npy"):
+        values = _load_array(path)
         return values[None] if values.ndim == 2 else values
     if not isinstance(image, Volume):
-        raise LabelRefused("the mask of a single image is a .npy array or a .png picture")
-    return _on_grid(_from_nifti(path, ""), image)
+        raise LabelRefused("the mask of a single image is a .npy array or a picture")
+    return _on_grid(nrrd.read(path) if name.endswith(".nrrd") else _from_nifti(path, ""), image)
 
 
 def _ignore(count: int) -> None:
@@ -207,18 +216,3 @@ def _load_array(path: Path) -> NDArray[Any]:
             "the array holds values that are not numbers", Reason.PIXELS_UNSUPPORTED
         )
     return values
-
-
-def _from_picture(path: Path, *, is_colour: bool) -> Image:
-    """Read a PNG: one that is grey stays grey; colours are kept where they are asked for."""
-    from PIL import Image as Picture
-
-    try:
-        with Picture.open(path, formats=("PNG",)) as picture:
-            if picture.mode in _GREY:
-                return Image(pixels=np.asarray(picture, np.float32)[None])
-            if is_colour:
-                return Image(pixels=np.array(picture.convert("RGB"))[None])
-            return Image(pixels=np.asarray(picture.convert("L"), np.float32)[None])
-    except (OSError, ValueError, Picture.DecompressionBombError) as error:
-        raise StudyRejected("it is not a readable PNG picture", Reason.FILE_UNREADABLE) from error

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.training.fields.base import Share, Strict
+from pipeline.training.fields.base import LATER, Share, Strict
 
 #: of the overlap of boxes: small ones are found long before they are outlined
 HIT_IOU: Final = 0.1
@@ -32,6 +32,10 @@ class SnapshotField(Strict):
     #: train on copies without who they are of (PS3.15 Annex E), hashed and kept in place of the
     #: originals
     deidentify: bool = False
+    #: pictures in colours where grey ones are expected
+    colours: Annotated[Literal["refuse", "to-grey"], LATER] = "refuse"
+    #: boxes without an area
+    empty_boxes: Annotated[Literal["refuse", "drop"], LATER] = "refuse"
 
 
 class EvaluationField(Strict):

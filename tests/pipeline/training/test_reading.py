@@ -187,7 +187,8 @@ def test_a_picture_keeps_its_colours_where_a_recipe_asks_for_them(tmp_path: Path
         read = reading.read_image(tmp_path / name, spatial_dims=2, channels=3)
         assert isinstance(read, Image)
         assert np.array_equal(read.pixels, colours[None])
-    assert read_pixels(tmp_path / "a.png", channels=1).shape == (1, 3, 4)
+    with pytest.raises(StudyRejected, match="has colours"):
+        read_pixels(tmp_path / "a.png", channels=1)
     assert read_pixels(tmp_path / "grey.png", channels=3).shape == (1, 3, 4)
 
 
