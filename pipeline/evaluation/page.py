@@ -12,14 +12,12 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from pipeline.evaluation import curves, summary
+from pipeline.evaluation import curves, plots, summary
 from pipeline.evaluation.curves import Points
+from pipeline.evaluation.plots import Plot
 from pipeline.evaluation.scores import Scores
 from pipeline.evaluation.statistic import title_of
 
-#: side of the square that a curve is drawn in, and what is left for its scales
-SIDE: Final = 220
-MARGIN: Final = 40
 #: false positives per scan at the right end of a FROC curve
 MOST_FALSE_POSITIVES: Final = 8.0
 
@@ -51,26 +49,19 @@ class Table:
     rows: Sequence[tuple[str, Sequence[Cell]]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    """One curve for SVG: ``points`` as its polyline takes them."""
-
-    title: str
-    across: str
-    up: str
-    points: str
-    #: the value at the right end
-    most: float
-    has_diagonal: bool = False
-
-
-def render(heading: Heading, scores: Scores, metrics: Mapping[str, Any]) -> str:
+def render(
+    heading: Heading,
+    scores: Scores,
+    metrics: Mapping[str, Any],
+    course: Mapping[str, Points] | None = None,
+) -> str:
     """Return the page.
 
     Args:
         heading: whose page it is.
         scores: of the held-out cases.
         metrics: their summary, by ``summary.summarise``.
+        course: curves of the training over its epochs, by name.
 
     """
     return template("page.html").render(
@@ -79,8 +70,9 @@ def render(heading: Heading, scores: Scores, metrics: Mapping[str, Any]) -> str:
         metrics=metrics,
         tables=list(_tables(scores, metrics)),
         plots=list(_plots(scores)),
-        side=SIDE,
-        margin=MARGIN,
+        courses=list(plots.courses(course or {})),
+        side=plots.SIDE,
+        margin=plots.MARGIN,
     )
 
 
@@ -200,34 +192,12 @@ def _plots(scores: Scores) -> Iterator[Plot]:
         if scores.kind == "classification":
             across, up = "1 - specificity", "sensitivity"
             points = curves.roc(scores, number)
-            yield from _plot(f"ROC of {label}", (across, up), points, 1.0, has_diagonal=True)
+            yield from plots.share(f"ROC of {label}", (across, up), points, 1.0, has_diagonal=True)
         if scores.kind == "detection":
             across, up = "false positives per scan", "sensitivity"
             points = curves.froc(scores, number)
-            yield from _plot(f"FROC of {label}", (across, up), points, MOST_FALSE_POSITIVES)
+            yield from plots.share(f"FROC of {label}", (across, up), points, MOST_FALSE_POSITIVES)
     if scores.kind == "classification":
         bins = [(one["score"], one["accuracy"]) for one in curves.reliability(scores)]
         names = ("score of the answer", "share that is right")
-        yield from _plot("Reliability", names, bins, 1.0, has_diagonal=True)
-
-
-def _plot(
-    title: str, names: tuple[str, str], points: Points, most: float, *, has_diagonal: bool = False
-) -> Iterator[Plot]:
-    """Yield the curve as far as ``most``, or nothing where it has no points."""
-    inside = [(x, y) for x, y in points if x <= most]
-    if not inside:
-        return
-    if len(inside) < len(points):
-        inside.append((most, inside[-1][1]))
-    placed = (
-        f"{MARGIN + SIDE * x / most:.1f},{MARGIN / 2 + SIDE * (1 - y):.1f}" for x, y in inside
-    )
-    yield Plot(
-        title=title,
-        across=names[0],
-        up=names[1],
-        points=" ".join(placed),
-        most=most,
-        has_diagonal=has_diagonal,
-    )
+        yield from plots.share("Reliability", names, bins, 1.0, has_diagonal=True)

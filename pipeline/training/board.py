@@ -25,7 +25,10 @@ class Board:
         """
         if self._writer is None:
             self._writer = SummaryWriter(
-                str(self._folder), purge_step=step, flush_secs=_FLUSH_SECONDS
+                str(self._folder),
+                purge_step=step,
+                flush_secs=_FLUSH_SECONDS,
+                filename_suffix=f".{step}",  # else two of the same second are one file
             )
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)

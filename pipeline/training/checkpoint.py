@@ -34,6 +34,11 @@ class Epoch:
     score: float | None
     learning_rate: float
 
+    @property
+    def loss(self) -> float:
+        """What was learnt from, by the first of several turns."""
+        return next(iter(self.losses.values()))
+
 
 @dataclass
 class Progress:

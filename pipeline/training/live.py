@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pipeline.training import course
 from pipeline.training.board import Board
 from pipeline.training.checkpoint import Epoch
 from pipeline.training.loop import EpochReport, StepReport
 
 Say = Callable[[Mapping[str, Any]], None]
 
-#: of a curve that goes into every event
-MOST_POINTS: Final = 100
 #: between two lines about steps
 _SECONDS_BETWEEN_LINES: Final = 1.0
 
@@ -97,7 +96,7 @@ class Live:
                 "epoch": report.epoch,
                 "epochs": report.epochs,
                 "batch": 0,
-                "loss": next(iter(last.losses.values())),
+                "loss": last.loss,
                 "losses": last.losses,
                 "score": last.score,
                 "best_score": report.best_score,
@@ -105,7 +104,7 @@ class Live:
                 "seconds": _rounded(now - self._epoch_pace.since),
                 "cases_per_second": _rounded(speed),
                 "seconds_left": self._left(report.epoch / report.epochs, now),
-                "curve": curve(report.history),
+                "curve": course.curve(report.history),
             }
         )
         if self._board is not None:
@@ -119,24 +118,6 @@ class Live:
             self._start = (done, now)
         share, began = self._start
         return _rounded((now - began) * (1.0 - done) / (done - share)) if done > share else None
-
-
-def curve(history: Sequence[Epoch]) -> list[dict[str, float | None]]:
-    """Return the course of a training in at most ``MOST_POINTS`` points, the last epoch among them.
-
-    Each point: ``epoch`` (from 1), ``loss``, ``score`` and ``learning_rate``.
-    """
-    every = -(-len(history) // MOST_POINTS)
-    numbers = range(len(history), 0, -every)
-    return [
-        {
-            "epoch": number,
-            "loss": next(iter(history[number - 1].losses.values())),
-            "score": history[number - 1].score,
-            "learning_rate": history[number - 1].learning_rate,
-        }
-        for number in reversed(numbers)
-    ]
 
 
 def _points(epoch: Epoch, speed: float | None) -> dict[str, float]:

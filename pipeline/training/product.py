@@ -15,12 +15,14 @@ from pipeline.evaluation.scores import Scores
 from pipeline.evaluation.statistic import title_of
 from pipeline.models import bundle
 from pipeline.models.bundle import Bundle
+from pipeline.training import course
 from pipeline.training.checkpoint import Epoch
 from pipeline.training.manifest import Snapshot
 from pipeline.training.recipe import Recipe
 
 RECIPE = "configs/recipe.json"
 SCORES = "docs/evaluation.json"
+COURSE = "docs/course.json"
 PAGE = "docs/evaluation.html"
 _NOT_FOR_PATIENTS = (
     "Not a medical device. Not for clinical use: it must not be used to diagnose, to treat or to "
@@ -95,7 +97,7 @@ def write(folder: Path, learned: Learned, measured: Measured | None) -> Bundle:
 
 
 def _evaluation(learned: Learned, measured: Measured) -> dict[str, bytes]:
-    """Return the scores of each case and the page that shows what they come to."""
+    """Return the scores of each case, the course of the training, and the page of both."""
     recipe = learned.recipe
     heading = page.Heading(
         title=recipe.title,
@@ -104,7 +106,10 @@ def _evaluation(learned: Learned, measured: Measured) -> dict[str, bytes]:
     )
     return {
         SCORES: measured.scores.dump().encode(),
-        PAGE: page.render(heading, measured.scores, measured.metrics).encode(),
+        COURSE: course.dump(learned.history).encode(),
+        PAGE: page.render(
+            heading, measured.scores, measured.metrics, course.curves(learned.history)
+        ).encode(),
     }
 
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipeline.evaluation import curves, page, summary
+from pipeline.evaluation import curves, page, plots, summary
 from pipeline.evaluation.page import Cell, Heading
 from pipeline.evaluation.scores import Boxes, Scores
 from pipeline.evaluation.statistic import title_of
@@ -97,16 +97,18 @@ def test_curves_are_drawn_within_their_frame() -> None:
     drawn = [tuple(map(float, pair.split(","))) for pair in points[1].split()]
     assert len(drawn) == len(curves.roc(scores, 1)) > 5
     # (0, 0) is at the lower left, (1, 1) at the upper right
-    left, top = page.MARGIN, page.MARGIN / 2
-    assert drawn[0] == (left, top + page.SIDE)
-    assert drawn[-1] == (left + page.SIDE, top)
+    left, top = plots.MARGIN, plots.MARGIN / 2
+    assert drawn[0] == (left, top + plots.SIDE)
+    assert drawn[-1] == (left + plots.SIDE, top)
 
 
 def test_froc_is_drawn_as_far_as_its_scale() -> None:
     case = Boxes(truths=1, scores=(0.9,) * 12, overlaps=(*[(0.0,)] * 11, (0.8,)))
     scores = made_scores.scores("detection", ["nodule"], [{"boxes": (case,)}])
     (points,) = re.findall(r'<polyline class="curve" points="([^"]*)"', rendered(scores))
-    assert points.split()[-1] == f"{page.MARGIN + page.SIDE:.1f},{page.MARGIN / 2 + page.SIDE:.1f}"
+    assert (
+        points.split()[-1] == f"{plots.MARGIN + plots.SIDE:.1f},{plots.MARGIN / 2 + plots.SIDE:.1f}"
+    )
 
 
 def test_points_on_a_straight_stretch_are_left_out() -> None:
@@ -130,3 +132,13 @@ def test_statistics_are_titled_as_the_field_writes_them() -> None:
     text = rendered(detection())
     assert "<th>AP at IoU 0.5 to 0.95</th>" in text
     assert "an overlap (IoU) of at least 0.1" in text
+
+
+def test_the_course_of_the_training_stands_beside_the_curves() -> None:
+    scores = classification()
+    course = {"loss": [(1.0, 0.9), (2.0, 0.4)], "score": [(2.0, 0.5)]}
+    text = page.render(HEADING, scores, summary.summarise(scores), course)
+    assert "<h2>Learning</h2>" in text
+    assert text.count("<figcaption>Loss</figcaption>") == 1
+    assert "Score" not in text  # one look is no curve
+    assert "<h2>Learning</h2>" not in rendered(scores)

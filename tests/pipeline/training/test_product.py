@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from pipeline.evaluation import scores, summary
 from pipeline.models import bundle
 from pipeline.training import manifest, product, recipe
+from pipeline.training.checkpoint import Epoch
 from pipeline.training.product import Learned, Measured
 from tests import quick_training
 from tests.pipeline.evaluation import made_scores
@@ -23,6 +25,9 @@ def learned(folder: Path) -> Learned:
         version="1.0",
         weights={"weight": torch.zeros(1)},
         best_epoch=2,
+        history=[
+            Epoch(losses={"loss": loss}, score=None, learning_rate=0.02) for loss in (0.7, 0.5)
+        ],
     )
 
 
@@ -47,6 +52,13 @@ def test_scores_are_kept_as_they_are_and_shown(tmp_path: Path) -> None:
     page = (made.folder / product.PAGE).read_text()
     assert "quick@1.0" in page
     assert "ROC of bright" in page
+
+
+def test_the_course_of_the_training_is_kept_and_shown(tmp_path: Path) -> None:
+    made = product.write(tmp_path / "bundle", learned(tmp_path / "cases"), measured())
+    course = json.loads((made.folder / product.COURSE).read_text())
+    assert [epoch["losses"]["loss"] for epoch in course["epochs"]] == [0.7, 0.5]
+    assert "<figcaption>Loss</figcaption>" in (made.folder / product.PAGE).read_text()
 
 
 def test_a_bundle_that_is_not_measured_yet_says_nothing_of_it(tmp_path: Path) -> None:
