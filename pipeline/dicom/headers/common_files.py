@@ -61,6 +61,10 @@ class _Verdict:
     frames: int
 
 
+#: stands for what was not judged yet; None = declined
+_UNJUDGED: Final = _Verdict(study="", series="", patient_key=b"", length=None, frames=0)
+
+
 class CommonFiles:
     """Reads the headers of common files, one after the other.
 
@@ -86,7 +90,9 @@ class CommonFiles:
         """
         found, offset, length = self._walk(file)
         judged = _judged_of(found)
-        verdict = self._verdicts[judged] if judged in self._verdicts else self._judge(judged)
+        verdict = self._verdicts.get(judged, _UNJUDGED)
+        if verdict is _UNJUDGED:
+            verdict = self._judge(judged)
         instance = found[_INSTANCE].rstrip(b"\0 ")
         if verdict is None or not _UID.fullmatch(instance):
             raise Declined

@@ -81,8 +81,6 @@ class Walker:
         start = self._meta.walk(data, 132, found, series)
         is_implicit = found[_SYNTAX].rstrip(b"\0 ") == _IMPLICIT
         end = (self._implicit if is_implicit else self._explicit).walk(data, start, found, series)
-        if data.count(_CHARACTER_SET, start, end) > 1:
-            raise Declined  # one in an item of a sequence, or two that contradict each other
         if is_implicit:
             return found, end + 8, int.from_bytes(data[end + 4 : end + 8], "little")
         # Long VRs keep two bytes free and then their length in four (PS3.5 7.1.2).
@@ -118,6 +116,8 @@ class _Heads:
             if (run := runs.get(head)) is not None:
                 size, same, fixed, held, changing, tags = run
                 if place + size <= last and same(data, place) == fixed:
+                    if _CHARACTER_SET in held and found[_CHARACTER_SET]:
+                        raise Declined
                     found.update(held)
                     if tags:
                         found.update(zip(tags, changing(data, place), strict=True))
@@ -132,6 +132,8 @@ class _Heads:
                 continue
             size, tag = entry
             if tag:
+                if tag == _CHARACTER_SET and found[tag]:
+                    raise Declined  # two that contradict each other
                 found[tag] = data[place + 8 : place + size]
             place += size
 
@@ -152,7 +154,7 @@ class _Heads:
         if vr in LONG_VRS:
             if tag in KEYWORDS:
                 raise Declined  # a sequence whose content is wanted
-            return size_of(data, place)
+            return _without_character_set(data, place, size_of(data, place))
         if vr not in SHORT_VRS or (tag in KEYWORDS and vr not in _VRS[tag]):
             raise Declined
         return self._remember(head, size_of(data, place))
@@ -190,7 +192,7 @@ class _ImplicitHeads(_Heads):
             raise Declined
         if head[:4] in KEYWORDS or self._is_plain(head[:4]):
             return self._remember(head, size)
-        return size
+        return _without_character_set(data, place, size)
 
     @staticmethod
     def _is_short(tag: bytes, size: int) -> bool:
@@ -205,3 +207,13 @@ class _ImplicitHeads(_Heads):
             return number >> 16 & 1 == 0 and dictionary_VR(number) in _PLAIN_VRS
         except KeyError:
             return False
+
+
+def _without_character_set(data: bytes, place: int, size: int) -> int:
+    """Return the size of an element in which others may be nested, but no encoding of its own.
+
+    Only here may one lie: runs hold nothing that was not walked through before.
+    """
+    if data.find(_CHARACTER_SET, place + 8, place + size) >= 0:
+        raise Declined
+    return size

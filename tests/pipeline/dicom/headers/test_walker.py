@@ -236,3 +236,40 @@ def test_of_an_element_that_comes_twice_the_second_counts_also_in_a_series_known
         twice = data[:place] + KEYS["Rows"] + b"US\2\0" + bytes([number, 0]) + data[place:]
         found, *_ = warm.walk(twice)
         assert found[KEYS["Rows"]] == b"\6\0"
+
+
+def _with_second_character_set(data: bytes, before: str) -> bytes:
+    place = data.index(KEYS[before])
+    return data[:place] + KEYS["SpecificCharacterSet"] + b"CS\x0a\0ISO_IR 192" + data[place:]
+
+
+@pytest.mark.parametrize("before", ["SOPClassUID", "Rows"])
+@pytest.mark.parametrize("files", [0, 8])
+def test_it_declines_a_second_character_set_also_in_a_series_known(files: int, before: str) -> None:
+    warm = Walker()
+    for number in range(files):
+        one = series.instance(number)
+        one.SpecificCharacterSet = "ISO_IR 100"
+        warm.walk(_encoded(one))
+    one = series.instance(files)
+    one.SpecificCharacterSet = "ISO_IR 100"
+    data = _encoded(one)
+    found, *_ = warm.walk(data)
+    assert found[KEYS["SpecificCharacterSet"]] == b"ISO_IR 100"
+    with pytest.raises(Declined):
+        warm.walk(_with_second_character_set(data, before))
+
+
+@pytest.mark.parametrize("files", [0, 8])
+def test_it_declines_a_character_set_in_an_item_also_in_a_series_known(files: int) -> None:
+    warm = Walker()
+    for number in range(files):
+        one = series.instance(number)
+        one.RequestAttributesSequence = [_nested(1)]
+        warm.walk(_encoded(one))
+    one = series.instance(files)
+    item = Dataset()
+    item.SpecificCharacterSet = "ISO_IR 192"
+    one.RequestAttributesSequence = [item]
+    with pytest.raises(Declined):
+        warm.walk(_encoded(one))
