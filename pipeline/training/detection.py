@@ -1,10 +1,11 @@
-"""Training a detector: patches of volumes with boxes, the losses of RetinaNet."""
+"""Training a detector: patches of volumes or of single images, with their boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,15 +16,15 @@ from pipeline.errors import StudyRejected
 from pipeline.evaluation import detection as measures
 from pipeline.evaluation import matching
 from pipeline.evaluation.scores import Boxes
-from pipeline.models import retinanet
+from pipeline.models import detection as finding
+from pipeline.models import sliding
 from pipeline.models.grids import Grid
-from pipeline.models.preprocess import prepare
-from pipeline.models.spec import InputSpec
+from pipeline.models.options import DetectionOptions
 from pipeline.reasons import Reason
-from pipeline.training import augmentation, data
+from pipeline.training import augmentation, data, detectors, patches
 from pipeline.training.boxes import Box, index_box
 from pipeline.training.data import Draw, Prepared
-from pipeline.training.fields import HIT_IOU
+from pipeline.training.detectors import Target
 from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
@@ -32,7 +33,7 @@ from pipeline.volume import Input, Volume
 _LEAST_SHARE = 0.5
 _LEAST_SCORE = 0.05
 
-Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
+Batch: TypeAlias = tuple[list[Tensor], list[Target]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +46,7 @@ class Detection:
 
     def network(self) -> nn.Module:
         """Return the detector, anchors and matcher included, with fresh weights."""
-        arguments = dict(self.recipe.network.arguments)
-        dims, labels = arguments.pop("spatial_dims"), arguments.pop("num_classes")
-        built = retinanet.build(dims, labels, **arguments)
-        # Negatives are drawn from this many times as many of the hardest. From a small pool all
-        # lie beside a box at first, and nothing is learnt but their share: 0.7 for 8 epochs on
-        # nodules with a pool of 20, 0.13 with 200.
-        built.set_hard_negative_sampler(
-            batch_size_per_image=64, positive_fraction=0.3, pool_size=200, min_neg=16
-        )
-        network: nn.Module = built
-        return network
+        return detectors.of(self.recipe).network()
 
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
@@ -63,86 +54,110 @@ class Detection:
         return data.batch_count(self.recipe, len(self.prepared.training))
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        """Yield images, each (1, *size), and targets: boxes (N, 6) in voxels, labels (N,)."""
+        """Yield images, each (channels, *size), and of each its boxes and labels (``Target``)."""
         drawn = data.draws(self.recipe, len(self.prepared.training), epoch)
         for batch in data.in_batches(drawn, self.recipe.batch, first):
             pairs = [self._patch(draw) for draw in batch]
             yield [image for image, _ in pairs], [target for _, target in pairs]
 
-    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Return the classification loss plus the box loss."""
-        images, targets = batch
-        losses: dict[str, Tensor] = network(images, targets)
-        return torch.stack(list(losses.values())).sum()
+    def loss(self, network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the losses of the network, each by the weight of the recipe."""
+        weights = self.recipe.loss_weights
+        losses = detectors.of(self.recipe).losses(network, *batch)
+        return {name: weights.get(name, 1.0) * value for name, value in losses.items()}
 
     def score(self, network: nn.Module) -> float | None:
         """Return the mean average precision over labels on the validation part."""
         if not self.prepared.validation:
             return None
-        self._set_up_inference(network)
         cases = [self._found(network, place) for place in self.prepared.validation]
         values = [
-            measures.average_precision([case[label] for case in cases], HIT_IOU)
+            measures.average_precision(
+                [case[label] for case in cases], self.recipe.evaluation.hit_iou
+            )
             for label in range(len(self.recipe.labels))
         ]
         known = [value for value in values if value is not None]
         return float(np.mean(known)) if known else None
 
-    def _set_up_inference(self, detector: Any) -> None:
-        size = self.recipe.input.size
-        detector.set_box_selector_parameters(score_thresh=_LEAST_SCORE, nms_thresh=0.2)
-        detector.set_sliding_window_inferer(
-            roi_size=size, sw_batch_size=2, overlap=self.recipe.input.overlap, mode="gaussian"
-        )
-
-    def _found(self, detector: nn.Module, place: Any) -> list[Boxes]:
+    def _found(self, network: nn.Module, place: Path) -> list[Boxes]:
         """Return detections beside the truth of one case, one entry for each label."""
-        arrays = data.load(place)
-        image = torch.from_numpy(np.array(arrays["image"]))[None].to(self.device)
-        answer = detector([image], use_inferer=True)[0]
-        boxes = answer["boxes"].cpu().numpy().astype(float)
-        scores, labels = (answer[key].cpu().numpy() for key in ("labels_scores", "labels"))
+        arrays, stated = data.load(place), self.recipe.input
+        options = DetectionOptions.model_validate(self.recipe.options)
+        options = options.model_copy(update={"score_threshold": _LEAST_SCORE})
+        plan = sliding.Plan(size=stated.size, overlap=stated.overlap, batch=2, device=self.device)
+        stack = torch.from_numpy(np.array(arrays["image"])).to(self.device)
+        inside = detectors.of(self.recipe).answering(network)
+        detector = finding.answering(inside, self.recipe.network.arguments, options)
+        boxes, _ = finding.boxes_in(stack, detector, plan, lambda: None)
+        best = finding.best(boxes, options)
+        edges, scores, numbers = (
+            values.numpy() for values in (best.edges, best.scores, best.numbers)
+        )
         return [
             matching.compare(
-                boxes[labels == label].reshape(-1, 6),
-                scores[labels == label].astype(float),
+                edges[numbers == label].astype(float),
+                scores[numbers == label].astype(float),
                 np.asarray(arrays["boxes"][arrays["labels"] == label], float),
             )
             for label in range(len(self.recipe.labels))
         ]
 
-    def _patch(self, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+    def _patch(self, draw: Draw) -> tuple[Tensor, Target]:
         arrays = data.load(self.prepared.training[draw.case])
-        image, boxes, labels = arrays["image"], arrays["boxes"], arrays["labels"]
-        size, random = self.recipe.input.size, draw.random
-        centre = None
-        if len(boxes) and random.random() < self.recipe.foreground:
-            box = boxes[int(random.integers(len(boxes)))]
-            centre = [float(value) for value in (box[:3] + box[3:]) / 2.0]
-        start = data.patch_start(image.shape, size, centre, random)
-        axes = augmentation.flipped_axes(len(size), self.recipe.augmentation, random)
-        inside, kept = boxes_in(np.asarray(boxes), start, size)
-        pixels = np.flip(data.cut(image, start, size), axes)
+        wanted, random = self.recipe.augmentation, draw.random
+        size = self.recipe.input.size
+        boxes = flat(np.asarray(arrays["boxes"]), len(size))
+        start = self._start(arrays["image"].shape[1:], boxes, random)
+        axes = augmentation.flipped_axes(len(size), wanted, random)
+        moved = flip_boxes(boxes - np.tile(start, 2).astype(np.float32), size, axes)
+        warp = augmentation.warp(size, wanted, random)
+        planes = (0,) * (3 - len(size))
+        window = (*planes, *start), patches.window(self.recipe.input)
+        cut = patches.cut(arrays["image"], *window, warp)
+        pixels = np.flip(cut, [axis - len(size) for axis in axes])
+        if warp is not None:
+            pixels, moved = warp.image(pixels), warp.boxes(moved)
+        inside, kept = boxes_in(moved, size)
         target = {
-            "boxes": torch.from_numpy(flip_boxes(inside, size, axes)).to(self.device),
-            "labels": torch.from_numpy(np.asarray(labels)[kept]).to(self.device),
+            "boxes": torch.from_numpy(inside).to(self.device),
+            "labels": torch.from_numpy(np.asarray(arrays["labels"])[kept]).to(self.device),
         }
-        varied = augmentation.vary(pixels[None], self.recipe.augmentation, random)
+        varied = augmentation.vary(pixels.reshape(-1, *size), wanted, random)
         return varied.to(self.device), target
+
+    def _start(
+        self, shape: Sequence[int], boxes: NDArray[np.float32], random: np.random.Generator
+    ) -> tuple[int, ...]:
+        """Choose the first voxel of a patch, around a box by the share of the recipe."""
+        size, centre = self.recipe.input.size, None
+        if len(boxes) and random.random() < self.recipe.foreground:
+            low, high = np.split(boxes[int(random.integers(len(boxes)))], 2)
+            centre = [float(value) for value in (low + high) / 2.0]
+        return data.patch_start(shape[-len(size) :], size, centre, random)
 
 
 def preparation(recipe: Recipe) -> data.Preparation:
-    """Return what turns a volume and its boxes into arrays on the network's grid."""
-    spec = InputSpec(**recipe.input.model_dump())
+    """Return what turns an image and its boxes into arrays on the network's grid.
+
+    ``image`` is (channels, planes, rows, columns), ``boxes`` (N, 6) on it and ``labels`` (N,).
+    """
+    spec = recipe.input.to_spec()
     numbers = {label.name: label.number for label in recipe.labels}
 
     def arrays(image: Input, truth: Truth) -> Mapping[str, NDArray[Any]]:
-        if not isinstance(image, Volume) or truth.boxes is None:
-            raise StudyRejected("a detector is trained on volumes", Reason.PIXELS_UNSUPPORTED)
-        prepared = prepare(image, spec)
-        boxes = [box_on(box, image, prepared.grid) for box in truth.boxes]
+        values, grid = patches.prepared(image, spec)
+        if truth.boxes is None or (spec.spatial_dims == 2 and values.shape[1] != 1):
+            sentence = "a detector is trained on volumes or on single images, with boxes"
+            raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)
+        boxes = [
+            box_on(box, image, grid)
+            if isinstance(box, Box) and isinstance(image, Volume) and grid is not None
+            else index_box(box, image)
+            for box in truth.boxes
+        ]
         return {
-            "image": prepared.image.numpy(),
+            "image": values.numpy(),
             "boxes": np.asarray(boxes, np.float32).reshape(-1, 6),
             "labels": np.asarray([numbers[box.label] for box in truth.boxes], np.int64),
         }
@@ -165,13 +180,17 @@ def box_on(box: Box, volume: Volume, grid: Grid) -> list[float]:
     return [*low, *high]
 
 
+def flat(boxes: NDArray[np.float32], dims: int) -> NDArray[np.float32]:
+    """Return the last ``dims`` axes of boxes (N, 6)."""
+    return boxes.reshape(-1, 2, 3)[:, :, 3 - dims :].reshape(-1, 2 * dims)
+
+
 def boxes_in(
-    boxes: NDArray[np.float32], start: Sequence[int], size: Sequence[int]
+    boxes: NDArray[np.float32], size: Sequence[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the boxes of a patch, moved and clipped to it, and which of all boxes they are."""
+    """Return the boxes of a patch, clipped to it, and which of all boxes they are."""
     dims = len(size)
-    offset = np.asarray(start, np.float32)
-    low, high = boxes[:, :dims] - offset, boxes[:, dims:] - offset
+    low, high = boxes[:, :dims], boxes[:, dims:]
     clipped_low = np.clip(low, 0, size)
     clipped_high = np.clip(high, 0, size)
     whole = (high - low).prod(axis=1)
@@ -191,11 +210,3 @@ def flip_boxes(
         mirrored[:, axis] = size[axis] - boxes[:, axis + dims]
         mirrored[:, axis + dims] = size[axis] - boxes[:, axis]
     return mirrored
-
-
-def bundle_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the part of a detector's state that a bundle stores: the network's."""
-    prefix = "network."
-    return {
-        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
-    }

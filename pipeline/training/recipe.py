@@ -37,14 +37,22 @@ from pipeline.training.fields import (
     Strict,
 )
 from pipeline.training.fields.classes import faults as class_faults
+from pipeline.training.fields.detecting import LossWeights
+from pipeline.training.fields.detecting import faults as detector_faults
 from pipeline.training.fields.voxels import CriticField, FeaturesField
 from pipeline.training.fields.voxels import faults as voxel_faults
 
 #: what each kind may be trained with
 _LOSSES: Final[Mapping[str, tuple[str, ...]]] = {
     "classification": ("cross-entropy", "binary-cross-entropy"),
-    "segmentation": ("dice-cross-entropy", "dice-focal", "generalised-dice", "tversky"),
-    "detection": ("retinanet",),
+    "segmentation": (
+        "dice-cross-entropy",
+        "dice-focal",
+        "generalised-dice",
+        "tversky",
+        "mask-rcnn",
+    ),
+    "detection": ("retinanet", "focal", "faster-rcnn"),
     "restoration": ("l1", "l2", "charbonnier"),
 }
 
@@ -65,6 +73,8 @@ class Recipe(Strict):
     loss: str
     #: of a classification, and only there
     classes: Annotated[ClassesField, LATER] = ClassesField()
+    #: of a detector: what its losses count in their sum, by their names
+    loss_weights: Annotated[LossWeights, LATER] = Field(default_factory=dict)
     #: of a segmentation: how many coarser answers of the network learn too
     deep_supervision: Annotated[int, LATER, Field(ge=0, le=5)] = 0
     #: of a restoration, and only there
@@ -103,9 +113,6 @@ class Recipe(Strict):
         if self.loss not in _LOSSES[self.kind]:
             message = f"a {self.kind} is trained with the loss {' or '.join(_LOSSES[self.kind])}"
             raise ValueError(message)
-        if self.kind == "detection" and self.input.spatial_dims != 3:
-            message = "a detection is trained on volumes: input.spatial_dims must be 3"
-            raise ValueError(message)
         if (self.kind == "restoration") != (self.degradation is not None):
             message = "a restoration, and nothing else, states a degradation"
             raise ValueError(message)
@@ -127,7 +134,7 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _learns_its_classes(self) -> Recipe:
-        if found := list(class_faults(self)):
+        if found := [*class_faults(self), *detector_faults(self)]:
             raise ValueError("; ".join(found))
         return self
 

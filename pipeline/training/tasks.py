@@ -11,7 +11,7 @@ import torch
 
 from pipeline.errors import TrainingRefused
 from pipeline.reasons import Reason
-from pipeline.training import classification, data, detection, restoration, segmentation
+from pipeline.training import classification, data, detection, detectors, restoration, segmentation
 from pipeline.training.checkpoint import Weights
 from pipeline.training.data import Preparation
 from pipeline.training.loop import Task
@@ -46,7 +46,7 @@ _METHODS: Final[Mapping[str, Method]] = {
     "detection": Method(
         preparation=detection.preparation,
         make=detection.Detection,
-        bundle_weights=lambda _, weights: detection.bundle_weights(weights),
+        bundle_weights=detectors.bundle_weights,
     ),
     "restoration": Method(
         preparation=restoration.preparation,

@@ -224,7 +224,7 @@ def test_a_box_taken_to_the_networks_grid_comes_back_by_the_predictors_way(
 
 def test_boxes_move_with_their_patch_and_others_are_left_out() -> None:
     boxes = np.array([[2, 2, 2, 6, 6, 6], [9, 9, 9, 11, 11, 11], [20, 20, 20, 22, 22, 22]], float)
-    inside, kept = detection.boxes_in(boxes.astype(np.float32), (1, 1, 1), (9, 9, 9))
+    inside, kept = detection.boxes_in((boxes - 1).astype(np.float32), (9, 9, 9))
     assert kept.tolist() == [True, False, False]  # of the second only an eighth is inside
     assert inside.tolist() == [[1, 1, 1, 5, 5, 5]]
 
