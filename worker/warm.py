@@ -128,7 +128,7 @@ def device_of(settings: Settings) -> Device:
     from pipeline.models.devices import Device
     from pipeline.models.tuned import Cache
 
-    name = settings.device
+    name = settings.device.split(",")[0]  # all of them are for trainings
     if name == "auto":
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
     tuned = Cache(settings.home / TUNED)

@@ -5,23 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.cli.printing import show
+from api.cli.printing import show, span
 
 
 def progress_words(progress: Mapping[str, Any]) -> str:
-    """Return where a training stands: ``epoch 3 of 25, loss 0.4853, score 0.71 (best 0.74)``."""
+    """Return where a training stands: ``epoch 3 of 25, loss 0.4853, score 0.71 (best 0.74)``.
+
+    Within an epoch also the batch, and how fast it goes: ``41 cases/s, about 12 min 40 s left``.
+    """
     if progress.get("epoch") is None or progress.get("phase") == "evaluating":
         cases = progress.get("cases")
         counted = f": {show(cases)} cases" if cases and progress.get("epoch") is None else ""
         return f"{progress.get('phase', 'waiting')}{counted}"
     words = f"epoch {progress['epoch']} of {progress.get('epochs', '?')}"
+    if progress.get("batch"):
+        words += f", batch {progress['batch']} of {progress['batches']}"
     if (loss := progress.get("loss")) is not None:
         words += f", loss {loss:.4g}"
     if (score := progress.get("score")) is not None:
         words += f", score {score:.4g}"
     if (best := progress.get("best_score")) is not None:
         words += f" (best {best:.4g})"
+    if (rate := progress.get("cases_per_second")) is not None:
+        words += f", {rate:.3g} cases/s"
+    if (left := progress.get("seconds_left")) is not None:
+        words += f", about {span(left)} left"
     return words
+
+
+def share_done(progress: Mapping[str, Any]) -> float | None:
+    """Return the share of all epochs that is done; None where none is known yet."""
+    if progress.get("epoch") is None and not progress.get("batch"):
+        return None
+    epochs = progress.get("epochs")
+    if not epochs:
+        return None
+    batch, batches = progress.get("batch") or 0, progress.get("batches") or 1
+    return float((progress.get("epoch") or 0) + batch / batches) / float(epochs)
 
 
 #: what needs a table to be read: it is on the card of the model, not in a line

@@ -74,6 +74,8 @@ class Live:
         self._say(
             {
                 "event": "step",
+                "epoch": report.epoch,
+                "epochs": report.epochs,
                 "batch": report.step,
                 "batches": report.steps,
                 "loss": next(iter(report.losses.values())),

@@ -46,7 +46,9 @@ class Settings(BaseSettings):
 
     inference_processes: int = Field(default=0, ge=0, description="0 = one per device")
     jobs_in_flight: int = Field(default=3, ge=1, description="per inference process")
-    device: str = Field(default="auto", description="auto, cpu, cuda:0 ...")
+    device: str = Field(
+        default="auto", description="auto, cpu, cuda:0; a training learns on all of cuda:0,cuda:1"
+    )
     threads: int = Field(default=0, ge=0, description="torch threads per process; 0 = cores share")
     model_memory: int = Field(
         default=0,

@@ -37,7 +37,7 @@ class Heard:
             case "snapshot":
                 self.snapshot = str(event["digest"])
                 self.progress["cases"] = event["cases"]
-            case "phase" | "epoch":
+            case "phase" | "step" | "epoch":
                 self.progress.update(said)
             case "finished" | "refused" | "failed":
                 self.end = event

@@ -34,6 +34,7 @@ class Order:
             "version": self.version,
             "device": services.settings.device,
             "threads": services.settings.threads,
+            "tensorboard": str(services.store.root / "tensorboard" / str(self.training_id)),
             "deidentify_key": str(services.settings.deidentify_key_path),
             "gate": asdict(self.gate),
         }

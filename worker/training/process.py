@@ -16,6 +16,7 @@ from typing import IO, Any, Final
 
 import structlog
 
+from pipeline.training import launch
 from worker.queue import tether
 from worker.queue.devices import allocator
 from worker.services import Services
@@ -35,7 +36,7 @@ def started(order: Order, services: Services) -> Iterator[subprocess.Popen[bytes
     """Start the process in a group of its own; whatever happens, it is gone at the end."""
     paper = order.folder / "order.json"
     paper.write_text(json.dumps(order.document(services)))
-    command = [sys.executable, "-m", "pipeline.training", str(paper)]
+    command = launch.command(paper, services.settings.device.split(","))
     tied = [sys.executable, "-I", "-S", str(tether.__file__), str(os.getpid()), *command]
     with (order.folder / "errors.log").open("wb") as errors:
         process = subprocess.Popen(

@@ -50,6 +50,8 @@ def test_steps_are_told_once_in_a_second_with_rate_and_time_left() -> None:
     assert [event["batch"] for event in watched.said] == [2, 4, 6, 8]
     assert watched.said[0] == {
         "event": "step",
+        "epoch": 0,
+        "epochs": 2,
         "batch": 2,
         "batches": 8,
         "loss": 0.5,

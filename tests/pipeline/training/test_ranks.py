@@ -79,7 +79,10 @@ def trained(folder: Path, device: str) -> tuple[dict[str, torch.Tensor], list[di
 def test_two_processes_come_to_the_weights_of_one(tmp_path: Path) -> None:
     one, alone = trained(tmp_path / "one", "cpu")
     two, together = trained(tmp_path / "two", "cpu,cpu")
-    assert [event["event"] for event in together] == [event["event"] for event in alone]
+    heard, alike = (
+        [event["event"] for event in said if event["event"] != "step"] for said in (alone, together)
+    )
+    assert heard == alike
     assert one.keys() == two.keys()
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, rtol=1e-4, atol=1e-5)

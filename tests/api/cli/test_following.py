@@ -1,0 +1,66 @@
+"""How a training is told while somebody waits for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from api.cli.epochs import progress_words, share_done
+from api.cli.following import TELL_ANYHOW_EVERY, Lines
+
+WITHIN: dict[str, Any] = {
+    "phase": "training",
+    "epoch": 3,
+    "epochs": 10,
+    "batch": 12,
+    "batches": 48,
+    "loss": 0.48531,
+    "cases_per_second": 41.26,
+    "seconds_left": 760.0,
+}
+
+
+def test_within_an_epoch_the_batch_the_speed_and_the_time_left_are_told() -> None:
+    assert progress_words(WITHIN) == (
+        "epoch 3 of 10, batch 12 of 48, loss 0.4853, 41.3 cases/s, about 12 min 40 s left"
+    )
+    assert "batch" not in progress_words(WITHIN | {"batch": 0})
+
+
+@pytest.mark.parametrize(
+    ("progress", "share"),
+    [
+        ({"phase": "reading"}, None),
+        ({"phase": "training", "batch": 3, "batches": 4}, None),
+        (WITHIN, 0.325),
+        (WITHIN | {"batch": 0}, 0.3),
+        ({"epoch": 10, "epochs": 10}, 1.0),
+    ],
+)
+def test_a_bar_shows_the_share_of_all_epochs(progress: dict[str, Any], share: float | None) -> None:
+    assert share_done(progress) == (None if share is None else pytest.approx(share))
+
+
+def test_a_log_gets_a_line_for_each_epoch_and_few_within_one() -> None:
+    told: list[str] = []
+    now = [0.0]
+    lines = Lines(told.append, lambda: now[0])
+    for batch in range(1, 200):
+        now[0] += 1.0
+        lines.show(WITHIN | {"batch": batch, "batches": 200})
+    assert len(told) == 1 + int(198 // TELL_ANYHOW_EVERY)
+    lines.show(WITHIN | {"epoch": 4, "batch": 0})
+    lines.show(WITHIN | {"epoch": 4, "phase": "evaluating"})
+    assert told[-2].startswith("epoch 4 of 10, loss")
+    assert told[-1] == "evaluating"
+
+
+def test_nothing_new_is_told_twice() -> None:
+    told: list[str] = []
+    now = [0.0]
+    lines = Lines(told.append, lambda: now[0])
+    for _ in range(3):
+        lines.show({"phase": "reading"})
+        now[0] += 2 * TELL_ANYHOW_EVERY
+    assert told == ["reading"]
