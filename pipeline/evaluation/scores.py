@@ -90,8 +90,18 @@ class Restored(_Kept):
     baseline: Fidelity
 
 
+class Attacked(_Kept):
+    """A case whose input was changed so that the model errs; one of the last two, by the kind."""
+
+    #: the most that a value of the 0..1 input was changed by
+    epsilon: Share
+    classified: Classified | None = None
+    #: for each label, on the grid that the network sees; sizes in voxels
+    overlaps: tuple[Overlap, ...] = ()
+
+
 class CaseScores(_Kept):
-    """One held-out case. One of the last four is set, by the kind."""
+    """One held-out case. One of the last four before ``attacked`` is set, by the kind."""
 
     #: sha256 of image and label together, and of the image alone
     case: Digest
@@ -105,6 +115,8 @@ class CaseScores(_Kept):
     overlaps: tuple[Overlap, ...] = ()
     boxes: tuple[Boxes, ...] = ()
     restored: Restored | None = None
+    #: by rising strength, the same for each case
+    attacked: tuple[Attacked, ...] = ()
 
 
 class Scores(_Kept):
@@ -118,6 +130,8 @@ class Scores(_Kept):
     hit_iou: float = Field(gt=0, le=1)
     #: numbers of a subgroup are not stated for fewer patients
     least_patients: int = Field(ge=1)
+    #: how inputs were changed, where cases were judged under attack
+    attack: Literal["", "fgsm", "pgd"] = ""
     cases: tuple[CaseScores, ...]
 
     @model_validator(mode="after")
@@ -127,6 +141,12 @@ class Scores(_Kept):
             raise ValueError(message)
         if len({case.case for case in self.cases}) != len(self.cases):
             message = "two cases are the same"
+            raise ValueError(message)
+        strengths = [[one.epsilon for one in case.attacked] for case in self.cases]
+        if any(stated != strengths[0] for stated in strengths) or (
+            any(strengths) and not self.attack
+        ):
+            message = "every case is attacked by the same attack, equally strongly"
             raise ValueError(message)
         return self
 

@@ -18,6 +18,7 @@ from pipeline.evaluation import (
     detection,
     matching,
     restoration,
+    robustness,
     segmentation,
 )
 from pipeline.evaluation.scores import CaseScores, Scores, ScoresRefused
@@ -42,7 +43,7 @@ _STATISTICS: Final[Mapping[str, Callable[[Scores], Iterator[Statistic]]]] = {
 
 def statistics(scores: Scores) -> list[Statistic]:
     """Return every statistic of the kind, in the order they are told in."""
-    return list(_STATISTICS[scores.kind](scores))
+    return [*_STATISTICS[scores.kind](scores), *robustness.statistics(scores)]
 
 
 def named(scores: Scores, name: str, label: str | None) -> Statistic:

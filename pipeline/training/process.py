@@ -25,7 +25,7 @@ from pipeline.deidentify import keys
 from pipeline.deidentify.keys import Key
 from pipeline.errors import Interrupted, PipelineError, StudyRejected, TrainingRefused
 from pipeline.evaluation import summary
-from pipeline.models import predictors
+from pipeline.models import predictors, weights
 from pipeline.models.bundle import BundleRefused
 from pipeline.models.devices import Device
 from pipeline.reasons import Reason
@@ -41,10 +41,14 @@ from pipeline.training import (
     tasks,
 )
 from pipeline.training.board import Board
+from pipeline.training.checkpoint import Weights
 from pipeline.training.live import Live, Say
 from pipeline.training.loop import Controls, train
 from pipeline.training.manifest import Part, Snapshot
+from pipeline.training.phases import Phases
 from pipeline.training.recipe import Recipe
+from pipeline.training.robustness import Robustness
+from pipeline.training.task import Task
 
 DONE = 0
 FAILED = 1
@@ -150,12 +154,12 @@ def _learn(
     with ranks.first_before_others():
         snapshot = _snapshot(order, wanted, stop)
         say({"event": "snapshot", "digest": snapshot.digest, "cases": snapshot.counts()})
-        task = tasks.open(wanted, snapshot, folder / "cases", device, checkpoint=stop.checkpoint)
-    say({"event": "phase", "phase": "training"})
+        prepared = tasks.prepare(wanted, snapshot, folder / "cases", checkpoint=stop.checkpoint)
     digest = f"{wanted.digest} {snapshot.digest}"
-    with _live(order, say) as live:
-        controls = Controls(
-            checkpoint=folder / "checkpoint",
+
+    def controls(name: str, live: Live) -> Controls:
+        return Controls(
+            checkpoint=folder / name,
             device=device,
             is_stopping=lambda: stop.is_asked,
             clock=time.monotonic,
@@ -163,12 +167,22 @@ def _learn(
             on_step=live.on_step,
             on_epoch=live.on_epoch,
         )
-        weights, progress = train(task, wanted, digest, controls)
+
+    def train_phase(name: str, task: Task, by: Recipe) -> Weights:
+        say({"event": "phase", "phase": name})
+        live = Live(say, time.monotonic, None, checkpoint_every=order.checkpoint_seconds)
+        return train(task, by, f"{digest} {name}", controls(f"checkpoint-{name}", live))[0]
+
+    phases = Phases(recipe=wanted, device=device, folder=folder / "made", train=train_phase)
+    task = tasks.open(prepared, phases)
+    say({"event": "phase", "phase": "training"})
+    with _live(order, say) as live:
+        learnt, progress = train(task, wanted, digest, controls("checkpoint", live))
     return product.Learned(
         recipe=wanted,
         snapshot=snapshot,
         version=order.version,
-        weights=tasks.bundle_weights(wanted, weights),
+        weights=tasks.bundle_weights(wanted, learnt),
         best_epoch=progress.best_epoch,
         history=progress.history,
     )
@@ -177,13 +191,16 @@ def _learn(
 def _evaluate(
     order: Order, learned: product.Learned, device: torch.device, say: Say, stop: Stop
 ) -> None:
-    """Let the bundle answer for the held-out cases, write it with the scores."""
+    """Let the bundle answer for the held-out cases, write it with the scores, ask the gate."""
     say({"event": "phase", "phase": "evaluating"})
     wanted, snapshot = learned.recipe, learned.snapshot
     draft = product.write(_fresh(Path(order.folder) / "draft"), learned, None)
     predictor = predictors.open(draft, device=Device(str(device)))
     held_out = snapshot.part(Part.HELD_OUT)
     scores = judging.judge(held_out, wanted, predictor, checkpoint=stop.checkpoint)
+    if wanted.evaluation.robustness is not None:
+        attacked = Robustness(recipe=wanted, network=weights.load(draft), device=device)
+        scores = attacked.measured(scores, held_out, checkpoint=stop.checkpoint)
     measured = product.Measured(scores=scores, metrics=summary.summarise(scores))
     made = product.write(_fresh(Path(order.bundle)), learned, measured)
     end = {"event": "finished", "digest": made.digest, "metrics": measured.metrics}

@@ -122,17 +122,25 @@ def _provenance(learned: Learned) -> dict[str, Any]:
         "recipe_digest": learned.recipe.digest,
         "snapshot_digest": learned.snapshot.digest,
         "cases": learned.snapshot.counts(),
+        **({"generated": _made(learned.recipe)} if learned.recipe.generated else {}),
         "best_epoch": learned.best_epoch,
     }
+
+
+def _made(recipe: Recipe) -> int:
+    """Return how many images a generator added to the training part."""
+    return 0 if recipe.generated is None else recipe.generated.per_class * len(recipe.labels)
 
 
 def _training(learned: Learned) -> str:
     """Return in one paragraph what the model was trained on."""
     recipe, counts = learned.recipe, _provenance(learned)["cases"]
+    made = f" and {_made(recipe)} images made by a generator" if recipe.generated else ""
+    unlabelled = f" and {counts['unlabelled']} without a label" if "unlabelled" in counts else ""
     return (
-        f"{counts['training']} cases to train on, {counts['validation']} to choose the best "
-        f"epoch, {counts['held-out']} held out; split by patient. "
-        f"Recipe {recipe.digest[:12]}, snapshot {learned.snapshot.digest[:12]}, "
+        f"{counts['training']} cases{unlabelled}{made} to train on, "
+        f"{counts['validation']} to choose the best epoch, {counts['held-out']} held out; "
+        f"split by patient. Recipe {recipe.digest[:12]}, snapshot {learned.snapshot.digest[:12]}, "
         f"network {recipe.network.name}, best epoch {learned.best_epoch} of {recipe.epochs}."
     )
 

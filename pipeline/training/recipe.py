@@ -21,17 +21,21 @@ from pipeline.models.spec import Kind, ModelSpec
 from pipeline.reasons import Reason
 from pipeline.training.fields import (
     LATER,
+    AdversarialField,
     AugmentationField,
-    ClassesField,
     BudgetField,
+    ClassesField,
     DegradationField,
     EarlyStoppingField,
     EvaluationField,
+    GeneratedField,
     InputField,
     LabelField,
     NetworkField,
     OptimiserField,
+    PretrainingField,
     Probability,
+    SemiSupervisedField,
     SnapshotField,
     SplitField,
     Strict,
@@ -39,6 +43,7 @@ from pipeline.training.fields import (
 from pipeline.training.fields.classes import faults as class_faults
 from pipeline.training.fields.detecting import LossWeights
 from pipeline.training.fields.detecting import faults as detector_faults
+from pipeline.training.fields.variants import faults as variant_faults
 from pipeline.training.fields.voxels import CriticField, FeaturesField
 from pipeline.training.fields.voxels import faults as voxel_faults
 
@@ -94,6 +99,11 @@ class Recipe(Strict):
     augmentation: AugmentationField = AugmentationField()
     early_stopping: EarlyStoppingField | None = None
     budget: Annotated[BudgetField | None, LATER] = None
+    #: what surrounds the training; None = nothing of the kind
+    pretraining: Annotated[PretrainingField | None, LATER] = None
+    semi_supervised: Annotated[SemiSupervisedField | None, LATER] = None
+    adversarial: Annotated[AdversarialField | None, LATER] = None
+    generated: Annotated[GeneratedField | None, LATER] = None
     #: the validation part is looked at every so many epochs
     validate_every: int = Field(default=1, ge=1)
     split: SplitField = SplitField()
@@ -134,7 +144,7 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _learns_its_classes(self) -> Recipe:
-        if found := [*class_faults(self), *detector_faults(self)]:
+        if found := [*class_faults(self), *detector_faults(self), *variant_faults(self)]:
             raise ValueError("; ".join(found))
         return self
 
@@ -167,7 +177,7 @@ class Recipe(Strict):
     @property
     def learns_from_unlabelled(self) -> bool:
         """Whether cases without a label are of use."""
-        return False
+        return self.pretraining is not None or self.semi_supervised is not None
 
     def stated(self) -> dict[str, Any]:
         """Return the recipe as JSON values, its defaults included.

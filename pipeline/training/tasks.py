@@ -13,10 +13,11 @@ from pipeline.errors import TrainingRefused
 from pipeline.reasons import Reason
 from pipeline.training import classification, data, detection, detectors, restoration, segmentation
 from pipeline.training.checkpoint import Weights
-from pipeline.training.data import Preparation
-from pipeline.training.loop import Task
+from pipeline.training.data import Preparation, Prepared
 from pipeline.training.manifest import Snapshot
+from pipeline.training.phases import Phases, kept_weights
 from pipeline.training.recipe import Recipe
+from pipeline.training.task import Task
 
 
 def _as_they_are(recipe: Recipe, weights: Weights) -> Weights:
@@ -56,15 +57,10 @@ _METHODS: Final[Mapping[str, Method]] = {
 }
 
 
-def open(  # noqa: A001 - as predictors.open
-    recipe: Recipe,
-    snapshot: Snapshot,
-    cases: Path,
-    device: torch.device,
-    *,
-    checkpoint: Callable[[], None],
-) -> Task:
-    """Prepare the cases into the folder ``cases`` and return what the kind adds to the loop.
+def prepare(
+    recipe: Recipe, snapshot: Snapshot, cases: Path, *, checkpoint: Callable[[], None]
+) -> Prepared:
+    """Prepare the cases into the folder ``cases``; the network is tried before.
 
     Raises:
         ManifestInvalid: with every case that cannot be read or whose label does not fit.
@@ -76,16 +72,30 @@ def open(  # noqa: A001 - as predictors.open
     prepared = data.prepare(
         snapshot, recipe, method.preparation(recipe), cases, checkpoint=checkpoint
     )
-    task = method.make(recipe=recipe, prepared=prepared, device=device)
     try:
-        task.network()
+        method.make(recipe=recipe, prepared=prepared, device=torch.device("cpu")).network()
     except (ValueError, TypeError, RuntimeError, KeyError, IndexError, NotImplementedError) as why:
         # MONAI's classes refuse wrong arguments with any of these
         sentence = f"network {recipe.network.name}: {' '.join(str(why).split())[:300]}"
         raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID) from why
-    return task
+    return prepared
+
+
+def open(prepared: Prepared, phases: Phases) -> Task:  # noqa: A001 - as predictors.open
+    """Run the phases that the recipe asks for, and return what is left for the loop.
+
+    Raises:
+        TrainingRefused: a phase diverged, or the network cannot learn in the way it asks for.
+        Interrupted: asked to stop in a phase.
+
+    """
+    recipe = phases.recipe
+    cases = phases.extended(prepared)
+    task = _METHODS[recipe.kind].make(recipe=recipe, prepared=cases, device=phases.device)
+    return phases.around(task, prepared)
 
 
 def bundle_weights(recipe: Recipe, weights: Weights) -> Weights:
     """Return what the bundle of a training keeps of its weights."""
-    return _METHODS[recipe.kind].bundle_weights(recipe, weights)
+    kept = kept_weights(recipe, weights)
+    return _METHODS[recipe.kind].bundle_weights(recipe, kept)

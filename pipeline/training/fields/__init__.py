@@ -7,10 +7,20 @@ from pipeline.training.fields.changes import AugmentationField, DegradationField
 from pipeline.training.fields.classes import ClassesField
 from pipeline.training.fields.learning import EarlyStoppingField, OptimiserField
 from pipeline.training.fields.model import CodeField, InputField, LabelField, NetworkField
+from pipeline.training.fields.variants import (
+    AdversarialField,
+    AttackField,
+    GeneratedField,
+    PretrainingField,
+    RobustnessField,
+    SemiSupervisedField,
+)
 
 __all__ = [
     "HIT_IOU",
     "LATER",
+    "AdversarialField",
+    "AttackField",
     "AugmentationField",
     "BudgetField",
     "ClassesField",
@@ -18,11 +28,15 @@ __all__ = [
     "DegradationField",
     "EarlyStoppingField",
     "EvaluationField",
+    "GeneratedField",
     "InputField",
     "LabelField",
     "NetworkField",
     "OptimiserField",
+    "PretrainingField",
     "Probability",
+    "RobustnessField",
+    "SemiSupervisedField",
     "Share",
     "SnapshotField",
     "SplitField",

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from pipeline.training.fields.base import LATER, Share, Strict
+from pipeline.training.fields.variants import RobustnessField
 
 #: of the overlap of boxes: small ones are found long before they are outlined
 HIT_IOU: Final = 0.1
@@ -47,3 +48,5 @@ class EvaluationField(Strict):
     hit_iou: float = Field(default=HIT_IOU, gt=0, le=1)
     #: numbers of a subgroup are not stated for fewer patients
     least_patients: int = Field(default=10, ge=1)
+    #: whether the model still answers rightly where inputs were changed to mislead it
+    robustness: Annotated[RobustnessField | None, LATER] = None
