@@ -6,9 +6,11 @@ neither the order of calls nor a restart changes it. What lies beyond an image i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -17,6 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.training.fields import AugmentationField
+
+if TYPE_CHECKING:
+    from monai.transforms.compose import Compose
 
 #: control points of an elastic change, along each axis
 _CONTROL_POINTS: Final = 4
@@ -167,6 +172,18 @@ def vary(
     image: NDArray[np.float32], wanted: AugmentationField, random: np.random.Generator
 ) -> Tensor:
     """Change the values of a patch (channels, *spatial) by MONAI's transforms."""
+    tensor = torch.from_numpy(np.array(image, np.float32, order="C"))
+    changes = _value_changes(wanted)
+    if not changes.transforms:
+        return tensor
+    with _plain_tensors():
+        changed = changes.set_random_state(seed=int(random.integers(2**32)))(tensor)
+    return torch.as_tensor(changed, dtype=torch.float32).contiguous()
+
+
+@cache
+def _value_changes(wanted: AugmentationField) -> Compose:
+    """Return the transforms of a recipe, made once: to seed them is cheaper than to make them."""
     from monai.transforms.compose import Compose
     from monai.transforms.intensity.array import (
         RandAdjustContrast,
@@ -189,11 +206,20 @@ def vary(
         changes.append(RandShiftIntensity(offsets=wanted.shift, prob=0.5))
     if wanted.noise:
         changes.append(RandGaussianNoise(prob=0.5, std=wanted.noise))
-    tensor = torch.from_numpy(np.array(image, np.float32, order="C"))
-    if not changes:
-        return tensor
-    changed = Compose(changes).set_random_state(seed=int(random.integers(2**32)))(tensor)
-    return torch.as_tensor(changed, dtype=torch.float32).contiguous()
+    return Compose(changes)
+
+
+@contextmanager
+def _plain_tensors() -> Iterator[None]:
+    """Let MONAI keep no account of where values come from: it costs as much as the changes."""
+    from monai.data.meta_obj import get_track_meta, set_track_meta
+
+    before = get_track_meta()
+    set_track_meta(False)
+    try:
+        yield
+    finally:
+        set_track_meta(before)
 
 
 def forget(
