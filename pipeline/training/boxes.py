@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,48 +34,75 @@ class PixelBox:
     high: tuple[float, float]
 
 
-def read(path: Path, *, labels: tuple[str, ...]) -> tuple[Box | PixelBox, ...]:
-    """Read boxes of a volume or of a single image.
+AnyBox: TypeAlias = Box | PixelBox
 
-    ``{"boxes": [{"label", "centre": [x, y, z], "size": [s, r, c]}]}`` in mm, or, of an image,
-    ``{"boxes": [{"label", "low": [row, column], "high": [row, column]}]}`` in edges of pixels.
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What a file says of one image, before anybody has looked at the image."""
+
+    boxes: tuple[AnyBox, ...]
+    #: (rows, columns) of the image that they were drawn on, where the file tells it
+    drawn_on: tuple[int, int] | None = None
+    #: what of the file is not used, in sentences
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """The boxes that are true of an image, and what was done to them, in sentences."""
+
+    boxes: tuple[AnyBox, ...]
+    notes: tuple[str, ...] = ()
+
+
+def settle(
+    stated: Stated, image: Input, labels: Sequence[str], *, drops_empty: bool = False
+) -> Settled:
+    """Hold boxes against the image that they are said to be on.
+
+    A box in pixels that reaches over the edge is cut there.
+
+    Args:
+        stated: by the file.
+        image: that the boxes lie on.
+        labels: that there are.
+        drops_empty: whether boxes without an area are left out; otherwise they are refused.
 
     Raises:
-        LabelRefused: another form, an unknown label, or a number that cannot be.
+        LabelRefused: a box has an unknown label, no finite place, no area or its centre outside of
+            the image, or they were drawn on an image of another size.
 
     """
-    try:
-        boxes = tuple(map(_stated, json.loads(path.read_text())["boxes"]))
-    except (ValueError, KeyError, TypeError) as error:
-        sentence = (
-            'it is not of the form {"boxes": [{"label", "centre", "size"}, ...]}, nor, of a single '
-            'image, {"boxes": [{"label", "low", "high"}, ...]}'
-        )
-        raise LabelRefused(sentence) from error
-    for box in boxes:
+    shape = image.stored.shape if isinstance(image, Volume) else image.pixels.shape[:3]
+    if stated.drawn_on is not None and stated.drawn_on != shape[1:]:
+        sentence = f"the boxes were drawn on {stated.drawn_on} pixels, the image has {shape[1:]}"
+        raise LabelRefused(sentence)
+    kept: list[AnyBox] = []
+    empty = cut = 0
+    for box in stated.boxes:
         if box.label not in labels:
             raise LabelRefused(f"a box has a label that is none of {', '.join(labels)}")
         if not _has_size(box):
-            raise LabelRefused("a box has no finite place or no positive size")
-    return boxes
+            empty += 1
+            continue
+        low, high = np.split(index_box(box, image), 2)
+        centre = (low + high) / 2.0
+        if (centre < 0).any() or (centre > shape).any():
+            raise LabelRefused("a box lies outside of its image")
+        over = (low < 0).any() or (high > shape).any()
+        cut += int(over and isinstance(box, PixelBox))
+        kept.append(_cut(box, shape) if isinstance(box, PixelBox) else box)
+    if empty and not drops_empty:
+        sentence = f"{empty} of {len(stated.boxes)} boxes have no area"
+        raise LabelRefused(f"{sentence}; snapshot.empty_boxes: drop leaves such out")
+    notes = [*stated.notes]
+    notes += [f"boxes without an area were left out: {empty}"] if empty else []
+    notes += [f"boxes were cut at the edge of the image: {cut}"] if cut else []
+    return Settled(boxes=tuple(kept), notes=tuple(notes))
 
 
-def _stated(stated: Any) -> Box | PixelBox:
-    label = str(stated["label"])
-    if "low" in stated:
-        return PixelBox(label=label, low=_pair(stated["low"]), high=_pair(stated["high"]))
-    return Box(label=label, centre=_triple(stated["centre"]), size=_triple(stated["size"]))
-
-
-def _has_size(box: Box | PixelBox) -> bool:
-    if isinstance(box, PixelBox):
-        size, place = np.subtract(box.high, box.low), (*box.low, *box.high)
-    else:
-        size, place = np.asarray(box.size), (*box.centre, *box.size)
-    return bool(np.isfinite(place).all() and size.min() > 0)
-
-
-def index_box(box: Box | PixelBox, image: Input) -> NDArray[np.float64]:
+def index_box(box: AnyBox, image: Input) -> NDArray[np.float64]:
     """Return (s0, r0, c0, s1, r1, c1): first and one past the last voxel, as results state it.
 
     A box on a single image lies on its first frame.
@@ -94,11 +120,24 @@ def index_box(box: Box | PixelBox, image: Input) -> NDArray[np.float64]:
     return np.concatenate([place - half, place + half])
 
 
-def _pair(values: Any) -> tuple[float, float]:
-    first, second = (float(value) for value in values)
-    return first, second
+def _has_size(box: AnyBox) -> bool:
+    """Say whether a box has an area.
+
+    Raises:
+        LabelRefused: it has no finite place, or ends before it begins.
+
+    """
+    if isinstance(box, PixelBox):
+        place, size = np.asarray(box.low), np.subtract(box.high, box.low)
+    else:
+        place, size = np.asarray(box.centre), np.asarray(box.size)
+    if not (np.isfinite(size).all() and np.isfinite(place).all()) or size.min() < 0:
+        raise LabelRefused("a box has no finite place or ends before it begins")
+    return bool(size.min() > 0)
 
 
-def _triple(values: Any) -> tuple[float, float, float]:
-    first, second, third = (float(value) for value in values)
-    return first, second, third
+def _cut(box: PixelBox, shape: Sequence[int]) -> PixelBox:
+    """Return a box without what reaches over the edge of the image."""
+    low_row, low_column = np.clip(box.low, 0.0, shape[1:]).tolist()
+    high_row, high_column = np.clip(box.high, 0.0, shape[1:]).tolist()
+    return PixelBox(label=box.label, low=(low_row, low_column), high=(high_row, high_column))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import StudyRejected
 from pipeline.reasons import Reason
-from pipeline.training import boxes, dicom_labels, pixels, ranks, reading
+from pipeline.training import box_files, boxes, dicom_labels, pixels, ranks, reading
 from pipeline.training.cache import Cache, Entry, name_of
 from pipeline.training.faults import Fault, ManifestInvalid
 from pipeline.training.manifest import Case, Part, Snapshot, content_digest
@@ -108,8 +108,17 @@ def read_truth(case: Case, recipe: Recipe, image: Input | Channels) -> Truth:
         return _read_dicom_truth(case.label, recipe, image)
     if recipe.kind == "segmentation":
         return Truth(mask=reading.read_mask(case.label, image, largest=len(recipe.labels)))
-    names = tuple(label.name for label in recipe.labels)
-    return Truth(boxes=boxes.read(case.label, labels=names))
+    return _read_boxes(case.label, case, recipe, image)
+
+
+def _read_boxes(path: Path, case: Case, recipe: Recipe, image: Input) -> Truth:
+    settled = boxes.settle(
+        box_files.read(path, case.image.name),
+        image,
+        [label.name for label in recipe.labels],
+        drops_empty=recipe.snapshot.empty_boxes == "drop",
+    )
+    return Truth(boxes=settled.boxes, notes=settled.notes)
 
 
 def _nothing_true(recipe: Recipe, image: Input | Channels) -> Truth:
@@ -187,9 +196,10 @@ def _prepared(case: Case, recipe: Recipe, preparation: Preparation) -> tuple[Arr
     arrays = preparation(image, truth)
     check_unchanged(case)
     kept = _KEPT[case.part]
-    return {name: arrays[name] for name in arrays if kept in ("all", name)}, Entry(
-        pixels=pixels.digests(image)
+    entry = Entry(
+        pixels=pixels.digests(image), warnings=tuple(("label", note) for note in truth.notes)
     )
+    return {name: arrays[name] for name in arrays if kept in ("all", name)}, entry
 
 
 def check_unchanged(case: Case) -> None:

@@ -32,12 +32,14 @@ class LabelRefused(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What is true of a case. One field is set, by the kind; none where the image itself is."""
+    """What is true of a case. One label is set, by the kind; none where the image itself is."""
 
     label: str | None = None
     #: uint8 (slices, rows, columns) on the grid of the image
     mask: NDArray[np.uint8] | None = field(default=None, repr=False)
     boxes: tuple[Box | PixelBox, ...] | None = None
+    #: what was done to the label, in sentences
+    notes: tuple[str, ...] = ()
 
 
 def read_image(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline import phantoms
 from pipeline.errors import StudyRejected
 from pipeline.phantoms import PhantomParameters, Tissue
-from pipeline.training import boxes, reading
+from pipeline.training import box_files, reading
 from pipeline.training.boxes import Box
 from pipeline.training.phantom_manifest import Cases, chest
 from pipeline.training.reading import LabelRefused
@@ -48,7 +48,7 @@ def test_phantoms_written_as_cases_are_read_back_where_they_were(tmp_path: Path)
         assert np.allclose(read.affine, phantom.volume.affine, atol=1e-3)
         assert np.array_equal(read.values(), phantom.volume.values())
         assert np.array_equal(mask == 1, phantom.mask(Tissue.LESION))
-        stated = boxes.read(tmp_path / f"{number:04d}.boxes.json", labels=("nodule",))
+        stated = box_files.read(tmp_path / f"{number:04d}.boxes.json").boxes
         assert [box.centre for box in stated if isinstance(box, Box)] == [
             pytest.approx(lesion.centre, abs=1e-3) for lesion in phantom.lesions
         ]

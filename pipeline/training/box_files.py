@@ -1,0 +1,62 @@
+"""Files of boxes: our own form, COCO and Pascal VOC. They are told by their content."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.training import coco, voc
+from pipeline.training.boxes import AnyBox, Box, PixelBox, Stated
+from pipeline.training.reading import LabelRefused
+
+_FORMS: Final = (
+    'it is neither COCO nor of the form {"boxes": [{"label", "centre", "size"}, ...]}, nor, of a '
+    'single image, {"boxes": [{"label", "low", "high"}, ...]}'
+)
+
+
+def read(path: Path, image_name: str = "") -> Stated:
+    """Read what a file says of one image.
+
+    Our own form is ``{"boxes": [{"label", "centre": [x, y, z], "size": [s, r, c]}]}`` in mm, or,
+    of an image, ``{"boxes": [{"label", "low": [row, column], "high": [row, column]}]}`` in edges
+    of pixels.
+
+    Args:
+        path: of the file.
+        image_name: by which a COCO file of many images knows this one.
+
+    Raises:
+        LabelRefused: another form, or nothing in it about this image.
+
+    """
+    if path.suffix.lower() == ".xml":
+        return voc.read(path)
+    broken = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+    try:
+        document = json.loads(path.read_bytes())
+        if coco.is_coco(document):
+            return coco.boxes_of(document, image_name)
+        return Stated(boxes=tuple(map(_stated, document["boxes"])))
+    except LabelRefused:
+        raise
+    except (*broken, RecursionError) as error:
+        raise LabelRefused(_FORMS) from error
+
+
+def _stated(stated: Any) -> AnyBox:
+    label = str(stated["label"])
+    if "low" in stated:
+        return PixelBox(label=label, low=_pair(stated["low"]), high=_pair(stated["high"]))
+    return Box(label=label, centre=_triple(stated["centre"]), size=_triple(stated["size"]))
+
+
+def _pair(values: Any) -> tuple[float, float]:
+    first, second = (float(value) for value in values)
+    return first, second
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third
