@@ -57,21 +57,23 @@ def statistics(scores: Scores) -> Iterator[Statistic]:
     by_label = [
         [case.boxes[number] for case in scores.cases] for number in range(len(scores.labels))
     ]
-    whole = [_precision(boxes, *COCO_IOUS) for boxes in by_label]
-    yield Statistic(
-        name="map_50_95",
-        of=lambda weights: _mean_of_known([of(weights) for of in whole]),
-        bearing=np.any([_has_boxes(boxes) for boxes in by_label], axis=0),
-    )
-    for label, boxes, of in zip(scores.labels, by_label, whole, strict=True):
-        yield from _at_threshold(label, pool(boxes, scores.hit_iou))
-        has = _has_boxes(boxes)
-        for name, iou in (("average_precision", scores.hit_iou), ("ap_50", 0.5)):
-            yield Statistic(name=name, label=label, bearing=has, of=_precision(boxes, iou))
-        yield Statistic(name="ap_50_95", label=label, bearing=has, of=of)
-        yield Statistic(
-            name="froc_mean", label=label, bearing=has, of=_froc_mean(pool(boxes, scores.hit_iou))
-        )
+    has = [_has_boxes(boxes) for boxes in by_label]
+    measured = {
+        name: [_precision(boxes, *ious) for boxes in by_label]
+        for name, ious in (("50", (0.5,)), ("50_95", COCO_IOUS))
+    }
+    for name, each in measured.items():
+        yield Statistic(name=f"map_{name}", of=_mean_over(each), bearing=np.any(has, axis=0))
+    for number, (label, boxes) in enumerate(zip(scores.labels, by_label, strict=True)):
+        pooled = pool(boxes, scores.hit_iou)
+        yield from _at_threshold(label, pooled)
+        over_scores = {
+            "average_precision": _precision(boxes, scores.hit_iou),
+            **{f"ap_{name}": each[number] for name, each in measured.items()},
+            "froc_mean": _froc_mean(pooled),
+        }
+        for name, of in over_scores.items():
+            yield Statistic(name=name, label=label, bearing=has[number], of=of)
 
 
 def average_precision(cases: Sequence[Boxes], least: float) -> float | None:
@@ -172,7 +174,11 @@ def _has_boxes(boxes: Sequence[Boxes]) -> NDArray[np.bool_]:
     return np.array([case.truths > 0 for case in boxes], bool)
 
 
-def _mean_of_known(values: Sequence[Values]) -> Values:
+def _mean_over(labels: Sequence[Measure]) -> Measure:
     """Return the mean over labels, of each resample, of those that have a value in it."""
-    table = np.array(values)
-    return share(np.nan_to_num(table).sum(axis=0), 1.0 * (~np.isnan(table)).sum(axis=0))
+
+    def mean(weights: Weights) -> Values:
+        table = np.array([of(weights) for of in labels])
+        return share(np.nan_to_num(table).sum(axis=0), 1.0 * (~np.isnan(table)).sum(axis=0))
+
+    return mean

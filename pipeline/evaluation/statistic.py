@@ -30,6 +30,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "false_alarm_pixels": "false alarm (pixels)",
     "froc_mean": "mean of FROC",
     "hd95_mm": "HD95 (mm)",
+    "map_50": "mAP at IoU 0.5",
     "map_50_95": "mAP at IoU 0.5 to 0.95",
     "mean_dice": "mean Dice",
     "psnr_db": "PSNR (dB)",

@@ -37,7 +37,17 @@ def test_average_precision_by_hand() -> None:
     # the first hit is one up to 0.5, the second up to 0.7; then it is the fourth of one hit
     fourth = 34 * 0.25 / 101
     assert found["ap_50_95"] == pytest.approx((expected + 4 * fourth) / 10)
-    assert stated(made(*CASES), None)["map_50_95"] == found["ap_50_95"]
+    means = {"map_50": found["ap_50"], "map_50_95": found["ap_50_95"]}
+    assert stated(made(*CASES), None) == means
+
+
+def test_a_mean_over_labels_is_of_those_that_have_boxes() -> None:
+    cases = [{"boxes": (one, Boxes(truths=0), one)} for one in CASES]
+    found = stated(made_scores.scores("detection", ["a", "b", "c"], cases), None)
+    assert found["map_50"] == pytest.approx((34 * 1 + 33 * 0.5) / 101)
+    cases = [{"boxes": (one, Boxes(truths=1))} for one in CASES]
+    found = stated(made_scores.scores("detection", ["a", "b"], cases), None)
+    assert found["map_50"] == pytest.approx((34 * 1 + 33 * 0.5) / 101 / 2)
 
 
 def test_precision_is_made_monotone() -> None:
