@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from records import models
-from records.tables import ModelVersion, Snapshot, Training
+from records.base import JobStatus
+from records.standing import Standing, standings
+from records.tables import Analysis, Job, JobModel, ModelVersion, Snapshot, Study, Training
+
+_CHUNK: Final = 500  # jobs in one statement
 
 
 def training_of(session: Session, version: ModelVersion) -> Training | None:
@@ -56,3 +63,41 @@ def _with_sources(session: Session, version: ModelVersion) -> list[ModelVersion]
         training = training_of(session, one)
         one = None if training is None else source_of(session, training.recipe)
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """One job that a version took part in, and how what it found stands."""
+
+    job: uuid.UUID
+    batch: uuid.UUID
+    study: str
+    analysis: str
+    status: JobStatus
+    standing: Standing
+
+
+def uses(session: Session, version: ModelVersion) -> Iterator[Use]:
+    """Yield every job that is bound to a version, oldest first."""
+    query = (
+        select(Job.id, Job.batch_id, Study.study_instance_uid, Analysis.name, Job.status)
+        .join(JobModel, JobModel.job_id == Job.id)
+        .join(Study, Study.id == Job.study_id)
+        .join(Analysis, Analysis.id == Job.analysis_id)
+        .where(JobModel.model_version_id == version.id)
+        .order_by(Job.created_at, Job.id)
+        .distinct()
+    )
+    rows = session.execute(query.add_columns(Job.created_at)).all()
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
+        standing = standings(session, [row.id for row in chunk])
+        for row in chunk:
+            yield Use(
+                job=row.id,
+                batch=row.batch_id,
+                study=row.study_instance_uid,
+                analysis=row.name,
+                status=row.status,
+                standing=standing[row.id],
+            )

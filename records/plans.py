@@ -88,11 +88,23 @@ def record_studies(
         Fenced: the scan is no longer ours, or somebody canceled the batch.
     """
     leases.hold(session, lease)
-    lane, queue = session.execute(select(Batch.lane, Batch.queue).where(Batch.id == lease.id)).one()
-    rows = _Rows(lease, lane, queue, now(session))
+    return write_studies(session, lease.id, chunk, files, by=lease.owner)
+
+
+def write_studies(
+    session: Session,
+    batch_id: uuid.UUID,
+    chunk: Sequence[PlannedStudy],
+    files: Sequence[ScannedFile] = (),
+    *,
+    by: str,
+) -> int:
+    """Write studies into a batch that nobody else plans. Returns how many were new."""
+    lane, queue = session.execute(select(Batch.lane, Batch.queue).where(Batch.id == batch_id)).one()
+    rows = _Rows(_Into(batch_id=batch_id, lane=lane, queue=queue, by=by), now(session))
     for each in files:
         rows.add_file(each, None)
-    known = _known(session, lease.id, [study.study_instance_uid for study in chunk])
+    known = _known(session, batch_id, [study.study_instance_uid for study in chunk])
     new = [study for study in chunk if study.study_instance_uid not in known]
     for study in new:
         rows.add_study(study)
@@ -100,11 +112,21 @@ def record_studies(
     return len(new)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Into:
+    """The batch that rows are written into, and who writes them."""
+
+    batch_id: uuid.UUID
+    lane: str
+    queue: str
+    by: str
+
+
 class _Rows:
     """The rows of one chunk, gathered so that each table is written in one statement."""
 
-    def __init__(self, lease: Lease, lane: str, queue: str, at: datetime) -> None:
-        self._lease, self._lane, self._queue, self._at = lease, lane, queue, at
+    def __init__(self, into: _Into, at: datetime) -> None:
+        self._into, self._at = into, at
         self._studies: list[dict[str, Any]] = []
         self._series: list[dict[str, Any]] = []
         self._files: list[dict[str, Any]] = []
@@ -117,7 +139,7 @@ class _Rows:
         self._studies.append(
             {
                 "id": study_id,
-                "batch_id": self._lease.id,
+                "batch_id": self._into.batch_id,
                 "study_instance_uid": study.study_instance_uid,
             }
         )
@@ -129,7 +151,7 @@ class _Rows:
     def add_file(self, file: ScannedFile, series_id: uuid.UUID | None) -> None:
         self._files.append(
             {
-                "batch_id": self._lease.id,
+                "batch_id": self._into.batch_id,
                 "series_id": series_id,
                 "path": file.path,
                 "size": file.size,
@@ -168,12 +190,12 @@ class _Rows:
         self._jobs.append(
             {
                 "id": job_id,
-                "batch_id": self._lease.id,
+                "batch_id": self._into.batch_id,
                 "study_id": study_id,
                 "analysis_id": job.analysis_id,
                 "status": status,
-                "queue": job.queue or self._queue,
-                "lane": self._lane,
+                "queue": job.queue or self._into.queue,
+                "lane": self._into.lane,
                 "max_attempts": job.max_attempts,
                 "plan": dict(job.plan),
                 "reason": None if reason is None else str(reason),
@@ -192,7 +214,7 @@ class _Rows:
                 before=None,
                 after=status,
                 attempt=0,
-                by=self._lease.owner,
+                by=self._into.by,
                 reason=None if reason is None else str(reason),
                 detail=detail,
             )

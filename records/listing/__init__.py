@@ -22,6 +22,7 @@ from records.listing.catalogue import (
     model,
     models,
 )
+from records.listing.gate_rows import GateRow, SnapshotRow, gates, snapshot, snapshots
 from records.listing.job_rows import (
     ArtifactRow,
     AttemptRow,
@@ -64,6 +65,7 @@ __all__ = [
     "BoundModel",
     "EventRow",
     "Explanation",
+    "GateRow",
     "JobDetail",
     "JobSummary",
     "ModelDetail",
@@ -72,6 +74,7 @@ __all__ = [
     "Progress",
     "ResultRow",
     "ScheduleRow",
+    "SnapshotRow",
     "Stats",
     "TrainingDetail",
     "TrainingSummary",
@@ -83,6 +86,7 @@ __all__ = [
     "batch",
     "batches",
     "explain",
+    "gates",
     "job",
     "jobs",
     "model",
@@ -93,6 +97,8 @@ __all__ = [
     "results_of",
     "schedule_row",
     "schedules",
+    "snapshot",
+    "snapshots",
     "stats",
     "training",
     "trainings",

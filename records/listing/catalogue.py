@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from records.base import Stage
+from records.base import Stage, Withdrawal
 from records.listing.paging import AnyRow, Order, Page, Window, page
 from records.tables import Analysis, ModelVersion
 
@@ -56,6 +56,10 @@ class ModelSummary:
     stage: Stage
     metrics: dict[str, Any]
     training_id: uuid.UUID | None
+    #: why what it said is not in force: it was rolled back, or recalled
+    withdrawn: Withdrawal | None
+    #: whether it runs beside the active version, nothing of it delivered
+    is_shadow: bool
     created_at: datetime
 
 
@@ -135,5 +139,7 @@ def _model(row: ModelVersion) -> dict[str, Any]:
         "stage": row.stage,
         "metrics": row.metrics,
         "training_id": row.training_id,
+        "withdrawn": row.withdrawn,
+        "is_shadow": row.is_shadow,
         "created_at": row.created_at,
     }

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from records.listing.paging import AnyRow
+from records.standing import Standing, standings
 from records.tables import Analysis, Job, ModelVersion, Result, Study
 
 #: the columns of results.csv, in order
@@ -30,6 +31,7 @@ COLUMNS: Final = (
     "value",
     "unit",
     "score",
+    "standing",
 )
 #: a cell that starts with one of these is a formula to spreadsheet programs
 _FORMULA_STARTS: Final = frozenset("=+-@\t\r\n")
@@ -55,6 +57,8 @@ class ResultRow:
     value: float | None
     unit: str | None
     score: float | None
+    #: whether it counts: ``records.standing``
+    standing: Standing
     step: str
     ordinal: int
     #: box, centroid ... in mm, patient space (LPS)
@@ -97,6 +101,7 @@ def results_of(session: Session, job_ids: Sequence[uuid.UUID]) -> list[ResultRow
         .where(Result.job_id.in_(job_ids))
     )
     rows = session.execute(query).all()
+    standing = standings(session, job_ids)
     analyses = _analyses(session, {row.analysis_id for row in rows})
     steps = {key: _step_order(found) for key, found in analyses.items()}
 
@@ -106,7 +111,10 @@ def results_of(session: Session, job_ids: Sequence[uuid.UUID]) -> list[ResultRow
         series = result.series_instance_uid or ""
         return place[result.job_id], step, result.step, series, result.ordinal
 
-    return [_row(row, analyses[row.analysis_id].name) for row in sorted(rows, key=key)]
+    return [
+        _row(row, analyses[row.analysis_id].name, standing[row.Result.job_id])
+        for row in sorted(rows, key=key)
+    ]
 
 
 def _analyses(session: Session, ids: set[uuid.UUID]) -> dict[uuid.UUID, Analysis]:
@@ -120,7 +128,7 @@ def _step_order(analysis: Analysis) -> dict[str, int]:
     return dict(zip(names, itertools.count(), strict=False))
 
 
-def _row(row: AnyRow, analysis: str) -> ResultRow:
+def _row(row: AnyRow, analysis: str, standing: Standing) -> ResultRow:
     result: Result = row.Result
     model: ModelVersion = row.ModelVersion
     return ResultRow(
@@ -138,6 +146,7 @@ def _row(row: AnyRow, analysis: str) -> ResultRow:
         value=result.value,
         unit=result.unit,
         score=result.score,
+        standing=standing,
         step=result.step,
         ordinal=result.ordinal,
         payload=result.payload,

@@ -98,7 +98,8 @@ def test_results_are_rows_with_stable_numbers(night: Night, tmp_path: Path) -> N
     header = (tmp_path / "results.csv").read_text().splitlines()[0]
     assert header == ",".join(COLUMNS)
     assert header == (
-        "batch,job,study,series,analysis,model,version,digest,kind,label,code,value,unit,score"
+        "batch,job,study,series,analysis,model,version,digest,kind,label,code,value,unit,score,"
+        "standing"
     )
     first, second = rows_of(tmp_path / "results.csv")
     assert (first["job"], first["label"], first["value"]) == (str(job), "Lung", "1448.64")
