@@ -6,6 +6,7 @@ import itertools
 import operator
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from pipeline.dicom.headers.wanted import KEYS
@@ -61,6 +62,19 @@ def series_of(data: bytes, near: int) -> tuple[bytes, int]:
     return element.partition(_NEXT)[0], place
 
 
+@dataclass
+class _Habits:
+    """What changed in the series that was learned last, by tag: a guess at what will in the next.
+
+    Series of one scanner are alike in that. So a new one is known after two files, not six.
+    """
+
+    is_known: bool = False
+    #: values that changed, and heads: values whose length did
+    values: frozenset[bytes] = frozenset()
+    heads: frozenset[bytes] = frozenset()
+
+
 class Runs:
     """The runs of the series met last.
 
@@ -72,6 +86,7 @@ class Runs:
         """``size_of`` says how many bytes the element at a place takes, where no head does."""
         self._size_of, self._sizes = size_of, sizes
         self._by_series: dict[bytes, SeriesRuns] = {}
+        self._habits = _Habits()
 
     def of(self, series: bytes) -> SeriesRuns:
         """Return the runs of a series."""
@@ -79,15 +94,16 @@ class Runs:
         if runs is None:
             if len(self._by_series) >= _SERIES:
                 del self._by_series[next(iter(self._by_series))]
-            runs = self._by_series[series] = SeriesRuns(self._size_of, self._sizes)
+            runs = SeriesRuns(self._size_of, self._sizes, self._habits)
+            self._by_series[series] = runs
         return runs
 
 
 class SeriesRuns:
     """Learns from the files of one series what does not change in it."""
 
-    def __init__(self, size_of: Callable[[bytes, int], int], sizes: Sizes) -> None:
-        self._size_of, self._sizes = size_of, sizes
+    def __init__(self, size_of: Callable[[bytes, int], int], sizes: Sizes, habits: _Habits) -> None:
+        self._size_of, self._sizes, self._habits = size_of, sizes, habits
         #: emptied and filled in place
         self.by_head: Known = {}
         self._constant: frozenset[bytes] = frozenset()
@@ -103,20 +119,37 @@ class SeriesRuns:
         if self._files == 1 or self._files > _LESSONS or end - place > _LONGEST:
             return
         elements = list(self._elements(data, place, end))
-        heads = frozenset(element[:_HEAD] for element in elements)
         if self._files == 2:
-            self._constant, self._heads = frozenset(elements), heads
-            return
-        self._constant &= frozenset(elements)
-        self._heads &= heads
+            self._guess(elements)
+            if not self._habits.is_known:
+                return
+        else:
+            self._compare(elements)
         self.by_head.clear()
-        if len({head[:4] for head in heads}) < len(elements):
+        if len({element[:4] for element in elements}) < len(elements):
             return  # of an element that comes twice, the second counts: not for runs to know
         for is_run, group in itertools.groupby(elements, self._belongs):
             run = list(group)
             # A single element is walked as fast as it is compared.
             if is_run and len(run) > 1:
                 self.by_head[run[0][:_HEAD]] = self._run(run)
+
+    def _guess(self, elements: Sequence[bytes]) -> None:
+        """Take for what stays the same what did so in the series before."""
+        habits = self._habits
+        self._constant = frozenset(one for one in elements if one[:4] not in habits.values)
+        heads = (one[:_HEAD] for one in elements)
+        self._heads = frozenset(head for head in heads if head[:4] not in habits.heads)
+
+    def _compare(self, elements: Sequence[bytes]) -> None:
+        """Keep of what stays the same what stands here too."""
+        self._constant &= frozenset(elements)
+        self._heads &= frozenset(one[:_HEAD] for one in elements)
+        self._habits.values = frozenset(one[:4] for one in elements if one not in self._constant)
+        self._habits.heads = frozenset(
+            one[:4] for one in elements if one[:_HEAD] not in self._heads
+        )
+        self._habits.is_known = True
 
     def _elements(self, data: bytes, place: int, end: int) -> Iterator[bytes]:
         while place < end:

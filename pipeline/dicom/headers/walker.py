@@ -40,7 +40,9 @@ _IMPLICIT: Final = b"1.2.840.10008.1.2"
 _PLAIN_VRS: Final = frozenset(str(vr) for vr in EXPLICIT_VR_LENGTH_16)
 #: size of a wanted element that is too long for a VR of the short kind
 _LONGEST: Final = 8 + (1 << 16)
-_NO_FURTHER: Final = -1
+#: stands for the tag of the element that a walk ends before
+_END: Final = b"end"
+_SPECIAL: Final = frozenset((_END, _CHARACTER_SET))
 #: Different heads remembered before starting again: tags x VRs x lengths of hostile files.
 _REMEMBERED: Final = 1 << 14
 
@@ -126,19 +128,28 @@ class _Heads:
                 is_known = False
             if (entry := known.get(head)) is None:
                 size = self._meet(data, place, head)
-                if size == _NO_FURTHER:
-                    return place, is_known
                 place += size
                 continue
             size, tag = entry
             if tag:
-                if tag == _CHARACTER_SET and found[tag]:
-                    raise Declined  # two that contradict each other
+                if tag in _SPECIAL and self._is_over(tag, place, last, found):
+                    return place, is_known
                 found[tag] = data[place + 8 : place + size]
             place += size
 
+    @staticmethod
+    def _is_over(tag: bytes, place: int, last: int, found: dict[bytes, bytes]) -> bool:
+        """Say whether a walk of ``last`` bytes ends before an element."""
+        if tag == _CHARACTER_SET:
+            if found[tag]:
+                raise Declined  # two that contradict each other
+            return False
+        if place + 12 > last:
+            raise Short(place + 12)
+        return True
+
     def _meet(self, data: bytes, place: int, head: bytes) -> int:
-        """Return how far it is to the next element, ``_NO_FURTHER`` at the end.
+        """Return how far it is to the next element.
 
         For an element that is not remembered. What follows from its head alone is remembered and
         the element met again, so 0.
@@ -146,7 +157,7 @@ class _Heads:
         if place + 12 > len(data):
             raise Short(place + 12)
         if self._is_end(int.from_bytes(head[:2], "little") << 16 | head[3] << 8 | head[2]):
-            return _NO_FURTHER
+            return self._remember(head, 0, _END)
         return self._classify(data, place, head)
 
     def _classify(self, data: bytes, place: int, head: bytes) -> int:
@@ -159,10 +170,10 @@ class _Heads:
             raise Declined
         return self._remember(head, size_of(data, place))
 
-    def _remember(self, head: bytes, size: int) -> int:
+    def _remember(self, head: bytes, size: int, tag: bytes = b"") -> int:
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[head] = size, head[:4] if head[:4] in KEYWORDS else b""
+        self._known[head] = size, tag or (head[:4] if head[:4] in KEYWORDS else b"")
         return 0
 
     def _is_end(self, tag: int) -> bool:
