@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ def read(path: Path, image_name: str = "") -> Stated:
 
     Our own form is ``{"boxes": [{"label", "centre": [x, y, z], "size": [s, r, c]}]}`` in mm, or,
     of an image, ``{"boxes": [{"label", "low": [row, column], "high": [row, column]}]}`` in edges
-    of pixels.
+    of pixels. ``"drawn_on": [rows, columns]`` may stand beside them.
 
     Args:
         path: of the file.
@@ -38,11 +39,23 @@ def read(path: Path, image_name: str = "") -> Stated:
         document = json.loads(path.read_bytes())
         if coco.is_coco(document):
             return coco.boxes_of(document, image_name)
-        return Stated(boxes=tuple(map(_stated, document["boxes"])))
+        size = document.get("drawn_on")
+        return Stated(
+            boxes=tuple(map(_stated, document["boxes"])),
+            drawn_on=None if size is None else (int(size[0]), int(size[1])),
+        )
     except LabelRefused:
         raise
     except (*broken, RecursionError) as error:
         raise LabelRefused(_FORMS) from error
+
+
+def dump(stated: Stated) -> str:
+    """Return boxes in our own form."""
+    document: dict[str, Any] = {"boxes": [asdict(box) for box in stated.boxes]}
+    if stated.drawn_on is not None:
+        document["drawn_on"] = stated.drawn_on
+    return json.dumps(document)
 
 
 def _stated(stated: Any) -> AnyBox:

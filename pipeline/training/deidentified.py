@@ -15,22 +15,23 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pipeline.deidentify.carrying import Order, carry
 from pipeline.deidentify.instance import Method
 from pipeline.deidentify.keys import Key
 from pipeline.deidentify.profile import Option
-from pipeline.errors import ComputeFailed
+from pipeline.errors import ComputeFailed, StudyRejected
 from pipeline.reasons import Reason
-from pipeline.training import dicom_labels
+from pipeline.training import box_files, dicom_labels, nrrd, pictures
 from pipeline.training.faults import Fault, ManifestInvalid
-from pipeline.training.manifest import Case, Snapshot, file_digest, snapshot_of
+from pipeline.training.manifest import Case, Snapshot, content_digest, snapshot_of
+from pipeline.training.reading import LabelRefused
 
 #: intervals between dates stay (SUV needs them), and reports that hold labels may pass
 OPTIONS: Final = frozenset({Option.MODIFIED_DATES, Option.CLEAN_STRUCTURED_CONTENT})
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
-_PNG_CHUNKS: Final = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_BOXES: Final = (".json", ".xml")
+_UNREADABLE: Final = (ValueError, KeyError, TypeError, EOFError, struct.error, zlib.error)
 #: (offset, length) of free text in the header, by its size (NIfTI-1, NIfTI-2)
 _NIFTI_TEXT: Final = {
     348: ((4, 10), (14, 18), (148, 80), (228, 24), (328, 16)),
@@ -74,7 +75,7 @@ def deidentified(
             raise ComputeFailed(sentence, Reason.RUN_DISK_FULL) from error
     if faults:
         raise ManifestInvalid(faults)
-    return snapshot_of(cases)
+    return snapshot_of(cases, snapshot.warnings)
 
 
 def _copied(case: Case, key: Key, place: Path) -> Case:
@@ -83,21 +84,37 @@ def _copied(case: Case, key: Key, place: Path) -> Case:
     if not done.exists():
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(mode=0o700, parents=True)
-        names = {"image": _copy(case.image, place / "image", key)}
-        if isinstance(case.label, Path):
-            names["label"] = _copy(case.label, place / "label", key)
-        done.write_text(json.dumps(names))
-    names = json.loads(done.read_text())
-    image = place / names["image"]
-    label = case.label if isinstance(case.label, str) else place / names["label"]
+        names = [
+            None if image is None else _copy(image, place / f"image{number}", key)
+            for number, image in enumerate(case.images)
+        ]
+        label_name = _copy_label(case, place / "label", key)
+        done.write_text(json.dumps({"images": names, "label": label_name}))
+    copied = json.loads(done.read_text())
+    first, *more = copied["images"]
+    beside = tuple(None if name is None else place / name for name in more)
+    label = case.label if copied["label"] is None else place / copied["label"]
+    copies = replace(case, image=place / first, beside=beside, label=label)
     return replace(
-        case,
-        image=image,
-        label=label,
+        copies,
         patient_id=key.pseudonym(f"id\0{case.patient_id}\0"),
-        image_digest=file_digest(image),
-        label_digest=label if isinstance(label, str) else file_digest(label),
+        image_digest=content_digest(copies.images),
+        label_digest=label if isinstance(label, str) else content_digest([label]),
     )
+
+
+def _copy_label(case: Case, target: Path, key: Key) -> str | None:
+    """Copy the file of a label; boxes of any form become those of this one image in our own."""
+    if not isinstance(case.label, Path):
+        return None
+    if not case.label.name.lower().endswith(_BOXES) or dicom_labels.is_dicom(case.label):
+        return _copy(case.label, target, key)
+    try:
+        stated = box_files.read(case.label, case.image.name)
+    except LabelRefused as refused:
+        raise _Refused("it cannot be read, and so not be de-identified") from refused
+    target.with_suffix(".json").write_text(box_files.dump(stated))
+    return target.with_suffix(".json").name
 
 
 def _copy(source: Path, target: Path, key: Key) -> str:
@@ -109,9 +126,9 @@ def _copy(source: Path, target: Path, key: Key) -> str:
     forms: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
         ".nii": (".nii", _without_text),
         ".nii.gz": (".nii", lambda data: _without_text(gzip.decompress(data))),
+        ".nrrd": (".nrrd", nrrd.without_remarks),
         ".npy": (".npy", lambda data: data),
-        ".png": (".png", _without_chunks),
-        ".json": (".json", _only_boxes),
+        **dict.fromkeys(pictures.SUFFIXES, (".tif", pictures.without_remarks)),
     }
     suffix = next((one for one in forms if name.endswith(one)), None)
     if suffix is None:
@@ -119,7 +136,7 @@ def _copy(source: Path, target: Path, key: Key) -> str:
     copied, clean = forms[suffix]
     try:
         data = clean(source.read_bytes())
-    except (ValueError, KeyError, TypeError, EOFError, struct.error, zlib.error) as error:
+    except (*_UNREADABLE, StudyRejected) as error:
         raise _Refused("it cannot be read, and so not be de-identified") from error
     (target.with_suffix(copied)).write_bytes(data)
     return target.with_suffix(copied).name
@@ -150,24 +167,3 @@ def _without_text(data: bytes) -> bytes:
         raise ValueError("the voxels begin outside the file")
     changed[size:start] = bytes(start - size)
     return bytes(changed)
-
-
-def _without_chunks(data: bytes) -> bytes:
-    """Return PNG bytes of nothing but the picture."""
-    if data[:8] != _PNG:
-        raise ValueError("it is no PNG picture")
-    kept, place = bytearray(_PNG), 8
-    while place + 12 <= len(data):
-        length = int.from_bytes(data[place : place + 4], "big")
-        chunk = data[place : place + 12 + length]
-        if chunk[4:8] in _PNG_CHUNKS:
-            kept += chunk
-        place += len(chunk)
-    return bytes(kept)
-
-
-def _only_boxes(data: bytes) -> bytes:
-    """Return the boxes of a label file without whatever else somebody noted in it."""
-    listed: list[dict[str, Any]] = json.loads(data)["boxes"]
-    boxes = [{name: box[name] for name in ("label", "centre", "size")} for box in listed]
-    return json.dumps({"boxes": boxes}).encode()

@@ -6,6 +6,7 @@ grey picture, and what has 16 bits for each colour is not cut down to 8.
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 import zlib
@@ -29,6 +30,7 @@ _FORMATS: Final = ("PNG", "JPEG", "TIFF")
 _GREY: Final = frozenset({"1", "L", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 #: of a PNG (ISO/IEC 15948, 11.2.2): kinds of pixels other than grey ones and palettes
 _COMPOSED: Final = frozenset({2, 4, 6})
+_HEAD: Final = 26
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
@@ -50,7 +52,8 @@ def read(path: Path, *, is_colour: bool, to_grey: bool = False) -> Image:
 
     """
     with _refusals(), Picture.open(path, formats=_FORMATS) as picture:
-        _refuse_deep_colours(path)
+        with path.open("rb") as file:
+            _refuse_deep_colours(file.read(_HEAD))
         frames = [
             _values(ImageOps.exif_transpose(frame), is_colour=is_colour, to_grey=to_grey)
             for frame in ImageSequence.Iterator(picture)
@@ -76,6 +79,30 @@ def read_numbers(path: Path) -> NDArray[np.float32]:
     return np.asarray(read(path, is_colour=False).pixels, np.float32)
 
 
+def without_remarks(data: bytes) -> bytes:
+    """Return a TIFF with nothing but the pixels of a picture, its orientation carried out.
+
+    Raises:
+        StudyRejected: it cannot be read.
+
+    """
+    written = io.BytesIO()
+    with _refusals(), Picture.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        _refuse_deep_colours(data)
+        frames = [_bare(frame) for frame in ImageSequence.Iterator(picture)]
+    frames[0].save(written, "TIFF", save_all=True, append_images=frames[1:])
+    return written.getvalue()
+
+
+def _bare(frame: Picture.Image) -> Picture.Image:
+    """Return a frame that carries nothing along."""
+    turned = ImageOps.exif_transpose(frame)
+    bare = Picture.frombytes(turned.mode, turned.size, turned.tobytes())
+    if turned.palette is not None:
+        bare.putpalette(turned.palette)
+    return bare
+
+
 def _values(picture: Picture.Image, *, is_colour: bool, to_grey: bool) -> NDArray[Any]:
     """Return (rows, columns) float32, or (rows, columns, 3) uint8."""
     if picture.mode in _GREY:
@@ -97,10 +124,8 @@ def _values(picture: Picture.Image, *, is_colour: bool, to_grey: bool) -> NDArra
     raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)
 
 
-def _refuse_deep_colours(path: Path) -> None:
+def _refuse_deep_colours(head: bytes) -> None:
     """Refuse what the decoder would cut down to 8 bits without saying so."""
-    with path.open("rb") as file:
-        head = file.read(26)
     if head.startswith(_PNG) and head[24] == 16 and head[25] in _COMPOSED:
         sentence = "the picture has colours of 16 bits"
         raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)

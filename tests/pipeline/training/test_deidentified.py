@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -77,6 +78,50 @@ def test_the_copies_hold_the_same_voxels_and_no_name(tmp_path: Path) -> None:
     assert box_files.read(Path(by_row[1].label)).boxes
     named = {dcmread(path).PatientID for path in by_row[1].image.rglob("*.dcm")}
     assert len(named) == 1
+
+
+def test_every_form_of_picture_volume_and_boxes_has_a_copy_without_names(tmp_path: Path) -> None:
+    """What is read of a copy is what is read of the original, and no remark is left."""
+    numbers = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x013B] = 6, MARKER  # turned to the right; the artist
+    frames = [Image.fromarray(numbers), Image.fromarray(numbers + 1)]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:], artist=MARKER)
+    colours = Image.fromarray(np.dstack([numbers, numbers, 255 - numbers]))
+    colours.save(tmp_path / "b.jpg", exif=exif, comment=MARKER.encode())
+    Image.fromarray(numbers.astype(np.uint16) * 999).save(tmp_path / "c.png", exif=exif)
+    head = f"NRRD0004\n# {MARKER}\ntype: uchar\ndimension: 3\nsizes: 4 4 4\nencoding: raw\n"
+    (tmp_path / "d.nrrd").write_bytes(f"{head}reader:={MARKER}\n\n".encode() + numbers.tobytes())
+    box = "<xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax>"
+    (tmp_path / "b.xml").write_text(
+        f"<annotation><path>{MARKER}</path><size><width>8</width><height>8</height></size>"
+        f"<object><name>a</name><bndbox>{box}</bndbox></object></annotation>"
+    )
+    names: list[tuple[str, Path | str]] = [
+        ("a.tif", "x"),
+        ("b.jpg", tmp_path / "b.xml"),
+        ("c.png", "x"),
+        ("d.nrrd", "x"),
+    ]
+    cases = [_case(row, tmp_path / name, label) for row, (name, label) in enumerate(names)]
+    cases[2] = replace(cases[2], beside=(None, tmp_path / "a.tif"))
+    copies = deidentified.deidentified(
+        snapshot_of(cases), KEY, tmp_path / "copies", checkpoint=lambda: None
+    )
+    for path in (tmp_path / "copies").rglob("*"):
+        assert path.is_dir() or MARKER.encode() not in path.read_bytes(), path
+    by_row = {case.row: case for case in copies.cases}
+    for case in cases:
+        for before, after in zip(case.images, by_row[case.row].images, strict=True):
+            if before is None or after is None:
+                assert before is after
+                continue
+            read = [
+                reading.read_image(path, spatial_dims=2, channels=3) for path in (before, after)
+            ]
+            assert np.array_equal(_values(read[0]), _values(read[1]))
+    original, copied = (Path(one.label) for one in (cases[1], by_row[1]))
+    assert box_files.read(copied) == box_files.read(original)
 
 
 def test_the_same_key_gives_the_same_snapshot_and_another_key_another(tmp_path: Path) -> None:
