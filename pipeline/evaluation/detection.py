@@ -59,7 +59,7 @@ def statistics(scores: Scores) -> Iterator[Statistic]:
     ]
     has = [_has_boxes(boxes) for boxes in by_label]
     measured = {
-        name: [_precision(boxes, *ious) for boxes in by_label]
+        name: [precision_at(boxes, *ious) for boxes in by_label]
         for name, ious in (("50", (0.5,)), ("50_95", COCO_IOUS))
     }
     for name, each in measured.items():
@@ -68,7 +68,7 @@ def statistics(scores: Scores) -> Iterator[Statistic]:
         pooled = pool(boxes, scores.hit_iou)
         yield from _at_threshold(label, pooled)
         over_scores = {
-            "average_precision": _precision(boxes, scores.hit_iou),
+            "average_precision": precision_at(boxes, scores.hit_iou),
             **{f"ap_{name}": each[number] for name, each in measured.items()},
             "froc_mean": _froc_mean(pooled),
         }
@@ -80,6 +80,12 @@ def average_precision(cases: Sequence[Boxes], least: float) -> float | None:
     """Return the average precision of one label over cases that all count alike."""
     found = float(precisions(pool(cases, least), np.ones((1, len(cases))))[0])
     return None if np.isnan(found) else found
+
+
+def precision_at(boxes: Sequence[Boxes], *ious: float) -> Measure:
+    """Return the average precision of one label, its mean over some least overlaps."""
+    pooled = pool(boxes, *ious)
+    return lambda weights: precisions(pooled, weights)
 
 
 def precisions(pooled: Pooled, weights: Weights) -> Values:
@@ -138,11 +144,6 @@ def _mean_at_recalls(
     reached = np.searchsorted(_RECALLS, recalls, side="right")
     by_this_hit = np.diff(reached, axis=1, prepend=0)
     return np.asarray((by_this_hit * envelope).sum(axis=1) / len(_RECALLS))
-
-
-def _precision(boxes: Sequence[Boxes], *ious: float) -> Measure:
-    pooled = pool(boxes, *ious)
-    return lambda weights: precisions(pooled, weights)
 
 
 def _froc_mean(pooled: Pooled) -> Measure:

@@ -1,4 +1,4 @@
-"""Boxes that were found against boxes that are true: how they overlap, and who hits whom.
+"""Boxes or objects that were found against those that are true: how they overlap, who hits whom.
 
 The rule is COCO's: detections take their turn from the best score down, and each takes the true
 box that it overlaps most among those that are still free and overlap at least as much as is asked.
@@ -6,6 +6,8 @@ A detection without one is a false alarm, a second one on a box that is taken to
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +26,34 @@ def compare(
         truths: (M, 2 * dims).
 
     """
+    return _ranked(scores, intersection_over_union(found, truths))
+
+
+def compare_objects(
+    found: NDArray[np.integer[Any]], scores: NDArray[np.float64], truths: NDArray[np.integer[Any]]
+) -> Boxes:
+    """Return what is kept of the objects of one label in one case.
+
+    Args:
+        found: the number of the object of each voxel, from 1 to N, 0 for none.
+        scores: (N,), 0 to 1.
+        truths: the same of those that are true, from 1 to M, on the same grid.
+
+    """
+    count, true_count = len(scores), int(truths.max(initial=0))
+    pairs = truths.astype(np.int64).ravel() * (count + 1) + found.astype(np.int64).ravel()
+    both = np.bincount(pairs, minlength=(true_count + 1) * (count + 1))
+    both = both.reshape(true_count + 1, count + 1)
+    union = both.sum(axis=0) + both.sum(axis=1)[:, None] - both
+    return _ranked(scores, (both / np.maximum(union, 1))[1:, 1:].T)
+
+
+def _ranked(scores: NDArray[np.float64], overlaps: NDArray[np.float64]) -> Boxes:
+    """Return what was found, best first, with its overlaps (N, M)."""
     order = np.argsort(-scores, kind="stable")
-    overlaps = intersection_over_union(found[order], truths)
+    overlaps = overlaps[order]
     return Boxes(
-        truths=len(truths),
+        truths=overlaps.shape[1],
         scores=tuple(np.clip(scores[order], 0.0, 1.0).tolist()),
         overlaps=tuple(tuple(row) for row in overlaps.tolist()),
     )

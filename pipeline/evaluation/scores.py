@@ -15,7 +15,8 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.fidelity import Fidelity
 from pipeline.reasons import Reason
 
-Kind = Literal["classification", "segmentation", "detection", "restoration"]
+#: what a model is judged as: its kind, or ``multi-label`` where any number of labels may hold
+Kind = Literal["classification", "multi-label", "segmentation", "detection", "restoration"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Annotated[float, Field(ge=0.0)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -37,6 +38,13 @@ class Classified(_Kept):
     """A classification: number of the true label, and a score (0 to 1) for each label."""
 
     truth: int = Field(ge=0)
+    scores: tuple[Share, ...]
+
+
+class Labelled(_Kept):
+    """A classification with any number of labels: what is true, and a score (0 to 1), of each."""
+
+    truth: tuple[bool, ...]
     scores: tuple[Share, ...]
 
 
@@ -63,7 +71,10 @@ class Overlap(_Kept):
 
 
 class Boxes(_Kept):
-    """One label of a detection: scores (N,), best first, and overlaps (N, truths) by IoU."""
+    """One label of a detection: scores (N,), best first, and overlaps (N, truths) by IoU.
+
+    Of boxes, or of the masks of objects.
+    """
 
     truths: int = Field(ge=0)
     scores: tuple[Share, ...] = ()
@@ -101,7 +112,7 @@ class Attacked(_Kept):
 
 
 class CaseScores(_Kept):
-    """One held-out case. One of the last four before ``attacked`` is set, by the kind."""
+    """One held-out case. One of the last five before ``attacked`` is set, by the kind."""
 
     #: sha256 of image and label together, and of the image alone
     case: Digest
@@ -111,9 +122,12 @@ class CaseScores(_Kept):
     #: what the manifest says of the case: "sex", "age", "site", "vendor"
     groups: dict[str, str] = Field(default_factory=dict)
     classified: Classified | None = None
+    labelled: Labelled | None = None
     #: for each label
     overlaps: tuple[Overlap, ...] = ()
     boxes: tuple[Boxes, ...] = ()
+    #: beside overlaps, where a segmentation tells objects apart: for each label, by their masks
+    objects: tuple[Boxes, ...] = ()
     restored: Restored | None = None
     #: by rising strength, the same for each case
     attacked: tuple[Attacked, ...] = ()
@@ -156,8 +170,11 @@ class Scores(_Kept):
             case "classification":
                 given = case.classified
                 return given is not None and given.truth < count == len(given.scores)
+            case "multi-label":
+                stated = case.labelled
+                return stated is not None and len(stated.truth) == count == len(stated.scores)
             case "segmentation":
-                return len(case.overlaps) == count
+                return len(case.overlaps) == count and len(case.objects) in (0, count)
             case "detection":
                 return len(case.boxes) == count
             case "restoration":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pipeline.evaluation import objects
 from pipeline.evaluation.scores import Overlap, Scores
 from pipeline.evaluation.statistic import Statistic, mean
 
@@ -28,6 +29,8 @@ def statistics(scores: Scores) -> Iterator[Statistic]:
             mean(name, values, label=label, is_higher_better=False)
             for name, values in _errors(overlaps)
         )
+    if all(case.objects for case in scores.cases):
+        yield from objects.statistics(scores)
 
 
 def _mean_dice(overlaps: Sequence[Overlap]) -> float | None:
