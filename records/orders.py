@@ -47,6 +47,7 @@ class JobOrder:
 
     job_id: uuid.UUID
     created_at: datetime
+    queue: str
     source: str
     study_instance_uid: str
     analysis: str
@@ -72,6 +73,7 @@ def read(session: Session, job_id: uuid.UUID) -> JobOrder:
     return JobOrder(
         job_id=job.id,
         created_at=job.created_at,
+        queue=job.queue,
         source=batch.source,
         study_instance_uid=study.study_instance_uid,
         analysis=analysis.name,

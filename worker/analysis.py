@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -20,8 +21,9 @@ from pipeline.volume import Input
 from records import jobs, orders
 from records.database import reading, unit_of_work
 from records.orders import JobOrder
-from worker import metrics, writing
+from worker import metrics, sharing, writing
 from worker.flights import Flight
+from worker.queue import messages
 from worker.services import Services
 from worker.store import DiskFull
 from worker.versions import versions
@@ -57,9 +59,13 @@ def carry(flight: Flight, services: Services) -> None:
 
     """
     stages = Stages()
-    with services.gate.enter(alone=flight.lease.attempt > 1, checkpoint=flight.checkpoint):
-        with stages.measure("order"), reading(services.sessions) as session:
-            order = orders.read(session, flight.lease.id)
+    with stages.measure("order"), reading(services.sessions) as session:
+        order = orders.read(session, flight.lease.id)
+    with services.gate.enter(
+        alone=flight.lease.attempt > 1,
+        checkpoint=flight.checkpoint,
+        yields=partial(_yields, order, services),
+    ):
         analysis = from_document(order.document)
         deadline = min(services.settings.job_deadline.total_seconds(), analysis.limits.deadline_s)
         flight.limit(deadline)
@@ -80,6 +86,11 @@ def carry(flight: Flight, services: Services) -> None:
         jobs.succeed(session, flight.lease, results=rows, artifacts=files, report=report)
     metrics.JOBS.labels(outcome="succeeded", reason="ok").inc()
     log.info("job.succeeded", results=len(rows), artifacts=len(files), seconds=stages.rounded())
+
+
+def _yields(order: JobOrder, services: Services) -> bool:
+    """Whether a job leaves room for a training that has the device of this process."""
+    return order.queue == messages.INFER_ROUTINE and sharing.has_training(services.settings)
 
 
 def _read(

@@ -127,7 +127,7 @@ class Flights:
 
 
 class Gate:
-    """Lets jobs run side by side, and a suspect alone.
+    """Lets jobs run side by side, a suspect alone, and who yields only where nobody is inside.
 
     A job whose earlier attempt did not end well may be what killed the process. It runs alone
     from its second attempt on, so a poisonous job costs its neighbours one attempt at most.
@@ -141,12 +141,21 @@ class Gate:
         self._is_alone = False
 
     @contextmanager
-    def enter(self, *, alone: bool, checkpoint: Callable[[], None]) -> Iterator[None]:
-        """Wait for the turn, then hold it for the block. Suspects go before newcomers."""
+    def enter(
+        self,
+        *,
+        alone: bool,
+        checkpoint: Callable[[], None],
+        yields: Callable[[], bool] = lambda: False,
+    ) -> Iterator[None]:
+        """Wait for the turn, then hold it for the block. Suspects go before newcomers.
+
+        ``yields`` is asked while it waits: others may follow who yields, unlike a suspect.
+        """
         with self._changed:
             self._waiting_alone += alone
             try:
-                while not self._is_free(alone=alone):
+                while not self._is_free(alone=alone, yields=yields):
                     checkpoint()
                     self._changed.wait(0.2)
             finally:
@@ -161,7 +170,7 @@ class Gate:
                 self._is_alone = False
                 self._changed.notify_all()
 
-    def _is_free(self, *, alone: bool) -> bool:
-        if alone:
-            return self._inside == 0
-        return not self._is_alone and self._waiting_alone == 0
+    def _is_free(self, *, alone: bool, yields: Callable[[], bool]) -> bool:
+        if self._inside == 0 and (alone or self._waiting_alone == 0):
+            return True
+        return not (alone or self._is_alone or self._waiting_alone or yields())

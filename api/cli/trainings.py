@@ -21,7 +21,6 @@ from api.cli.recipes import manifest_path, read_recipe
 from api.cli.training_here import train_here
 
 if TYPE_CHECKING:
-
     from records.base import TrainingStatus
     from records.listing import TrainingDetail, TrainingSummary
     from records.trainings import NewTraining

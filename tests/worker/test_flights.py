@@ -102,6 +102,35 @@ def test_who_waits_at_the_gate_still_hears_that_it_must_stop() -> None:
         _pass(gate)  # the one that gave up is no longer waited for
 
 
+def test_who_yields_waits_until_nobody_is_inside_and_holds_nobody_up() -> None:
+    gate = Gate()
+    busy = threading.Event()
+
+    def enter_yielding() -> None:
+        with gate.enter(alone=False, checkpoint=flight().checkpoint, yields=lambda: True):
+            busy.wait(10)
+
+    with gate.enter(alone=False, checkpoint=flight().checkpoint):
+        patient = threading.Thread(target=enter_yielding)
+        patient.start()
+        patient.join(0.3)
+        assert gate._inside == 1
+    while gate._inside == 0:
+        time.sleep(0.01)
+    _pass(gate)  # an urgent job does not wait for the one that yields
+    busy.set()
+    patient.join(10)
+
+
+def test_who_yields_goes_on_as_soon_as_there_is_nothing_to_yield_to() -> None:
+    gate, asked = Gate(), iter((True, False))
+    with (
+        gate.enter(alone=False, checkpoint=flight().checkpoint),
+        gate.enter(alone=False, checkpoint=flight().checkpoint, yields=lambda: next(asked)),
+    ):
+        assert list(asked) == []
+
+
 def _pass(gate: Gate) -> None:
     with gate.enter(alone=False, checkpoint=flight().checkpoint):
         pass

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,13 @@ from records.schedules import NewSchedule
 from records.tables import Training
 from records.trainings import NewTraining
 from tests import quick_training
-from worker import training
+from worker import sharing, training
 from worker.flights import Flight, Stop
 from worker.heartbeat import Heartbeat
 from worker.queue.settings import Settings
 from worker.services import Services, make_services
+from worker.store import Store
+from worker.training import carrying
 
 pytestmark = pytest.mark.system
 
@@ -47,6 +50,11 @@ def services(tmp_path: Path, sqlite_url: str) -> Services:
         disk_reserve_bytes=2**20,
         lease=timedelta(seconds=60),
     )
+    return trainer(settings)
+
+
+def trainer(settings: Settings) -> Services:
+    """Return the services of a worker that keeps its leases."""
     made = make_services(settings)
     Heartbeat(made.flights, made.sessions, stop_grace=timedelta(seconds=1)).start()
     return made
@@ -74,6 +82,13 @@ def train(services: Services, manifest: Path, **changes: Any) -> UUID:
     training_id = ask(services, manifest, quick_training.CLASSIFICATION | changes)
     training.run(training_id, services)
     return training_id
+
+
+def weights_of(services: Services) -> list[bytes]:
+    with reading(services.sessions) as session:
+        versions = models.versions(session, "quick")
+    folders = [services.store.bundle_path(version.digest) for version in versions]
+    return [(folder / bundle.WEIGHTS).read_bytes() for folder in folders]
 
 
 @contextmanager
@@ -139,10 +154,7 @@ def test_the_same_data_and_recipe_give_the_same_weights(services: Services, mani
     with reading(services.sessions) as session:
         first, second = models.versions(session, "quick")
     assert (first.version, second.version) == ("1.0", "1.1")
-    weights = [
-        (services.store.bundle_path(version.digest) / bundle.WEIGHTS).read_bytes()
-        for version in (first, second)
-    ]
+    weights = weights_of(services)
     assert weights[0] == weights[1]
     assert first.metrics == second.metrics
 
@@ -222,6 +234,44 @@ def test_a_shutdown_gives_the_training_back_with_its_checkpoint(
     assert (services.store.root / "trainings" / str(training_id) / "checkpoint").exists()
 
 
+def test_a_paused_training_gives_its_device_away_and_ends_elsewhere_as_if_unbroken(
+    services: Services, manifest: Path
+) -> None:
+    recipe = quick_training.CLASSIFICATION | {"epochs": 150}
+    paused = ask(services, manifest, recipe)
+    with training_behind(services, paused) as thread:
+        assert sharing.has_training(services.settings)
+        with unit_of_work(services.sessions) as session:
+            training_requests.pause(session, paused, by="ada")
+        thread.join(60)
+    assert row(services, paused).status is TrainingStatus.PAUSED
+    assert processes_of(paused) == []
+    assert not sharing.has_training(services.settings)
+    with unit_of_work(services.sessions) as session:
+        training_requests.resume(session, paused, by="ada")
+    training.run(paused, trainer(services.settings))
+    training.run(ask(services, manifest, recipe), services)
+    first, second = weights_of(services)
+    assert first == second
+
+
+def test_a_training_lets_go_while_the_disk_is_full_and_waits_with_its_checkpoint(
+    services: Services, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrying, "SECONDS_BETWEEN_LOOKS", 0.5)
+    training_id = ask(services, manifest, LONG)
+    full = replace(services, store=Store(services.store.root, reserve_bytes=2**60))
+    training.run(training_id, full)
+    assert row(services, training_id).attempt == 0  # not even claimed
+    with training_behind(services, training_id) as thread:
+        monkeypatch.setattr(services.store, "_reserve", 2**60)
+        thread.join(60)
+    waiting = row(services, training_id)
+    assert (waiting.status, waiting.attempt) == (TrainingStatus.QUEUED, 0)
+    assert waiting.reason == "run.disk_full"
+    assert (services.store.root / "trainings" / str(training_id) / "checkpoint").exists()
+
+
 def test_a_killed_process_costs_an_attempt_and_the_next_goes_on(
     services: Services, manifest: Path
 ) -> None:
@@ -278,7 +328,9 @@ def test_a_schedule_leaves_a_candidate_that_is_promoted_and_taken_back(
     training.run(made, services)
     assert active(services.sessions) == "1.0"  # a training never switches by itself
     with unit_of_work(services.sessions) as session:
-        models.promote(session, "quick", "1.1", by="grace", why="as good, newer cases", override=True)
+        models.promote(
+            session, "quick", "1.1", by="grace", why="as good, newer cases", override=True
+        )
     assert active(services.sessions) == "1.1"
     with unit_of_work(services.sessions) as session:
         models.rollback(session, "quick", by="grace", why="a bad night")

@@ -30,6 +30,7 @@ MODEL = ModelSpec(
     labels=(Label(number=1, name="cyst"),),
 )
 ORDER = JobOrder(
+    queue="infer.routine",
     job_id=uuid.uuid4(),
     created_at=datetime(2026, 1, 1, tzinfo=UTC),
     source="export",

@@ -46,6 +46,19 @@ def visible_gpus() -> list[str]:
     )
 
 
+def physical_devices(settings: Settings) -> list[str]:
+    """Return what every process of this machine calls the devices of these settings.
+
+    ``cuda:0`` of a process is the first of those that it sees.
+    """
+    gpus = visible_gpus()
+    if settings.device == "cpu" or not gpus:
+        return ["cpu"]
+    words = ["cuda:0"] if settings.device == "auto" else settings.device.split(",")
+    places = [int(word.partition(":")[2] or 0) for word in words]
+    return [f"gpu-{gpus[place]}" for place in places if place < len(gpus)]
+
+
 def allocator() -> dict[str, str]:
     """Return what keeps glibc from giving large blocks back between two windows of a network.
 

@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from records import models, trainings
 from records.database import DatabaseUnavailable, unit_of_work
 from records.leases import Fenced
-from worker import gating
+from worker import gating, sharing
 from worker.flights import Flight
 from worker.services import Services
 from worker.store import DiskFull, Store
@@ -100,7 +100,7 @@ def _carry(order: Order, flight: Flight, services: Services) -> None:
     """Run the process to its end and record what came of it."""
     order.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     heard, room = Heard(), Watermark(services.store)
-    with process.started(order, services) as running:
+    with sharing.training_on(services.settings), process.started(order, services) as running:
         for event in process.events(running):
             flight.checkpoint()
             room.check()

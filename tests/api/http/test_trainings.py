@@ -37,6 +37,16 @@ def test_a_training_is_queued_listed_shown_and_canceled(
     problem(trainer.post(f"{address}/cancel"), 409, "conflict")
 
 
+def test_a_training_is_paused_and_resumed(clients: Clients, order: dict[str, Any]) -> None:
+    trainer = clients(Role.TRAINER)
+    address = f"/v1/trainings/{trainer.post('/v1/trainings', json=order).json()['id']}"
+    assert trainer.post(f"{address}/pause").json()["status"] == "paused"
+    problem(trainer.post(f"{address}/pause"), 409, "conflict")
+    problem(clients(Role.VIEWER).post(f"{address}/resume"), 403, "forbidden")
+    assert trainer.post(f"{address}/resume").json()["status"] == "queued"
+    problem(trainer.post(f"{address}/resume"), 409, "conflict")
+
+
 def test_a_manifest_lies_below_a_source_root(admin: TestClient, order: dict[str, Any]) -> None:
     outside = order | {"manifest": "/etc/passwd"}
     problem(admin.post("/v1/trainings", json=outside), 403, "source-refused")
