@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import printing, registering, tuning
+from api.cli import gates, printing, registering, tuning
 from api.cli.context import open_records, operator
 from api.cli.epochs import headline
-from api.cli.outcome import Problem, sentence_of
+from api.cli.gates import Name, Version, Why
+from api.cli.outcome import Problem
 from api.cli.printing import AsJson, Column
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ app = typer.Typer(no_args_is_help=True, help="Registered models and their versio
 app.command()(registering.register)
 app.command()(registering.check)
 app.command()(tuning.tune)
-
-Name = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
-Version = Annotated[str, typer.Argument(help="Version, as `models list` shows it.")]
-Why = Annotated[str, typer.Option("--why", help="The reason, for the audit.", show_default=False)]
+app.command()(gates.gate)
+app.command()(gates.lineage)
+app.command()(gates.recall)
+app.command()(gates.rerun)
 
 COLUMNS = (
     Column("Model", "name"),
     Column("Version", "version"),
-    Column("Stage", "stage"),
+    Column("Stage", "state"),
     Column("Kind", "kind"),
     Column("Digest", "short_digest"),
     Column("Metrics", "headline"),
@@ -69,7 +69,7 @@ def show(
 
     with open_records() as records:
         registering.ensure_shipped(records)
-        with reading(records.sessions) as session, _refusals():
+        with reading(records.sessions) as session, gates.refusals():
             found = models.get(session, name, version) if version else models.active(session, name)
             if found is None:
                 message = f"No version of {name} is active."
@@ -82,11 +82,26 @@ def show(
 
 
 @app.command()
-def promote(name: Name, version: Version, *, why: Why) -> None:
-    """Make a version the active one. New batches use it; jobs already planned keep theirs."""
+def promote(
+    name: Name,
+    version: Version,
+    *,
+    why: Why,
+    override: Annotated[
+        bool, typer.Option("--override", help="Whatever its gate says; the audit says so.")
+    ] = False,
+) -> None:
+    """Make a version the active one. New batches use it; jobs already planned keep theirs.
+
+    Its gate must say `promote`, and be of the version that is active now.
+    """
     from records import models
 
-    _step(lambda session: models.promote(session, name, version, by=operator(), why=why))
+    _step(
+        lambda session: models.promote(
+            session, name, version, by=operator(), why=why, override=override
+        )
+    )
 
 
 @app.command()
@@ -111,6 +126,8 @@ def row_of(version: ModelVersion) -> dict[str, Any]:
         "name": version.name,
         "version": version.version,
         "stage": version.stage.value,
+        "state": version.withdrawn.value if version.withdrawn else version.stage.value,
+        "withdrawn": version.withdrawn,
         "kind": version.kind,
         "digest": version.digest,
         "short_digest": version.digest[:12],
@@ -128,23 +145,10 @@ def _step(change: Callable[[Session], ModelVersion]) -> None:
 
     with open_records() as records:
         registering.ensure_shipped(records)
-        with unit_of_work(records.sessions) as session, _refusals():
+        with unit_of_work(records.sessions) as session, gates.refusals():
             changed = change(session)
             said = f"{changed.name} {changed.version} is now {changed.stage.value}."
     printing.say(said)
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn what the records refuse into a sentence."""
-    from records.models import ModelVersionMissing, StageRefused
-
-    try:
-        yield
-    except (ModelVersionMissing, StageRefused) as refused:
-        raise Problem(
-            sentence_of(refused), mend="`nightshift models list` shows every version."
-        ) from refused
 
 
 def _say_card(row: dict[str, Any]) -> None:

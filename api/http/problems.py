@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from records.database import DatabaseUnavailable
+from records.gates import GateMissing, GateRefused
 from records.listing import BadCursor
 from records.models import ModelVersionMissing, StageRefused
 from records.schedules import CronInvalid, ScheduleMissing, ScheduleTaken
@@ -82,6 +83,8 @@ RECORDS: Final[Mapping[type[Exception], Kind]] = {
     IllegalTransition: Kind.CONFLICT,
     ModelVersionMissing: Kind.NOT_FOUND,
     StageRefused: Kind.CONFLICT,
+    GateMissing: Kind.NOT_FOUND,
+    GateRefused: Kind.CONFLICT,
     ScheduleMissing: Kind.NOT_FOUND,
     ScheduleTaken: Kind.CONFLICT,
     CronInvalid: Kind.INVALID,

@@ -37,6 +37,7 @@ from records.listing.job_rows import (
     job,
     jobs,
 )
+from records.listing.lineage_rows import LineageDetail, lineage_of
 from records.listing.numbers import Stats, stats
 from records.listing.paging import MAX_PAGE, BadCursor, Page
 from records.listing.results import COLUMNS, ResultRow, ordered_jobs, result_rows, results_of
@@ -68,6 +69,7 @@ __all__ = [
     "GateRow",
     "JobDetail",
     "JobSummary",
+    "LineageDetail",
     "ModelDetail",
     "ModelSummary",
     "Page",
@@ -89,6 +91,7 @@ __all__ = [
     "gates",
     "job",
     "jobs",
+    "lineage_of",
     "model",
     "models",
     "ordered_jobs",

@@ -31,6 +31,14 @@ class StageRequest(Body):
     why: str = Field(min_length=3, max_length=1000, pattern=r"\S")
 
 
+class PromotionRequest(StageRequest):
+    """Why a model version goes active."""
+
+    override: bool = Field(
+        default=False, description="whatever its gate says, or without one; the audit says so"
+    )
+
+
 @router.get(
     "/analyses", tags=["analyses"], summary="List analysis versions by name", dependencies=[READ]
 )
@@ -100,12 +108,17 @@ def show(name: Name, version: Version, services: Held) -> ModelDetail:
     response_model=ModelDetail,
 )
 def promote(
-    name: Name, version: Version, request: StageRequest, caller: Approver, once: Idempotent
+    name: Name, version: Version, request: PromotionRequest, caller: Approver, once: Idempotent
 ) -> Response:
-    """Retire the version that was active and put this one in force for jobs planned from now."""
+    """Retire the version that was active and put this one in force for jobs planned from now.
+
+    Its last gate must say so, and be of the version that is active now.
+    """
 
     def work(session: Session) -> dict[str, Any]:
-        models.promote(session, name, version, by=caller.name, why=request.why)
+        models.promote(
+            session, name, version, by=caller.name, why=request.why, override=request.override
+        )
         return _shown(session, name, version)
 
     return once.answer(caller.name, work)

@@ -49,6 +49,14 @@ ROUTES = [
     ("POST", "/v1/models/{name}/versions/{version}/promote", APPROVE),
     ("POST", "/v1/models/{name}/versions/{version}/rollback", APPROVE),
     ("POST", "/v1/models/{name}/versions/{version}/retire", APPROVE),
+    ("GET", "/v1/models/{name}/versions/{version}/gates", READ),
+    ("GET", "/v1/models/{name}/versions/{version}/gates/page", READ),
+    ("GET", "/v1/models/{name}/versions/{version}/lineage", READ),
+    ("POST", "/v1/models/{name}/versions/{version}/recall", APPROVE),
+    ("POST", "/v1/models/{name}/versions/{version}/rerun", SUBMIT),
+    ("GET", "/v1/snapshots", READ),
+    ("GET", "/v1/snapshots/{digest}", READ),
+    ("GET", "/v1/snapshots/{digest}/cases", READ),
     ("POST", "/v1/trainings", TRAIN),
     ("GET", "/v1/trainings", READ),
     ("GET", "/v1/trainings/{training_id}", READ),
@@ -72,7 +80,12 @@ def database_url(sqlite_url: str) -> str:
 
 def _address(path: str) -> str:
     return path.format(
-        batch_id=NOBODY, job_id=NOBODY, training_id=NOBODY, name="nobody", version="1"
+        batch_id=NOBODY,
+        job_id=NOBODY,
+        training_id=NOBODY,
+        name="nobody",
+        version="1",
+        digest="0" * 64,
     )
 
 

@@ -11,6 +11,7 @@ from records.keys import Role
 from tests.api.http.conftest import Clients, World, problem
 
 WHY = {"why": "gate passed on the locked test set"}
+OVERRIDE = WHY | {"override": True}
 
 
 def _stages(client: TestClient) -> dict[str, str]:
@@ -43,7 +44,7 @@ def test_a_model_version_is_shown_without_its_place(admin: TestClient, world: Wo
 
 def test_promotion_and_rollback_say_who_and_why(clients: Clients, world: World) -> None:
     approver, auditor = clients(Role.APPROVER), clients(Role.AUDITOR)
-    body = approver.post("/v1/models/lung/versions/2/promote", json=WHY).json()
+    body = approver.post("/v1/models/lung/versions/2/promote", json=OVERRIDE).json()
     assert body["stage"] == "active"
     assert _stages(approver)["lung@1"] == "retired"
     back = approver.post("/v1/models/lung/versions/2/rollback", json=WHY).json()
@@ -57,7 +58,7 @@ def test_promotion_and_rollback_say_who_and_why(clients: Clients, world: World) 
 
 
 def test_only_the_active_version_is_rolled_back(admin: TestClient, world: World) -> None:
-    admin.post("/v1/models/lung/versions/2/promote", json=WHY)
+    admin.post("/v1/models/lung/versions/2/promote", json=OVERRIDE)
     address = "/v1/models/lung/versions/2/rollback"
     assert admin.post(address, json=WHY).status_code == 200
     problem(admin.post(address, json=WHY), 409, "conflict")
