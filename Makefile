@@ -11,6 +11,7 @@ JOBS ?= 2
 STUDIES ?= 6
 FUZZ_SECONDS ?= 600
 DATA ?= ../shared/data/dicom
+WORK := --work build/bench
 
 .PHONY: help run test lint types contracts tests bench bench-dicom bench-operators bench-quality fuzz verdicts zoo kinds models clean
 
@@ -46,10 +47,10 @@ tests: .venv/installed ## all tests, in parallel
 
 # Every benchmark runs, also after one that missed its must.
 bench: .venv/installed ## speed and memory against a plain MONAI script, overhead per job; fails where a must is missed
-	@status=0; for one in naive_ratio memory "service_ratio --studies $(STUDIES)" overhead api_start; do $(PY) -m bench.$$one --work build/bench || status=1; done; exit $$status
+	@status=0; for one in "naive_ratio $(WORK)" batching "memory $(WORK)" "service_ratio $(WORK) --studies $(STUDIES)" "overhead $(WORK)" "api_start $(WORK)"; do $(PY) -m bench.$$one || status=1; done; exit $$status
 
 bench-dicom: .venv/installed ## speed of scanning, reading and writing DICOM; fails where a must is missed
-	@status=0; for one in "header_index --work build/bench" series_read seg_speed sr_speed; do $(PY) -m bench.$$one || status=1; done; exit $$status
+	@status=0; for one in "header_index $(WORK)" series_read seg_speed sr_speed; do $(PY) -m bench.$$one || status=1; done; exit $$status
 
 bench-operators: .venv/installed ## suppression of boxes and RoIAlign against plain loops; fails where a must is missed
 	@$(PY) -m bench.detection_operators
