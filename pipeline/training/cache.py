@@ -67,6 +67,8 @@ class Entry:
 
     #: of each image (``pixels``)
     pixels: tuple[str, ...]
+    #: that are in it
+    labels: tuple[str, ...] = ()
     #: what was mended, as column and sentence
     warnings: tuple[tuple[str, str], ...] = ()
 
@@ -150,7 +152,8 @@ def _entry(place: Path) -> Entry | None:
         if any((place / name).stat().st_size != size for name, size in stated["sizes"].items()):
             return None
         warnings = tuple((column, sentence) for column, sentence in stated["warnings"])
-        return Entry(pixels=tuple(stated["pixels"]), warnings=warnings)
+        pixels, labels = (tuple(stated[name]) for name in ("pixels", "labels"))
+        return Entry(pixels=pixels, labels=labels, warnings=warnings)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

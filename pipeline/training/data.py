@@ -17,10 +17,19 @@ from numpy.typing import NDArray
 
 from pipeline.errors import StudyRejected
 from pipeline.reasons import Reason
-from pipeline.training import box_files, boxes, dicom_labels, pixels, ranks, reading
+from pipeline.training import (
+    box_files,
+    boxes,
+    dicom_labels,
+    pixels,
+    ranks,
+    reading,
+    together,
+    truths,
+)
 from pipeline.training.cache import Cache, Entry, name_of
 from pipeline.training.faults import Fault, ManifestInvalid
-from pipeline.training.manifest import Case, Part, Snapshot, content_digest
+from pipeline.training.manifest import Case, Part, Snapshot, changed
 from pipeline.training.reading import LabelRefused, Truth
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Channels, Input, Volume
@@ -28,6 +37,7 @@ from pipeline.volume import Channels, Input, Volume
 #: turns a case (``read_case``) into named arrays: "image" (float32, 0..1) and its targets
 Preparation = Callable[[Any, Truth], Mapping[str, NDArray[Any]]]
 Arrays = Mapping[str, NDArray[Any]]
+_CHANGED: Final = "it was changed after it was hashed"
 #: which arrays of a case are kept, by its part; of one that is judged on none
 _KEPT: Final[Mapping[Part, str]] = {
     Part.TRAINING: "all",
@@ -121,17 +131,6 @@ def _read_boxes(path: Path, case: Case, recipe: Recipe, image: Input) -> Truth:
     return Truth(boxes=settled.boxes, notes=settled.notes)
 
 
-def _nothing_true(recipe: Recipe, image: Input | Channels) -> Truth:
-    """Return a label for an image that has none, for preparations that ask for one."""
-    if recipe.kind == "classification":
-        return Truth(label=recipe.labels[0].name)
-    if recipe.kind == "segmentation":
-        first = image.volumes[0] if isinstance(image, Channels) else image
-        shape = first.stored.shape if isinstance(first, Volume) else first.pixels.shape[:3]
-        return Truth(mask=np.zeros(shape, np.uint8))
-    return Truth(boxes=())
-
-
 def _read_dicom_truth(label: Path, recipe: Recipe, image: Input) -> Truth:
     if recipe.kind == "classification":
         return Truth(label=dicom_labels.read_class(label, image, recipe))
@@ -178,51 +177,35 @@ def prepare(
                 continue
             cache.keep(name, arrays, entry)
         entries.append((case, entry))
-    faults += _shown_twice(entries)
+    faults += together.repeated(entries)
+    faults += () if faults else together.untaught(entries, recipe)
     if faults:
         raise ManifestInvalid(faults)
     return Prepared(
         training=tuple(kept[Part.TRAINING]),
         validation=tuple(kept[Part.VALIDATION]),
         unlabelled=tuple(kept[Part.UNLABELLED]),
-        warnings=tuple(Fault(case.row, *one) for case, entry in entries for one in entry.warnings),
+        warnings=tuple(together.warnings(entries, recipe)),
     )
 
 
 def _prepared(case: Case, recipe: Recipe, preparation: Preparation) -> tuple[Arrays, Entry]:
     image = read_case(case, recipe)
     is_labelled = case.part is not Part.UNLABELLED
-    truth = read_truth(case, recipe, image) if is_labelled else _nothing_true(recipe, image)
+    truth = read_truth(case, recipe, image) if is_labelled else truths.nothing(recipe, image)
     arrays = preparation(image, truth)
-    check_unchanged(case)
+    change = changed(case)
+    if change == "image":
+        raise StudyRejected(_CHANGED, Reason.FILE_CHANGED)
+    if change == "label":
+        raise LabelRefused(_CHANGED)
     kept = _KEPT[case.part]
     entry = Entry(
-        pixels=pixels.digests(image), warnings=tuple(("label", note) for note in truth.notes)
+        pixels=pixels.digests(image),
+        labels=truths.labels_in(truth, recipe) if is_labelled else (),
+        warnings=tuple(("label", note) for note in truth.notes),
     )
     return {name: arrays[name] for name in arrays if kept in ("all", name)}, entry
-
-
-def check_unchanged(case: Case) -> None:
-    """See that the files of a case are still what was hashed, after they were read.
-
-    Raises:
-        StudyRejected: those of its images are not.
-        LabelRefused: those of its label are not.
-
-    """
-    sentence = "it was changed after it was hashed"
-    if content_digest(case.images) != case.image_digest:
-        raise StudyRejected(sentence, Reason.FILE_CHANGED)
-    if isinstance(case.label, Path) and content_digest([case.label]) != case.label_digest:
-        raise LabelRefused(sentence)
-
-
-def _shown_twice(entries: Sequence[tuple[Case, Entry]]) -> Iterator[Fault]:
-    first: dict[str, int] = {}
-    for case, entry in sorted(entries, key=lambda pair: pair[0].row):
-        for digest in entry.pixels:
-            if first.setdefault(digest, case.row) != case.row:
-                yield Fault(case.row, "image", f"it shows the same pixels as row {first[digest]}")
 
 
 def load(place: Path) -> Arrays:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pipeline.training.faults import Fault
 from pipeline.training.groups import Groups
@@ -94,6 +95,15 @@ def content_digest(paths: Sequence[Path | None]) -> str:
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def changed(case: Case) -> Literal["image", "label"] | None:
+    """Say what of a case is no longer what was hashed; None = nothing."""
+    if content_digest(case.images) != case.image_digest:
+        return "image"
+    if isinstance(case.label, Path) and content_digest([case.label]) != case.label_digest:
+        return "label"
+    return None
 
 
 def file_digest(path: Path) -> str:
