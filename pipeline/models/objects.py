@@ -6,6 +6,7 @@ belongs to the more certain one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -60,7 +61,12 @@ class ObjectsPredictor:
             lambda stack, network, plan: objects_in(stack, network, plan, checkpoint),
             checkpoint,
         )
-        objects = self._objects(searched.found, searched.shape, searched.grid)
+        objects = painted(
+            searched.found,
+            searched.shape,
+            searched.grid,
+            least=self._options.minimum_voxels,
+        )
         searched.clock.lap("inverse")
         whole = Prediction(
             findings=(),
@@ -69,28 +75,6 @@ class ObjectsPredictor:
             warnings=searched.warnings,
         )
         return stated(objects, whole, image, self.spec.labels)
-
-    def _objects(
-        self, found: list[FoundObject], shape: tuple[int, ...], grid: Grid | None
-    ) -> Objects:
-        """Paint objects, take them to the source grid and number them by size."""
-        painted = np.zeros(shape, np.int64)
-        found = sorted(found, key=lambda one: -one.score)
-        for number, one in enumerate(found, start=1):
-            target = painted[one.plane][one.place]
-            target[one.mask & (target == 0)] = number
-        painted = painted if grid is None else _to_source(painted, grid)
-        counts = np.bincount(painted.ravel(), minlength=len(found) + 1)
-        counts[0] = 0
-        order = np.argsort(-counts, kind="stable")
-        order = order[counts[order] >= self._options.minimum_voxels]
-        renumbered = np.zeros(len(counts), np.int64)
-        renumbered[order] = np.arange(1, len(order) + 1)
-        return Objects(
-            numbers=renumbered[painted],
-            of_label=[found[place - 1].label for place in order],
-            scores=[found[place - 1].score for place in order],
-        )
 
 
 def objects_in(
@@ -112,6 +96,37 @@ def objects_in(
             found += _in_window(answer, window, seen, place)
             count += 1
     return found, count
+
+
+def painted(
+    found: Sequence[FoundObject], shape: tuple[int, ...], grid: Grid | None, *, least: int = 1
+) -> Objects:
+    """Number objects by size, where several lie the most certain, on the grid of the source.
+
+    Args:
+        found: on the planes of the network's grid.
+        shape: of that grid, (planes, rows, columns).
+        grid: from which the way leads back; None where the network saw the source as it is.
+        least: objects of fewer voxels are left out.
+
+    """
+    canvas = np.zeros(shape, np.int64)
+    ordered = sorted(found, key=lambda one: -one.score)
+    for number, one in enumerate(ordered, start=1):
+        target = canvas[one.plane][one.place]
+        target[one.mask & (target == 0)] = number
+    canvas = canvas if grid is None else _to_source(canvas, grid)
+    counts = np.bincount(canvas.ravel(), minlength=len(ordered) + 1)
+    counts[0] = 0
+    order = np.argsort(-counts, kind="stable")
+    order = order[counts[order] >= least]
+    renumbered = np.zeros(len(counts), np.int64)
+    renumbered[order] = np.arange(1, len(order) + 1)
+    return Objects(
+        numbers=renumbered[canvas],
+        of_label=[ordered[place - 1].label for place in order],
+        scores=[ordered[place - 1].score for place in order],
+    )
 
 
 def _in_window(

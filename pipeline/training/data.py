@@ -116,6 +116,8 @@ def read_truth(case: Case, recipe: Recipe, image: Input | Channels) -> Truth:
         image = image.volumes[0]
     if dicom_labels.is_dicom(case.label):
         return _read_dicom_truth(case.label, recipe, image)
+    if recipe.tells_objects_apart:
+        return Truth(objects=reading.read_objects(case.label, image))
     if recipe.kind == "segmentation":
         return Truth(mask=reading.read_mask(case.label, image, largest=len(recipe.labels)))
     return _read_boxes(case.label, case, recipe, image)

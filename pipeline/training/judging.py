@@ -14,7 +14,7 @@ from pipeline.evaluation import matching, overlap
 from pipeline.evaluation.scores import Boxes, CaseScores, Classified, Overlap, Scores
 from pipeline.models.predictor import Checkpoint, Predictor
 from pipeline.results import Classification, Detection, Prediction
-from pipeline.training import data, restoration
+from pipeline.training import data, objects, restoration
 from pipeline.training.boxes import index_box
 from pipeline.training.manifest import Case
 from pipeline.training.reading import Truth
@@ -48,7 +48,7 @@ def judge(
     settings = recipe.evaluation
     return Scores(
         kind=recipe.kind,
-        labels=tuple(label.name for label in recipe.labels),
+        labels=recipe.judged_labels,
         surface_tolerance_mm=settings.surface_tolerance_mm,
         hit_iou=settings.hit_iou,
         least_patients=settings.least_patients,
@@ -74,11 +74,13 @@ def _judged(
     image = data.read_image(case, recipe)
     truth = data.read_truth(case, recipe, image)
     prediction = predictor.predict(image, checkpoint=checkpoint)
-    names = [label.name for label in recipe.labels]
+    names = recipe.judged_labels
     if recipe.kind == "classification":
         return {"classified": classified(truth, prediction, names)}
     if recipe.kind == "segmentation":
         tolerance = recipe.evaluation.surface_tolerance_mm
+        if recipe.tells_objects_apart:
+            return {**objects.judged(truth, prediction, image, len(names), tolerance)}
         return {"overlaps": overlaps(truth, prediction, image, len(names), tolerance)}
     return {"boxes": tuple(boxes(truth, prediction, image, name) for name in names)}
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _GRID_TOLERANCE = 1e-2
+#: files of 16 bits and of float32 hold such numbers without loss
+_MOST_OBJECTS = 2**24
 
 
 class LabelRefused(ValueError):
@@ -38,6 +40,8 @@ class Truth:
     #: uint8 (slices, rows, columns) on the grid of the image
     mask: NDArray[np.uint8] | None = field(default=None, repr=False)
     boxes: tuple[Box | PixelBox, ...] | None = None
+    #: int32 (slices, rows, columns): the number of the object of each voxel, from 1, 0 for none
+    objects: NDArray[np.int32] | None = field(default=None, repr=False)
     #: what was done to the label, in sentences
     notes: tuple[str, ...] = ()
 
@@ -92,15 +96,36 @@ def read_mask(path: Path, image: Input, *, largest: int) -> NDArray[np.uint8]:
         StudyRejected: the file cannot be read.
 
     """
+    return _numbers(path, image, largest).astype(np.uint8)
+
+
+def read_objects(path: Path, image: Input) -> NDArray[np.int32]:
+    """Read a map of objects on the grid of ``image``, each voxel the number of its object.
+
+    Returns:
+        int32, 0 for none, else from 1 without a gap.
+
+    Raises:
+        LabelRefused: another grid, or values that are no whole numbers from 0 on.
+        StudyRejected: the file cannot be read.
+
+    """
+    numbers = _numbers(path, image, _MOST_OBJECTS)
+    known, places = np.unique(numbers, return_inverse=True)
+    first = 0 if known[0] == 0 else 1
+    return (places.reshape(numbers.shape) + first).astype(np.int32)
+
+
+def _numbers(path: Path, image: Input, largest: int) -> NDArray[np.int64]:
     values = _mask_values(path, image)
     shape = image.stored.shape if isinstance(image, Volume) else image.pixels.shape[:3]
     if values.shape != shape:
         raise LabelRefused(f"the mask has shape {values.shape}, its image {shape}")
-    mask: NDArray[np.int64] = np.rint(values).astype(np.int64)
-    if not np.array_equal(mask, values) or mask.min() < 0 or mask.max() > largest:
+    numbers: NDArray[np.int64] = np.rint(values).astype(np.int64)
+    if not np.array_equal(numbers, values) or numbers.min() < 0 or numbers.max() > largest:
         sentence = f"the values of the mask are not whole numbers from 0 to {largest}"
         raise LabelRefused(sentence)
-    return np.asarray(mask, np.uint8)
+    return numbers
 
 
 def _mask_values(path: Path, image: Input) -> NDArray[Any]:

@@ -175,6 +175,17 @@ class Recipe(Strict):
         return self.kind == "classification" and self.options.get("activation") == "sigmoid"
 
     @property
+    def tells_objects_apart(self) -> bool:
+        """Whether labels are maps in which each object has its own number."""
+        return self.kind == "segmentation" and bool(self.options.get("instances"))
+
+    @property
+    def judged_labels(self) -> tuple[str, ...]:
+        """The labels that are stated of a case: all but the border between objects."""
+        border = self.options.get("border") if self.tells_objects_apart else None
+        return tuple(label.name for label in self.labels if label.number != border)
+
+    @property
     def learns_from_unlabelled(self) -> bool:
         """Whether cases without a label are of use."""
         return self.pretraining is not None or self.semi_supervised is not None

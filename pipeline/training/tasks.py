@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +11,15 @@ import torch
 
 from pipeline.errors import TrainingRefused
 from pipeline.reasons import Reason
-from pipeline.training import classification, data, detection, detectors, restoration, segmentation
+from pipeline.training import (
+    classification,
+    data,
+    detection,
+    detectors,
+    objects,
+    restoration,
+    segmentation,
+)
 from pipeline.training.checkpoint import Weights
 from pipeline.training.data import Preparation, Prepared
 from pipeline.training.manifest import Snapshot
@@ -57,6 +65,15 @@ _METHODS: Final[Mapping[str, Method]] = {
 }
 
 
+def _method(recipe: Recipe) -> Method:
+    method = _METHODS[recipe.kind]
+    if not recipe.tells_objects_apart:
+        return method
+    if recipe.loss == "mask-rcnn":
+        return Method(preparation=objects.preparation, make=objects.ObjectDetection)
+    return replace(method, preparation=objects.preparation)
+
+
 def prepare(
     recipe: Recipe, snapshot: Snapshot, cases: Path, *, checkpoint: Callable[[], None]
 ) -> Prepared:
@@ -68,7 +85,7 @@ def prepare(
         Interrupted: by ``checkpoint``, called before each case.
 
     """
-    method = _METHODS[recipe.kind]
+    method = _method(recipe)
     prepared = data.prepare(
         snapshot, recipe, method.preparation(recipe), cases, checkpoint=checkpoint
     )
@@ -91,11 +108,11 @@ def open(prepared: Prepared, phases: Phases) -> Task:  # noqa: A001 - as predict
     """
     recipe = phases.recipe
     cases = phases.extended(prepared)
-    task = _METHODS[recipe.kind].make(recipe=recipe, prepared=cases, device=phases.device)
+    task = _method(recipe).make(recipe=recipe, prepared=cases, device=phases.device)
     return phases.around(task, prepared)
 
 
 def bundle_weights(recipe: Recipe, weights: Weights) -> Weights:
     """Return what the bundle of a training keeps of its weights."""
     kept = kept_weights(recipe, weights)
-    return _METHODS[recipe.kind].bundle_weights(recipe, kept)
+    return _method(recipe).bundle_weights(recipe, kept)

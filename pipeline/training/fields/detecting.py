@@ -33,6 +33,7 @@ def faults(recipe: Recipe) -> Iterator[str]:
     if recipe.kind != "detection" and name not in DETECTORS:
         if recipe.loss_weights or recipe.loss == "mask-rcnn":
             yield "the loss mask-rcnn and loss_weights belong to detectors"
+        yield from _object_faults(recipe)
         return
     fitting = [loss for network, loss in _SUMMED if network == name]
     if not fitting:
@@ -45,5 +46,12 @@ def faults(recipe: Recipe) -> Iterator[str]:
     summed = _SUMMED[name, recipe.loss]
     if unknown := sorted(set(recipe.loss_weights) - summed):
         yield f"{name} has no loss {', '.join(unknown)}; it has {', '.join(sorted(summed))}"
-    if recipe.augmentation.elastic:
+    yield from _object_faults(recipe)
+    if recipe.kind == "detection" and recipe.augmentation.elastic:
         yield "boxes do not bend: a detection has no augmentation.elastic"
+
+
+def _object_faults(recipe: Recipe) -> Iterator[str]:
+    """Say what does not fit maps of objects, whose numbers say nothing of their labels."""
+    if recipe.tells_objects_apart and len(recipe.judged_labels) != 1:
+        yield "options.instances: objects are learnt of one label, beside the border between them"
