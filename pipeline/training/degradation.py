@@ -73,13 +73,19 @@ def whole(values: Values, joined: Sequence[int]) -> Values:
 
 
 def stretch(values: Values, joined: Sequence[int]) -> Values:
-    """Undo joining by linear interpolation: what anybody can do without a model."""
-    if max(joined) == 1:
-        return values
-    finer: Values = functional.interpolate(
-        torch.from_numpy(values)[None], scale_factor=[float(n) for n in joined], mode="trilinear"
-    )[0].numpy()
-    return finer
+    """Undo joining by cubic interpolation: what anybody can do without a model.
+
+    Axis by axis, by Keys' kernel (IEEE TASSP 1981) with a = -0.75, as torch has it; of images whose
+    voxels were joined it comes nearer than the kernel with a = -0.5.
+    """
+    finer = torch.from_numpy(values)
+    for axis, times in enumerate(joined, start=1):
+        if times > 1:
+            rows = finer.movedim(axis, 3)
+            size = (rows.shape[2], rows.shape[3] * times)
+            finer = functional.interpolate(rows, size=size, mode="bicubic").movedim(3, axis)
+    stretched: Values = finer.contiguous().numpy()
+    return stretched
 
 
 @dataclass(frozen=True, kw_only=True)

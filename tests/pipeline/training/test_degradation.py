@@ -74,11 +74,20 @@ def test_joined_voxels_are_means_and_the_rest_is_cut_off() -> None:
     assert means[0, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
 
 
-def test_a_straight_line_comes_back_by_interpolation() -> None:
-    line = np.broadcast_to(np.linspace(0, 1, 16, dtype=np.float32), (1, 1, 4, 16))
-    stretched = degradation.stretch(degradation.means(line, (1, 2, 2)), (1, 2, 2))
-    assert stretched.shape == line.shape
-    assert stretched[..., 1:-1] == pytest.approx(line[..., 1:-1], abs=1e-6)
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_one_bright_voxel_is_stretched_into_the_kernel_of_cubic_interpolation(axis: int) -> None:
+    values = np.zeros((1, 7, 7, 7), np.float32)
+    values[0, 3, 3, 3] = 1.0
+    joined = [2 if other == axis else 1 for other in (1, 2, 3)]
+    line = np.moveaxis(degradation.stretch(values, joined), axis, 3)[0, 3, 3]
+    near = np.array([0.75, 0.25])
+    far = near + 1.0
+    kernel = [
+        *(-0.75 * (far**3 - 5 * far**2 + 8 * far - 4)),
+        *(1.25 * near**3 - 2.25 * near**2 + 1),
+    ]
+    assert line == pytest.approx([0, 0, 0, *kernel, *kernel[::-1], 0, 0, 0], abs=1e-6)
+    assert degradation.stretch(values, (1, 1, 1)) == pytest.approx(values)
 
 
 def test_joined_voxels_of_a_volume_lie_where_they_were() -> None:

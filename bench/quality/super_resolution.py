@@ -1,0 +1,53 @@
+"""T1-weighted MR at twice its resolution (studyforrest, de-faced, ODC PDDL).
+
+48 neighbouring axial slices of one head. Each is made coarser by the mean of 2 x 2 pixels, and
+brought back by the model and by cubic interpolation. What is judged are slices at one end of the
+head, with a gap to all that were trained on; the interval is over blocks of neighbours, which say
+how much it varies within this head and nothing about other heads.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+from bench.quality.plan import Must, Task
+
+#: first and past the last slice of each part
+_PARTS = {"train": (0, 29), "validation": (31, 34), "test": (36, 48)}
+#: neighbours that count as one patient
+_BLOCK = 2
+
+
+def manifest(source: Path, folder: Path) -> Path:
+    """Write every slice as an array, and the manifest."""
+    slices = sorted(
+        (pydicom.dcmread(file) for file in source.glob("*.dcm")),
+        key=lambda one: float(one.ImagePositionPatient[2]),
+    )
+    path = folder / "cases.csv"
+    with path.open("w", newline="") as table:
+        writer = csv.writer(table)
+        writer.writerow(("image", "patient_id", "split"))
+        for part, (first, past) in _PARTS.items():
+            for number in range(first, past):
+                name = f"{number:02}.npy"
+                np.save(folder / name, slices[number].pixel_array.astype(np.float32))
+                writer.writerow((name, f"{part} {number // _BLOCK}", part))
+    return path
+
+
+TASKS: Sequence[Task] = (
+    Task(
+        name="t1-super-resolution",
+        recipe="t1-super-resolution.yaml",
+        manifest=manifest,
+        needs="sr_mr_t1_studyforrest",
+        musts=(Must(metric="psnr_gain_db", least=2.0),),
+        shown=("psnr_db", "ssim", "ssim_gain"),
+    ),
+)
