@@ -30,15 +30,8 @@ def statistics(scores: Scores) -> Iterator[Statistic]:
     yield _calibration_error(truth, given)
     for number, label in enumerate(scores.labels):
         is_true, is_said = truth == number, given.argmax(axis=1) == number
-        yield from _counted(label, is_true, is_said)
-        rarer = is_true if 2 * is_true.sum() <= len(is_true) else ~is_true
-        for name, measure in (("auc", area_under_curve), ("average_precision", average_precision)):
-            yield Statistic(
-                name=name,
-                label=label,
-                bearing=rarer,
-                of=_ranking(measure, given[:, number], is_true),
-            )
+        yield from counted(label, is_true, is_said)
+        yield from ranked(label, is_true, given[:, number])
 
 
 def table(scores: Scores) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -107,10 +100,20 @@ def _ranking(measure: Ranking, scores: NDArray[np.float64], is_true: NDArray[np.
     return lambda weights: measure(weights, scores, is_true)
 
 
-def _counted(
+def ranked(
+    label: str, is_true: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> Iterator[Statistic]:
+    """Yield what follows from the order of the scores of one label, (cases,)."""
+    rarer = is_true if 2 * is_true.sum() <= len(is_true) else ~is_true
+    for name, measure in (("auc", area_under_curve), ("average_precision", average_precision)):
+        of = _ranking(measure, scores, is_true)
+        yield Statistic(name=name, label=label, bearing=rarer, of=of)
+
+
+def counted(
     label: str, is_true: NDArray[np.bool_], is_said: NDArray[np.bool_]
 ) -> Iterator[Statistic]:
-    """Yield what follows from four counts; each is a share of cases by cases."""
+    """Yield what follows from four counts of one label; each is a share of cases by cases."""
     both, neither = is_true & is_said, ~is_true & ~is_said
     either = (is_true.astype(float) + is_said.astype(float)) / 2.0
     parts = {

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pipeline.evaluation import classification, detection
+from pipeline.evaluation import classification, detection, labelling
 from pipeline.evaluation.scores import Scores
 
 #: x and y, both ascending in x
@@ -18,8 +18,13 @@ def roc(scores: Scores, number: int) -> Points:
 
     Empty where one of the two sides has no case.
     """
-    truth, given = classification.table(scores)
-    is_positive, score = truth == number, given[:, number]
+    if scores.kind == "multi-label":
+        every, given = labelling.table(scores)
+        is_positive = every[:, number]
+    else:
+        truth, given = classification.table(scores)
+        is_positive = truth == number
+    score = given[:, number]
     positives, negatives = int(is_positive.sum()), int((~is_positive).sum())
     if not positives or not negatives:
         return []

@@ -189,7 +189,7 @@ def _worst(scores: Scores) -> Table:
 def _plots(scores: Scores) -> Iterator[Plot]:
     """Yield the curves of the kind that there are points for."""
     for number, label in enumerate(scores.labels):
-        if scores.kind == "classification":
+        if scores.kind in ("classification", "multi-label"):
             across, up = "1 - specificity", "sensitivity"
             points = curves.roc(scores, number)
             yield from plots.share(f"ROC of {label}", (across, up), points, 1.0, has_diagonal=True)

@@ -17,6 +17,7 @@ from pipeline.evaluation.scores import Kind, Scores
 #: what the versions of a model are compared by where its recipe does not say
 USUAL: Final[Mapping[Kind, str]] = {
     "classification": "balanced_accuracy",
+    "multi-label": "mean_auc",
     "segmentation": "mean_dice",
     "detection": "map_50_95",
     "restoration": "psnr_db",

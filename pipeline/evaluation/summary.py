@@ -16,6 +16,7 @@ from pipeline.evaluation import (
     classification,
     curves,
     detection,
+    labelling,
     matching,
     restoration,
     robustness,
@@ -29,12 +30,14 @@ NOT_STATED: Final = "not stated"
 #: what ``worst`` goes by, in words
 WORST_BY: Final[Mapping[str, str]] = {
     "classification": "score of the true label",
+    "multi-label": "mean score of what is true of each label",
     "segmentation": "mean Dice of the labels that are there",
     "detection": "share of the boxes that were hit",
     "restoration": "PSNR (dB)",
 }
 _STATISTICS: Final[Mapping[str, Callable[[Scores], Iterator[Statistic]]]] = {
     "classification": classification.statistics,
+    "multi-label": labelling.statistics,
     "segmentation": segmentation.statistics,
     "detection": detection.statistics,
     "restoration": restoration.statistics,
@@ -136,6 +139,8 @@ def _tables(scores: Scores) -> dict[str, Any]:
                 "confusion": classification.confusion(scores).tolist(),
                 "reliability": curves.reliability(scores),
             }
+        case "multi-label":
+            return {}
         case "segmentation":
             return {"surface_tolerance_mm": scores.surface_tolerance_mm}
         case "detection":
@@ -176,6 +181,9 @@ def goodness(scores: Scores) -> list[float | None]:
 def _goodness(case: CaseScores, hit_iou: float) -> float | None:
     if case.classified is not None:
         return case.classified.scores[case.classified.truth]
+    if case.labelled is not None:
+        given, truth = np.array(case.labelled.scores), np.array(case.labelled.truth)
+        return float(np.where(truth, given, 1.0 - given).mean())
     if case.restored is not None:
         return case.restored.answer.psnr
     dices = [one.dice for one in case.overlaps if one.dice is not None]

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StudyRejected
+from pipeline.models import networks
 from pipeline.reasons import Reason
 from pipeline.training import (
     box_files,
     boxes,
     dicom_labels,
+    patient_values,
     pixels,
     ranks,
     reading,
@@ -62,17 +64,29 @@ class Prepared:
 def read_case(case: Case, recipe: Recipe) -> Input | Channels:
     """Read the images of a case that the recipe takes: one, or several series as channels.
 
+    Where the recipe reads a table, what the manifest says of the patient stands in the header.
+
     Raises:
-        StudyRejected: one cannot be read, has no valid geometry or lies on another grid.
+        StudyRejected: one cannot be read, has no valid geometry or lies on another grid; or one is
+            missing that the network cannot do without.
 
     """
+    values = case.values if recipe.input.table else {}
+    modality = recipe.input.modalities[0]
     chosen = recipe.input.images or range(len(case.images))
-    paths = [case.images[number] for number in chosen]
+    paths = [case.images[place] if place < len(case.images) else None for place in chosen]
     if len(paths) == 1:
-        return read_image(case, recipe)
-    read = [None if path is None else _read(path, recipe) for path in paths]
-    volumes = tuple(one for one in read if isinstance(one, Volume))
-    return Channels(volumes=volumes, present=tuple(one is not None for one in read))
+        return patient_values.stating(read_image(case, recipe), values, modality=modality)
+    series = [None if path is None else _read(path, recipe) for path in paths]
+    volumes = tuple(one for one in series if isinstance(one, Volume))
+    present = tuple(one is not None for one in series)
+    if len(volumes) < sum(present):
+        raise StudyRejected("several series are volumes", Reason.PIXELS_UNSUPPORTED)
+    if not all(present) and not networks.takes_missing(recipe.network.name):
+        sentence = "the network of this recipe cannot do without one of its series"
+        raise StudyRejected(sentence, Reason.FILE_MISSING)
+    read = Channels(volumes=volumes, present=present)
+    return patient_values.stating_all(read, values, modality=modality)
 
 
 def read_image(case: Case, recipe: Recipe) -> Input:
@@ -82,7 +96,8 @@ def read_image(case: Case, recipe: Recipe) -> Input:
         StudyRejected: it is missing, cannot be read, or has no valid geometry.
 
     """
-    path = case.images[recipe.input.images[0]] if recipe.input.images else case.image
+    place = recipe.input.images[0] if recipe.input.images else 0
+    path = case.images[place] if place < len(case.images) else None
     if path is None:
         raise StudyRejected("the image that the recipe takes is missing", Reason.FILE_MISSING)
     return _read(path, recipe)

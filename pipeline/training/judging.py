@@ -11,15 +11,23 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.evaluation import matching, overlap
-from pipeline.evaluation.scores import Boxes, CaseScores, Classified, Overlap, Scores
-from pipeline.models.predictor import Checkpoint, Predictor
+from pipeline.evaluation.scores import (
+    Boxes,
+    CaseScores,
+    Classified,
+    Labelled,
+    Overlap,
+    Scores,
+)
+from pipeline.models.predictor import Checkpoint, Predictor, TakesChannels
 from pipeline.results import Classification, Detection, Prediction
 from pipeline.training import data, objects, restoration
 from pipeline.training.boxes import index_box
 from pipeline.training.manifest import Case
+from pipeline.training.manifest.labels import classes_of
 from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
-from pipeline.volume import Input
+from pipeline.volume import Channels, Input
 
 
 def judge(
@@ -47,7 +55,7 @@ def judge(
         )
     settings = recipe.evaluation
     return Scores(
-        kind=recipe.kind,
+        kind=recipe.judged_as,
         labels=recipe.judged_labels,
         surface_tolerance_mm=settings.surface_tolerance_mm,
         hit_iou=settings.hit_iou,
@@ -71,12 +79,14 @@ def _judged(
     if recipe.kind == "restoration":
         restored = restoration.judge(case, recipe, predictor, checkpoint=checkpoint)
         return {"restored": restored}
+    names = recipe.judged_labels
+    if recipe.kind == "classification":
+        whole = data.read_case(case, recipe)
+        truth = data.read_truth(case, recipe, whole)
+        return _whole(truth, _answer(predictor, whole, checkpoint), names, recipe)
     image = data.read_image(case, recipe)
     truth = data.read_truth(case, recipe, image)
     prediction = predictor.predict(image, checkpoint=checkpoint)
-    names = recipe.judged_labels
-    if recipe.kind == "classification":
-        return {"classified": classified(truth, prediction, names)}
     if recipe.kind == "segmentation":
         tolerance = recipe.evaluation.surface_tolerance_mm
         if recipe.tells_objects_apart:
@@ -85,19 +95,46 @@ def _judged(
     return {"boxes": tuple(boxes(truth, prediction, image, name) for name in names)}
 
 
+def _answer(predictor: Predictor, image: Input | Channels, checkpoint: Checkpoint) -> Prediction:
+    if not isinstance(image, Channels):
+        return predictor.predict(image, checkpoint=checkpoint)
+    if not isinstance(predictor, TakesChannels):
+        message = "the model does not take several series"
+        raise TypeError(message)
+    return predictor.predict_channels(image, checkpoint=checkpoint)
+
+
+def _whole(
+    truth: Truth, prediction: Prediction, labels: Sequence[str], recipe: Recipe
+) -> dict[str, object]:
+    if recipe.takes_several_labels:
+        return {"labelled": labelled(truth, prediction, labels)}
+    return {"classified": classified(truth, prediction, labels)}
+
+
+def labelled(truth: Truth, prediction: Prediction, labels: Sequence[str]) -> Labelled:
+    """Return what is true of each label, and its score, 0 where it is not stated."""
+    true = classes_of(str(truth.label))
+    are_true = tuple(label in true for label in labels)
+    return Labelled(truth=are_true, scores=_stated(prediction, labels))
+
+
 def classified(truth: Truth, prediction: Prediction, labels: Sequence[str]) -> Classified:
     """Return the scores of the labels by their names, 0 where one is not stated."""
     if truth.label is None:
         message = "a classification is judged by a class"
         raise TypeError(message)
+    return Classified(truth=labels.index(truth.label), scores=_stated(prediction, labels))
+
+
+def _stated(prediction: Prediction, labels: Sequence[str]) -> tuple[float, ...]:
     stated = {
         finding.label: finding.score
         for finding in prediction.findings
         if isinstance(finding, Classification)
     }
     # sums of float32 may come out above 1 by their last bit
-    scores = tuple(min(max(stated.get(label, 0.0), 0.0), 1.0) for label in labels)
-    return Classified(truth=labels.index(truth.label), scores=scores)
+    return tuple(min(max(stated.get(label, 0.0), 0.0), 1.0) for label in labels)
 
 
 def overlaps(

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import TrainingRefused
 from pipeline.evaluation.rule import Rule
+from pipeline.evaluation.scores import Kind as JudgedAs
 from pipeline.models import metadata
 from pipeline.models.spec import Kind, ModelSpec
 from pipeline.reasons import Reason
@@ -186,6 +187,11 @@ class Recipe(Strict):
         return tuple(label.name for label in self.labels if label.number != border)
 
     @property
+    def judged_as(self) -> JudgedAs:
+        """By what the held-out cases are judged."""
+        return "multi-label" if self.takes_several_labels else self.kind
+
+    @property
     def learns_from_unlabelled(self) -> bool:
         """Whether cases without a label are of use."""
         return self.pretraining is not None or self.semi_supervised is not None
@@ -252,7 +258,7 @@ def check(document: object) -> Recipe:
     # what a bundle may state is checked by the same rules before it is trained as when it is read
     _, found = metadata.parse(metadata.dump(recipe.spec("0"), {}), digest="")
     labels = [label.name for label in recipe.labels]
-    found += [] if recipe.gate is None else recipe.gate.faults(recipe.kind, labels)
+    found += [] if recipe.gate is None else recipe.gate.faults(recipe.judged_as, labels)
     if found:
         raise TrainingRefused("; ".join(found), Reason.TRAINING_RECIPE_INVALID)
     return recipe

@@ -42,6 +42,8 @@ def faults(recipe: Recipe) -> Iterator[str]:
         yield f"options.activation asks for the loss {wanted}"
     if recipe.takes_several_labels and recipe.classes.balance == "sampling":
         yield "cases of several classes are balanced by weights, not by sampling"
+    if recipe.takes_several_labels and (recipe.evaluation.robustness or recipe.generated):
+        yield "evaluation.robustness and generated ask for one class of each case"
     is_optional = networks.takes_missing(recipe.network.name)
     if changes.missing and not (is_optional or stated.table):
         yield "augmentation.missing needs input.table, or a network that misses no series"
