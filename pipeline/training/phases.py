@@ -1,7 +1,8 @@
 """What surrounds the training of a kind: phases before it, and tasks around its own.
 
-The order is fixed. Pretraining gives the weights to begin with; made images join the training part;
-attacks change what is learnt from; student and teacher stand around all of it.
+The order is fixed. Weights from elsewhere or from a pretraining are what is begun with; made images
+join the training part; attacks change what is learnt from; student and teacher stand around all of
+it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pipeline.training.mean_teacher import MeanTeacher
 from pipeline.training.pretraining import TrainPhase
 from pipeline.training.recipe import Recipe
 from pipeline.training.task import Task
+from pipeline.training.transfer import Taken, Transferred
 from pipeline.training.views import Views
 
 
@@ -32,6 +34,8 @@ class Phases:
     #: where made images are kept
     folder: Path
     train: TrainPhase
+    #: what the network begins with, other than chance
+    taken: Taken | None = None
 
     def extended(self, prepared: Prepared) -> Prepared:
         """Return the cases to train on, with made ones where they are asked for.
@@ -63,6 +67,8 @@ class Phases:
             places=(*prepared.training, *prepared.unlabelled),
             device=self.device,
         )
+        if recipe.transfer is not None and self.taken is not None:
+            task = Transferred(inner=task, wanted=recipe.transfer, taken=self.taken)
         if recipe.pretraining is not None:
             task = pretraining.pretrain(task, recipe.pretraining, images, self.train)
         if recipe.adversarial is not None:

@@ -19,6 +19,7 @@ from pipeline.training import course
 from pipeline.training.checkpoint import Epoch
 from pipeline.training.manifest import Snapshot
 from pipeline.training.recipe import Recipe
+from pipeline.training.transfer import Taken
 
 RECIPE = "configs/recipe.json"
 SCORES = "docs/evaluation.json"
@@ -48,6 +49,8 @@ class Learned:
     weights: Mapping[str, Tensor]
     best_epoch: int
     history: Sequence[Epoch] = ()
+    #: what the network began with, other than chance
+    taken: Taken | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,7 @@ def _provenance(learned: Learned) -> dict[str, Any]:
         "snapshot_digest": learned.snapshot.digest,
         "cases": learned.snapshot.counts(),
         **({"generated": _made(learned.recipe)} if learned.recipe.generated else {}),
+        **({"transfer": learned.taken.report()} if learned.taken else {}),
         "best_epoch": learned.best_epoch,
     }
 
@@ -136,12 +140,14 @@ def _training(learned: Learned) -> str:
     """Return in one paragraph what the model was trained on."""
     recipe, counts = learned.recipe, _provenance(learned)["cases"]
     made = f" and {_made(recipe)} images made by a generator" if recipe.generated else ""
+    begun = f" {learned.taken}" if learned.taken else ""
     unlabelled = f" and {counts['unlabelled']} without a label" if "unlabelled" in counts else ""
     return (
         f"{counts['training']} cases{unlabelled}{made} to train on, "
         f"{counts['validation']} to choose the best epoch, {counts['held-out']} held out; "
         f"split by patient. Recipe {recipe.digest[:12]}, snapshot {learned.snapshot.digest[:12]}, "
         f"network {recipe.network.name}, best epoch {learned.best_epoch} of {recipe.epochs}."
+        f"{begun}"
     )
 
 

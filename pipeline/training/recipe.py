@@ -40,6 +40,7 @@ from pipeline.training.fields import (
     SnapshotField,
     SplitField,
     Strict,
+    TransferField,
 )
 from pipeline.training.fields.classes import faults as class_faults
 from pipeline.training.fields.detecting import LossWeights
@@ -100,6 +101,8 @@ class Recipe(Strict):
     augmentation: AugmentationField = AugmentationField()
     early_stopping: EarlyStoppingField | None = None
     budget: Annotated[BudgetField | None, LATER] = None
+    #: weights to begin with; None = fresh ones
+    transfer: Annotated[TransferField | None, LATER] = None
     #: what surrounds the training; None = nothing of the kind
     pretraining: Annotated[PretrainingField | None, LATER] = None
     semi_supervised: Annotated[SemiSupervisedField | None, LATER] = None
@@ -176,6 +179,11 @@ class Recipe(Strict):
         return self.kind == "classification" and self.options.get("activation") == "sigmoid"
 
     @property
+    def judged_as(self) -> JudgedAs:
+        """By what the held-out cases are judged."""
+        return "multi-label" if self.takes_several_labels else self.kind
+
+    @property
     def tells_objects_apart(self) -> bool:
         """Whether labels are maps in which each object has its own number."""
         return self.kind == "segmentation" and bool(self.options.get("instances"))
@@ -185,11 +193,6 @@ class Recipe(Strict):
         """The labels that are stated of a case: all but the border between objects."""
         border = self.options.get("border") if self.tells_objects_apart else None
         return tuple(label.name for label in self.labels if label.number != border)
-
-    @property
-    def judged_as(self) -> JudgedAs:
-        """By what the held-out cases are judged."""
-        return "multi-label" if self.takes_several_labels else self.kind
 
     @property
     def learns_from_unlabelled(self) -> bool:

@@ -19,13 +19,16 @@ from pipeline.training import (
     objects,
     restoration,
     segmentation,
+    transfer,
 )
 from pipeline.training.checkpoint import Weights
 from pipeline.training.data import Preparation, Prepared
+from pipeline.training.fields import TransferField
 from pipeline.training.manifest import Snapshot
 from pipeline.training.phases import Phases, kept_weights
 from pipeline.training.recipe import Recipe
 from pipeline.training.task import Task
+from pipeline.training.transfer import Source, Taken
 
 
 def _as_they_are(recipe: Recipe, weights: Weights) -> Weights:
@@ -96,6 +99,17 @@ def prepare(
         sentence = f"network {recipe.network.name}: {' '.join(str(why).split())[:300]}"
         raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID) from why
     return prepared
+
+
+def taken(recipe: Recipe, wanted: TransferField, prepared: Prepared, source: Source) -> Taken:
+    """Return what the network of a recipe takes over from a source.
+
+    Raises:
+        TrainingRefused: nothing fits, or what shall be frozen does not.
+
+    """
+    task = _method(recipe).make(recipe=recipe, prepared=prepared, device=torch.device("cpu"))
+    return transfer.take(source, task.network(), wanted, channels=recipe.input.channels)
 
 
 def open(prepared: Prepared, phases: Phases) -> Task:  # noqa: A001 - as predictors.open

@@ -7,6 +7,7 @@ from pipeline.training.fields.changes import AugmentationField, DegradationField
 from pipeline.training.fields.classes import ClassesField
 from pipeline.training.fields.learning import EarlyStoppingField, OptimiserField
 from pipeline.training.fields.model import CodeField, InputField, LabelField, NetworkField
+from pipeline.training.fields.transfer import FrozenField, TransferField
 from pipeline.training.fields.variants import (
     AdversarialField,
     AttackField,
@@ -28,6 +29,7 @@ __all__ = [
     "DegradationField",
     "EarlyStoppingField",
     "EvaluationField",
+    "FrozenField",
     "GeneratedField",
     "InputField",
     "LabelField",
@@ -41,4 +43,5 @@ __all__ = [
     "SnapshotField",
     "SplitField",
     "Strict",
+    "TransferField",
 ]
