@@ -53,7 +53,8 @@ def render(image: Input, prediction: Prediction, *, name: str) -> tuple[Picture,
         ``overlay-<name>.json``: tile size, columns, plane, letters at the edges, window,
         legend, and per tile the slice number and which labels and boxes it shows. Then the same
         for each map that is no probability of a segment, ``overlay-<name>.<number>-<its name>``,
-        and for each derived image that shows the same part of the patient.
+        and for each derived image that shows the same part of the patient. A map is there as a PNG
+        too, whose colours are exact.
 
     """
     painter = _painter(image, prediction)
@@ -65,6 +66,8 @@ def render(image: Input, prediction: Prediction, *, name: str) -> tuple[Picture,
     for number, (title, sprite) in enumerate(sprites, start=1):
         what = re.sub(r"[^a-z0-9]+", "-", title.lower())[:_LONGEST_NAME].strip("-")
         found += sprite.pictures(f"{name}.{number}-{what}")
+        if number <= len(maps):
+            found.append(sprite.exact(f"{name}.{number}-{what}"))
     return tuple(found)
 
 

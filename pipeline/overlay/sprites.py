@@ -53,7 +53,11 @@ class Sprite:
             "tiles": self.described,
         }
         return (
-            Picture(name=f"overlay-{name}.webp", media_type="image/webp", data=self._sheet()),
+            Picture(
+                name=f"overlay-{name}.webp",
+                media_type="image/webp",
+                data=_encoded(self._sheet(), "WEBP", quality=_QUALITY, method=2),
+            ),
             Picture(
                 name=f"overlay-{name}.json",
                 media_type="application/json",
@@ -61,13 +65,22 @@ class Sprite:
             ),
         )
 
-    def _sheet(self) -> bytes:
+    def exact(self, name: str) -> Picture:
+        """Return the picture without loss, ``overlay-<name>.png``."""
+        data = _encoded(self._sheet(), "PNG")
+        return Picture(name=f"overlay-{name}.png", media_type="image/png", data=data)
+
+    def _sheet(self) -> Pictures.Image:
         width, height = self.tiles[0].size
         columns = min(COLUMNS, len(self.tiles))
         rows = -(-len(self.tiles) // columns)
         sheet = Pictures.new("RGB", (columns * width, rows * height))
         for position, tile in enumerate(self.tiles):
             sheet.paste(tile, (position % columns * width, position // columns * height))
-        buffer = io.BytesIO()
-        sheet.save(buffer, "WEBP", quality=_QUALITY, method=2)
-        return buffer.getvalue()
+        return sheet
+
+
+def _encoded(sheet: Pictures.Image, form: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    sheet.save(buffer, form, **options)
+    return buffer.getvalue()

@@ -189,6 +189,8 @@ def test_maps_are_pictures_of_the_report(scene: Scene) -> None:
         next(name for name in pictures if name.startswith("overlay-kind.2-occlusion-of-")),
         "overlay-kind.webp",
     ]
+    exact = sorted(path.stem for path in scene.folder.glob("overlay-kind.*png"))
+    assert exact == [name.removesuffix(".webp") for name in pictures[:2]]
     page = (scene.program.out / "report.html").read_text()
     for title in ("kind.1-grad-cam-of-lesion", "parts.1-predictive-entropy"):
         assert f'data-title="{title}"' in page

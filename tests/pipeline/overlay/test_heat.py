@@ -78,12 +78,30 @@ def test_files_of_maps_are_named_by_number_and_map() -> None:
         for name in ("grad-cam of X", "grad-cam++ of X", "z" * 90, "../x")
     )
     names = [one.name for one in render(volume(), Prediction(findings=(), maps=maps), name="k")]
-    assert names[::2] == [
+    assert [name for name in names if name.endswith(".webp")] == [
         "overlay-k.webp",
         "overlay-k.1-grad-cam-of-x.webp",
         "overlay-k.2-grad-cam-of-x.webp",
         f"overlay-k.3-{'z' * 36}.webp",
         "overlay-k.4-x.webp",
+    ]
+
+
+def test_a_map_is_a_png_too_and_there_its_colours_are_exact() -> None:
+    values = np.full((8, 32, 32), 3.0, np.float32)
+    pictures = drawn(values)
+    exact = pictures[-1]
+    assert (exact.name, exact.media_type) == (
+        "overlay-kind.1-grad-cam-of-lesion.png",
+        "image/png",
+    )
+    sheet = Pictures.open(io.BytesIO(exact.data), formats=("PNG",))
+    # three quarters of the last colour over a quarter of the one grey of the image
+    (grey, *_), *_ = tiles(drawn(-values))[0][0]
+    wanted = [round(0.25 * grey + 0.75 * colour) for colour in HEAT_COLORS[-1]]
+    assert np.abs(np.array(sheet.getpixel((5, 5))) - wanted).max() <= 1
+    assert not [
+        one for one in render(volume(), Prediction(findings=()), name="k") if "png" in one.name
     ]
 
 
