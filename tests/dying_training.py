@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pipeline.training import loop
-from pipeline.training.loop import StepReport
+from pipeline.training.controls import StepReport
 from tests import quick_learning
 from tests.quick_learning import Line
 

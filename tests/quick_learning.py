@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.training import ranks, recipe
-from pipeline.training.loop import Controls
+from pipeline.training.controls import Controls
 from pipeline.training.recipe import Recipe
 from tests import quick_training
 

@@ -11,8 +11,8 @@ import torch
 
 from pipeline.training import loop, recipe, segmentation
 from pipeline.training.classification import Classification
+from pipeline.training.controls import Controls
 from pipeline.training.data import Prepared
-from pipeline.training.loop import Controls
 from pipeline.training.pretraining import TrainPhase
 from pipeline.training.recipe import Recipe
 from pipeline.training.task import Task

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pipeline.training import course
 from pipeline.training.board import Board
 from pipeline.training.checkpoint import Epoch
-from pipeline.training.loop import EpochReport, StepReport
+from pipeline.training.controls import EpochReport, StepReport
 
 Say = Callable[[Mapping[str, Any]], None]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from pipeline.training.task import BeginsEpochs, FollowsSteps, Loss, Task
+from pipeline.training.task import BeginsEpochs, FollowsSteps, Loss, Task, Turn, turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,11 @@ class Wrapping:
     def loss(self, network: nn.Module, batch: Any) -> Loss:
         """Return the loss of the inner task."""
         return self.inner.loss(network, batch)
+
+    def turns(self, network: nn.Module) -> Sequence[Turn]:
+        """Let the inner task take its turns; where it takes one, learn from this task's loss."""
+        inner = turns(self.inner, network)
+        return inner if len(inner) > 1 else [Turn(parameters=inner[0].parameters, loss=self.loss)]
 
     def score(self, network: nn.Module) -> float | None:
         """Return the validation score of the inner task."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import Interrupted, TrainingRefused
 from pipeline.training import loop, recipe
-from pipeline.training.loop import Controls
+from pipeline.training.controls import Controls
 from tests import quick_training
 
 STEPS = 5

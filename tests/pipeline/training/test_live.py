@@ -13,8 +13,8 @@ from tensorboardX.record_writer import masked_crc32c, u32
 
 from pipeline.training.board import Board
 from pipeline.training.checkpoint import Epoch
+from pipeline.training.controls import EpochReport, StepReport
 from pipeline.training.live import Live
-from pipeline.training.loop import EpochReport, StepReport
 
 
 @dataclass

@@ -17,7 +17,7 @@ from pipeline.errors import Interrupted, TrainingRefused
 from pipeline.reasons import Reason
 from pipeline.training import classification, data, detection, loop, manifest, recipe, segmentation
 from pipeline.training.checkpoint import Weights
-from pipeline.training.loop import Controls, EpochReport
+from pipeline.training.controls import Controls, EpochReport
 from pipeline.training.recipe import Recipe
 from pipeline.training.task import Task
 from tests import quick_training
