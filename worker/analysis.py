@@ -25,6 +25,7 @@ from worker import metrics, sharing, writing
 from worker.flights import Flight
 from worker.queue import messages
 from worker.services import Services
+from worker.shadow import Delivered
 from worker.store import DiskFull
 from worker.versions import versions
 from worker.warm import Used
@@ -50,8 +51,8 @@ def claim(job_id: UUID, services: Services) -> Flight | None:
     return Flight(lease, release=jobs.release, length=length, claimed=asked)
 
 
-def carry(flight: Flight, services: Services) -> None:
-    """Do the work of a claimed job and record what it found.
+def carry(flight: Flight, services: Services) -> Delivered:
+    """Do the work of a claimed job, record what it found and return it.
 
     Raises:
         StudyRejected, ComputeFailed: as the pipeline says; see ``worker.outcomes`` for the rest.
@@ -86,6 +87,7 @@ def carry(flight: Flight, services: Services) -> None:
         jobs.succeed(session, flight.lease, results=rows, artifacts=files, report=report)
     metrics.JOBS.labels(outcome="succeeded", reason="ok").inc()
     log.info("job.succeeded", results=len(rows), artifacts=len(files), seconds=stages.rounded())
+    return Delivered(order=order, analysis=analysis, inputs=inputs, result=result)
 
 
 def _yields(order: JobOrder, services: Services) -> bool:

@@ -15,7 +15,7 @@ import structlog
 from celery import Celery
 
 from records.database import DatabaseUnavailable
-from worker import analysis, dispatch, outcomes, scanning, upkeep
+from worker import analysis, dispatch, outcomes, scanning, shadow, upkeep
 from worker.queue import messages
 from worker.services import Services
 
@@ -39,14 +39,25 @@ def carry_job(job_id: UUID, services: Services) -> None:
     flight = analysis.claim(job_id, services)
     if flight is None:
         return
+    delivered = None
     with (
         structlog.contextvars.bound_contextvars(attempt=flight.lease.attempt),
         services.flights.hold(flight),
     ):
         try:
-            analysis.carry(flight, services)
+            delivered = analysis.carry(flight, services)
         except Exception as error:  # noqa: BLE001 - the task edge: every end is recorded
             outcomes.settle(error, flight, services)
+    if delivered is not None:
+        run_beside(delivered, services)
+
+
+def run_beside(delivered: shadow.Delivered, services: Services) -> None:
+    """Let candidates look at the study too. The job has ended: whatever goes wrong is logged."""
+    try:
+        shadow.run(delivered, services)
+    except Exception as error:  # noqa: BLE001 - the task edge: nothing here may cost a job
+        log.warning("shadow.failed", why=type(error).__name__)
 
 
 def carry_scan(batch_id: UUID, services: Services) -> None:
