@@ -30,6 +30,7 @@ VERBS = {
     "register-model": "worker.registering:register_model",
     "tune-model": "worker.tuning:tune_model",
     "verify-gate": "worker.gating:verify_gate",
+    "export-corrections": "worker.exporting:export_corrections",
     "decoders": "worker.decoders:say",
     "deidentify": "worker.deidentifying:deidentify",
     "reidentify": "worker.deidentifying:reidentify",
@@ -59,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     own = words.add_parser("register-analysis", help="register an analysis document")
     own.add_argument("path", type=Path)
     own.add_argument("--by", required=True, help="who registers it, for the audit")
+    corrected = words.add_parser("export-corrections", help="write corrected cases down")
+    corrected.add_argument("--analysis", required=True)
+    corrected.add_argument("--model", required=True)
+    corrected.add_argument("out", type=Path)
     words.add_parser("decoders", help="print which transfer syntaxes can be read, as JSON")
     _add_models(words)
     _add_deidentification(words)

@@ -12,6 +12,7 @@ from api.cli import (
     analyses,
     audit,
     batches,
+    corrections,
     database,
     deidentify,
     doctor,
@@ -73,6 +74,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         jobs.jobs,
         jobs.job,
         explain.explain,
+        corrections.correct,
         deidentify.deidentify,
         deidentify.reidentify,
     ),
@@ -89,7 +91,12 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
 }
 GROUPS = {
     ANALYSE: {"analyses": analyses.app},
-    LEARN: {"trainings": trainings.app, "models": models.app, "schedules": schedules.app},
+    LEARN: {
+        "corrections": corrections.app,
+        "trainings": trainings.app,
+        "models": models.app,
+        "schedules": schedules.app,
+    },
     SERVE: {"db": database.app},
     ACCOUNT: {"audit": audit.app, "keys": keys.app},
 }

@@ -12,7 +12,16 @@ from sqlalchemy.orm import Session, sessionmaker
 from api.http import docs, problems
 from api.http.guard import Guard, is_loopback
 from api.http.metrics import DatabaseCollector, HttpMetrics, Remembered
-from api.http.routes import batches, catalogue, health, jobs, lineage, operations, trainings
+from api.http.routes import (
+    batches,
+    catalogue,
+    feedback,
+    health,
+    jobs,
+    lineage,
+    operations,
+    trainings,
+)
 from api.http.services import Services
 from records import listing
 from records.database import reading
@@ -26,6 +35,7 @@ ROUTERS: Final = (
     lineage.router,
     trainings.router,
     operations.router,
+    feedback.router,
     health.router,
     docs.router,
 )

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
+from records.corrections import CorrectionRefused
 from records.database import DatabaseUnavailable
 from records.gates import GateMissing, GateRefused
 from records.listing import BadCursor
@@ -88,6 +89,7 @@ RECORDS: Final[Mapping[type[Exception], Kind]] = {
     ScheduleMissing: Kind.NOT_FOUND,
     ScheduleTaken: Kind.CONFLICT,
     CronInvalid: Kind.INVALID,
+    CorrectionRefused: Kind.INVALID,
 }
 
 

@@ -85,3 +85,10 @@ def _number(text: str, largest: float) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and 0 < number <= largest else None
+
+
+def patient_id(content: bytes) -> str:
+    """Return the PatientID of a DICOM file, empty where it has none: who a case is of."""
+    stream = io.BytesIO(content)
+    header = dcmread(stream, stop_before_pixels=True, specific_tags=["PatientID"], force=True)
+    return str(header.get("PatientID") or "").strip()

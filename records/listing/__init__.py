@@ -22,6 +22,7 @@ from records.listing.catalogue import (
     model,
     models,
 )
+from records.listing.feedback_rows import CorrectionRow, correction_row
 from records.listing.gate_rows import GateRow, SnapshotRow, gates, snapshot, snapshots
 from records.listing.job_rows import (
     ArtifactRow,
@@ -64,6 +65,7 @@ __all__ = [
     "BatchDetail",
     "BatchSummary",
     "BoundModel",
+    "CorrectionRow",
     "EventRow",
     "Explanation",
     "GateRow",
@@ -87,6 +89,7 @@ __all__ = [
     "audit_records",
     "batch",
     "batches",
+    "correction_row",
     "explain",
     "gates",
     "job",

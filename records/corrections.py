@@ -1,0 +1,218 @@
+"""Corrections: what readers say of answers, and the labelled cases that come of them.
+
+A correction is about the answer of one step about one series. It accepts the answer as it stands,
+rejects it, or replaces it by a class, boxes or a mask. The latest one counts; none is ever
+overwritten.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from records import audit
+from records.base import JobStatus
+from records.database import now
+from records.tables import Analysis, Correction, Job, JobModel, ModelVersion
+from records.transitions import NoSuchRecord
+
+#: bytes of a mask
+LARGEST_MASK: Final = 64 * 2**20
+MOST_BOXES: Final = 1000
+#: which model kinds a replacement fits
+_FITS: Final = {"label": "classification", "boxes": "detection", "mask": "segmentation"}
+
+
+class Verdict(enum.StrEnum):
+    """What a reader says of an answer."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    REPLACE = "replace"
+
+
+class MaskForm(enum.StrEnum):
+    """What kind of file a mask is."""
+
+    DICOM_SEG = "dicom-seg"
+    NIFTI = "nifti"
+
+
+class CorrectionRefused(ValueError):
+    """It does not fit the answer that it is about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewCorrection:
+    """What a reader says. A replacement has one of ``label``, ``boxes`` and ``mask``."""
+
+    job_id: uuid.UUID
+    step: str
+    verdict: Verdict
+    #: None: the job has one series
+    series_instance_uid: str | None = None
+    label: str | None = None
+    #: ``{"label": ..., "centre": [x, y, z], "size": [slices, rows, columns]}`` in mm (LPS)
+    boxes: Sequence[Mapping[str, Any]] | None = None
+    mask: bytes | None = field(default=None, repr=False)
+
+
+def add(session: Session, new: NewCorrection, *, by: str) -> Correction:
+    """Keep what a reader says.
+
+    Raises:
+        NoSuchRecord: there is no such job.
+        CorrectionRefused: it does not fit the job, its model or itself.
+
+    """
+    job = session.get(Job, new.job_id)
+    if job is None:
+        raise NoSuchRecord("job", new.job_id)
+    if job.status is not JobStatus.SUCCEEDED:
+        message = f"the job is {job.status}: it gave no answer to correct"
+        raise CorrectionRefused(message)
+    model = _model(session, job, new.step)
+    row = Correction(
+        job_id=job.id,
+        step=new.step,
+        series_instance_uid=_series(job, new.series_instance_uid),
+        verdict=new.verdict.value,
+        label=new.label,
+        boxes=None if new.boxes is None else [dict(box) for box in new.boxes],
+        mask=new.mask,
+        mask_form=None if new.mask is None else _form(new.mask).value,
+        created_by=by,
+        created_at=now(session),
+    )
+    _check(new, model)
+    session.add(row)
+    session.flush()
+    audit.append(
+        session,
+        event_id="correction.added",
+        action="C",
+        by=by,
+        object_type="job",
+        object_id=job.id,
+        detail={"correction": row.id, "step": row.step, "verdict": row.verdict},
+    )
+    return row
+
+
+def of_job(session: Session, job_id: uuid.UUID) -> Sequence[Correction]:
+    """Return what was said of a job, oldest first."""
+    query = select(Correction).where(Correction.job_id == job_id).order_by(Correction.id)
+    return session.scalars(query).all()
+
+
+def count(session: Session, analysis: str, *, model: str, after: int = 0) -> tuple[int, int]:
+    """Return how many corrections make labelled cases, and the number of the last of all.
+
+    Args:
+        session: to read by.
+        analysis: name of the analysis.
+        model: name of the model whose answers are corrected.
+        after: only those with a greater number.
+
+    """
+    query = (
+        select(func.count().filter(Correction.verdict != Verdict.REJECT), func.max(Correction.id))
+        .join(Job, Job.id == Correction.job_id)
+        .join(Analysis, Analysis.id == Job.analysis_id)
+        .join(JobModel, (JobModel.job_id == Job.id) & (JobModel.step == Correction.step))
+        .join(ModelVersion, ModelVersion.id == JobModel.model_version_id)
+        .where(Analysis.name == analysis, ModelVersion.name == model, Correction.id > after)
+    )
+    labelled, last = session.execute(query).one()
+    return labelled, last or after
+
+
+def _model(session: Session, job: Job, step: str) -> ModelVersion:
+    query = (
+        select(ModelVersion)
+        .join(JobModel, JobModel.model_version_id == ModelVersion.id)
+        .where(JobModel.job_id == job.id, JobModel.step == step)
+    )
+    found = session.scalars(query).one_or_none()
+    if found is None:
+        message = "the job has no step of that name"
+        raise CorrectionRefused(message)
+    return found
+
+
+def _series(job: Job, named: str | None) -> str:
+    inputs = job.plan.get("inputs", {}).values()
+    chosen = {one["series_instance_uid"] for each in inputs for one in each.get("chosen", ())}
+    if named is None and len(chosen) == 1:
+        return str(chosen.pop())
+    if named not in chosen:
+        message = "name one of the series that the job was about"
+        raise CorrectionRefused(message)
+    return str(named)
+
+
+def _check(new: NewCorrection, model: ModelVersion) -> None:
+    """Hold a correction to itself and to what its model can say."""
+    given = [name for name in _FITS if getattr(new, name) is not None]
+    if new.verdict is not Verdict.REPLACE:
+        if given:
+            message = f"to {new.verdict} an answer is all there is to say"
+            raise CorrectionRefused(message)
+        return
+    if len(given) != 1:
+        message = "a replacement has one of label, boxes and mask"
+        raise CorrectionRefused(message)
+    if model.kind != _FITS[given[0]]:
+        message = f"the step is a {model.kind}: {given[0]} cannot replace its answer"
+        raise CorrectionRefused(message)
+    known = {label["name"] for label in _labels(model)}
+    boxes = new.boxes or ()
+    if len(boxes) > MOST_BOXES:
+        message = f"no more than {MOST_BOXES} boxes"
+        raise CorrectionRefused(message)
+    stated = {box.get("label") for box in boxes} | ({new.label} if new.label else set())
+    if not stated <= known:
+        message = f"the model knows the labels {', '.join(sorted(known))}"
+        raise CorrectionRefused(message)
+    if not all(_is_box(box) for box in boxes):
+        message = "a box has a label, a centre and a size of three numbers in mm, and no more"
+        raise CorrectionRefused(message)
+
+
+def _labels(model: ModelVersion) -> Sequence[Mapping[str, Any]]:
+    block = model.bundle_metadata.get("nightshift", {})
+    labels: Sequence[Mapping[str, Any]] = block.get("labels", ())
+    return labels
+
+
+def _is_box(box: Mapping[str, Any]) -> bool:
+    if set(box) != {"label", "centre", "size"}:
+        return False
+    numbers = [*box["centre"], *box["size"]]
+    are_numbers = all(type(number) in (int, float) for number in numbers)
+    return (
+        (len(box["centre"]), len(box["size"])) == (3, 3)
+        and are_numbers
+        and all(math.isfinite(number) for number in numbers)
+        and min(box["size"]) > 0
+    )
+
+
+def _form(mask: bytes) -> MaskForm:
+    """Tell a mask by its first bytes: PS3.10 7.1, RFC 1952, and the NIfTI-1 header of 348 bytes."""
+    if len(mask) > LARGEST_MASK:
+        message = f"a mask may have up to {LARGEST_MASK} bytes"
+        raise CorrectionRefused(message)
+    if mask[128:132] == b"DICM":
+        return MaskForm.DICOM_SEG
+    if mask[:2] == b"\x1f\x8b":
+        return MaskForm.NIFTI
+    message = "a mask is a DICOM SEG or a compressed NIfTI file (.nii.gz)"
+    raise CorrectionRefused(message)

@@ -1,0 +1,66 @@
+"""A manifest and cases that came later are one manifest, and nobody changes sides."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import TrainingRefused
+from pipeline.training.manifest import joining
+
+ADDED = [
+    {"image": "/new/1", "label": "dark", "patient_id": "p1"},
+    {"image": "/new/2", "label": "bright", "patient_id": "p9"},
+]
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "cases.csv"
+    path.write_text(text)
+    return path
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_paths_mean_the_same_wherever_the_manifest_stands(tmp_path: Path) -> None:
+    (tmp_path / "1.mask.npy").touch()
+    base = write(tmp_path, "image,image2,label,patient_id\n1.npy,,1.mask.npy,p1\n2.npy,/x,dark,p2")
+    first, second, *_ = rows(joining.joined(base, ADDED))
+    assert first["image"] == str(tmp_path / "1.npy")
+    assert (first["image2"], first["label"]) == ("", str(tmp_path / "1.mask.npy"))
+    assert (second["image2"], second["label"]) == ("/x", "dark")
+
+
+def test_a_later_case_goes_where_its_patient_is_and_else_to_training(tmp_path: Path) -> None:
+    base = write(tmp_path, "image,label,patient_id,split\n1.npy,dark,p1,test\n2.npy,dark,p2,train")
+    assert [row["split"] for row in rows(joining.joined(base, ADDED))] == [
+        "test",
+        "train",
+        "test",
+        "train",
+    ]
+
+
+def test_where_no_parts_are_stated_none_are(tmp_path: Path) -> None:
+    base = write(tmp_path, "image,label,patient_id,sex\n1.npy,dark,p1,F")
+    joined = rows(joining.joined(base, ADDED))
+    assert "split" not in joined[0]
+    assert [row["sex"] for row in joined] == ["F", "", ""]
+
+
+def test_cases_without_a_base_are_a_manifest(tmp_path: Path) -> None:
+    del tmp_path
+    assert rows(joining.joined(None, ADDED)) == ADDED
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2", "image,patient_id\n1,2,3", '{"training": []}'])
+def test_what_is_no_csv_manifest_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(TrainingRefused, match="CSV"):
+        joining.joined(write(tmp_path, text), ADDED)
+    with pytest.raises(TrainingRefused, match="CSV"):
+        joining.joined(tmp_path / "nowhere.csv", ADDED)

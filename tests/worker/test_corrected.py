@@ -1,0 +1,103 @@
+"""Corrected cases become a manifest that a training takes."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from pipeline import phantoms
+from pipeline.training import manifest, recipe
+from records import corrected, corrections
+from records.corrections import NewCorrection, Verdict
+from records.database import connect, reading, session_factory, unit_of_work
+from tests import quick_training
+from tests.records.answered import Answered, scores
+from worker.corrected import write_manifest
+from worker.exporting import export_corrections
+from worker.store import Store
+
+
+@pytest.fixture
+def world(tmp_path: Path, sqlite_url: str) -> Answered:
+    """Answered images of the phantom of a radiograph, whose files lie in ``tmp_path / "in"``."""
+    source = tmp_path / "in"
+    for number in (1, 2):
+        parameters = phantoms.ImageParameters(kind=phantoms.ImageKind.CR, seed=number)
+        image = phantoms.image(parameters)
+        phantoms.write_image(image, tmp_path / str(number), seed=number)
+        (written,) = (path for path in (tmp_path / str(number)).rglob("*") if path.is_file())
+        source.mkdir(exist_ok=True)
+        written.rename(source / f"{number}.dcm")
+    return Answered(session_factory(connect(sqlite_url)), source=str(source))
+
+
+def say(world: Answered, job: UUID, verdict: Verdict, label: str | None = None) -> None:
+    new = NewCorrection(job_id=job, step="look", verdict=verdict, label=label)
+    with unit_of_work(world.sessions) as session:
+        corrections.add(session, new, by="grace")
+
+
+def written(world: Answered, base: Path | None, folder: Path) -> Path:
+    store = Store(folder / "store", reserve_bytes=0)
+    with reading(world.sessions) as session:
+        cases = corrected.cases(session, "light", model="quick")
+        return write_manifest(cases, base, folder / "cases", store)
+
+
+def test_corrected_cases_join_the_manifest_and_can_be_frozen(
+    world: Answered, tmp_path: Path
+) -> None:
+    (tmp_path / "base").mkdir()
+    base = quick_training.write_images(tmp_path / "base")
+    say(world, world.job(1, scores(0.9)), Verdict.ACCEPT)
+    say(world, world.job(2, scores(0.9)), Verdict.REPLACE, "bright")
+    snapshot = manifest.freeze(
+        written(world, base, tmp_path), recipe.check(quick_training.CLASSIFICATION)
+    )
+    first, second = snapshot.cases[-2:]
+    assert (first.label, second.label) == ("dark", "bright")
+    assert first.patient_id != second.patient_id
+    assert len(snapshot.cases) == 18
+
+
+def test_boxes_and_masks_are_written_as_files(world: Answered, tmp_path: Path) -> None:
+    box = {"label": "bright", "centre": [1.0, 2.0, 3.0], "size": [4.0, 5.0, 6.0]}
+    case = {
+        "source": str(tmp_path / "in"), "paths": ("1.dcm",), "study_instance_uid": "1",
+        "series_instance_uid": "2",
+    }  # fmt: skip
+    store = Store(tmp_path / "store", reserve_bytes=0)
+    kept = store.put(b"a mask that was written")
+    form = corrections.MaskForm
+    cases = [
+        corrected.CorrectedCase(number=1, boxes=[box], **case),  # type: ignore[arg-type]
+        corrected.CorrectedCase(number=2, mask=kept, mask_form=form.DICOM_SEG, **case),  # type: ignore[arg-type]
+        corrected.CorrectedCase(number=3, mask=b"drawn", mask_form=form.NIFTI, **case),  # type: ignore[arg-type]
+    ]
+    path = write_manifest(cases, None, tmp_path / "cases", store)
+    labels = [Path(row["label"]) for row in csv.DictReader(path.read_text().splitlines())]
+    assert json.loads(labels[0].read_bytes()) == {"boxes": [box]}
+    assert [label.read_bytes() for label in labels[1:]] == [b"a mask that was written", b"drawn"]
+    assert [label.name for label in labels[1:]] == ["2.dcm", "3.nii.gz"]
+
+
+def test_the_verb_says_how_many_cases_it_wrote_and_where(
+    world: Answered,
+    tmp_path: Path,
+    sqlite_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NIGHTSHIFT_DATABASE_URL", sqlite_url)
+    words = argparse.Namespace(analysis="light", model="quick", out=tmp_path / "out")
+    assert export_corrections(words) == 3
+    say(world, world.job(1, scores(0.9)), Verdict.ACCEPT)
+    assert export_corrections(words) == 0
+    assert capsys.readouterr().out == f"1 cases: {tmp_path / 'out' / 'manifest.csv'}\n"
+    assert (tmp_path / "out" / "manifest.csv").exists()

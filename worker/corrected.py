@@ -1,0 +1,76 @@
+"""Writes corrected cases down as a manifest with its files, for a training or for a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from pipeline.dicom.patient import patient_id
+from pipeline.dicom.sources.opening import open_source
+from pipeline.training.manifest import joining
+from records.corrected import CorrectedCase
+from records.corrections import MaskForm
+from worker.store import Store
+
+_SUFFIXES: Final = {MaskForm.DICOM_SEG: ".dcm", MaskForm.NIFTI: ".nii.gz"}
+
+
+def write(cases: Iterable[CorrectedCase], folder: Path, store: Store) -> list[Mapping[str, str]]:
+    """Copy images and labels of ``cases`` below ``folder``; return the rows of a manifest.
+
+    The folder names patients as the images do: it belongs where the images may lie.
+
+    Raises:
+        PipelineError, OSError: a file of a source is no longer there.
+
+    """
+    return [_write(case, folder, store) for case in cases]
+
+
+def write_manifest(
+    cases: Iterable[CorrectedCase], base: Path | None, folder: Path, store: Store
+) -> Path:
+    """Write ``folder``/manifest.csv: the rows of ``base``, then one for each case.
+
+    Raises:
+        TrainingRefused: ``base`` is no CSV manifest.
+        PipelineError, OSError: a file of a source is no longer there.
+
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / "manifest.csv"
+    path.write_text(joining.joined(base, write(cases, folder, store)), encoding="utf-8")
+    return path
+
+
+def _write(case: CorrectedCase, folder: Path, store: Store) -> Mapping[str, str]:
+    images = folder / "images" / str(case.number)
+    images.mkdir(mode=0o700, parents=True, exist_ok=True)
+    source, patient = open_source(case.source), ""
+    for number, name in enumerate(case.paths):
+        with source.open(name) as file:
+            content = file.read_at(0, file.size)
+        (images / f"{number:05}.dcm").write_bytes(content)
+        patient = patient or patient_id(content)
+    return {
+        "image": str(images),
+        "label": _label(case, folder / "labels", store),
+        "patient_id": patient or case.study_instance_uid,
+    }
+
+
+def _label(case: CorrectedCase, folder: Path, store: Store) -> str:
+    """Return the label of a case as manifests state it; boxes and masks are files."""
+    if case.label is not None:
+        return case.label
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if case.mask is None or case.mask_form is None:
+        path = folder / f"{case.number}.json"
+        path.write_text(json.dumps({"boxes": case.boxes}))
+        return str(path)
+    path = folder / f"{case.number}{_SUFFIXES[case.mask_form]}"
+    is_stored = isinstance(case.mask, str)
+    path.write_bytes(store.path(case.mask).read_bytes() if is_stored else case.mask)
+    return str(path)
