@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,12 @@ from pipeline.training import (
     ranks,
     recipe,
     tasks,
+    transfer,
 )
 from pipeline.training.board import Board
 from pipeline.training.checkpoint import Weights
 from pipeline.training.controls import Controls
+from pipeline.training.data import Prepared
 from pipeline.training.live import Live, Say
 from pipeline.training.loop import train
 from pipeline.training.manifest import Part, Snapshot
@@ -50,6 +52,7 @@ from pipeline.training.phases import Phases
 from pipeline.training.recipe import Recipe
 from pipeline.training.robustness import Robustness
 from pipeline.training.task import Task
+from pipeline.training.transfer import Taken
 
 DONE = 0
 FAILED = 1
@@ -78,6 +81,8 @@ class Order:
     #: file of the key that patients are named under in what is kept of them, and that snapshots
     #: are de-identified with where the recipe asks for it
     deidentify_key: str = ""
+    #: folders of the registered bundles that a recipe transfers from, by ``name@version``
+    sources: dict[str, str] = field(default_factory=dict)
     #: what the candidate is held against, as ``gating.GateOrder``; None = it is not
     gate: dict[str, Any] | None = None
 
@@ -156,7 +161,8 @@ def _learn(
         snapshot = _snapshot(order, wanted, stop)
         say({"event": "snapshot", "digest": snapshot.digest, "cases": snapshot.counts()})
         prepared = tasks.prepare(wanted, snapshot, folder / "cases", checkpoint=stop.checkpoint)
-    digest = f"{wanted.digest} {snapshot.digest}"
+    taken = _taken(order, wanted, prepared, say)
+    digest = " ".join([wanted.digest, snapshot.digest, *([taken.digest] if taken else [])])
 
     def controls(name: str, live: Live) -> Controls:
         return Controls(
@@ -174,7 +180,9 @@ def _learn(
         live = Live(say, time.monotonic, None, checkpoint_every=order.checkpoint_seconds)
         return train(task, by, f"{digest} {name}", controls(f"checkpoint-{name}", live))[0]
 
-    phases = Phases(recipe=wanted, device=device, folder=folder / "made", train=train_phase)
+    phases = Phases(
+        recipe=wanted, device=device, folder=folder / "made", train=train_phase, taken=taken
+    )
     task = tasks.open(prepared, phases)
     say({"event": "phase", "phase": "training"})
     with _live(order, say) as live:
@@ -186,6 +194,7 @@ def _learn(
         weights=tasks.bundle_weights(wanted, learnt),
         best_epoch=progress.best_epoch,
         history=progress.history,
+        taken=taken,
     )
 
 
@@ -222,6 +231,16 @@ def _evaluate(
         )
         end["gate"] = {"decision": verdict.decision, "sentence": verdict.sentence}
     say(end)
+
+
+def _taken(order: Order, wanted: Recipe, prepared: Prepared, say: Say) -> Taken | None:
+    """Read what the network begins with, other than chance, and say what of it fits."""
+    if wanted.transfer is None:
+        return None
+    source = transfer.find(wanted.transfer, order.sources, Path(order.manifest).parent)
+    taken = tasks.taken(wanted, wanted.transfer, prepared, source)
+    say({"event": "transfer", **taken.report()})
+    return taken
 
 
 def _snapshot(order: Order, wanted: Recipe, stop: Stop) -> Snapshot:
