@@ -1,0 +1,201 @@
+"""What an automatic recipe of a segmentation decides, from what its cases look like.
+
+The rules are nnU-Net's (Isensee et al., Nature Methods 2021): the grid is the median of the
+spacings, a patch holds as much of an image as memory allows, axes are halved as long as there is
+something left to halve, coarse axes later than fine ones. Counted for float32 on whatever device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+#: an axis is coarse where its voxels are so many times longer than those of the finest
+_COARSE: Final = 3.0
+#: axes are halved together while their voxels differ by less than this
+_TOGETHER: Final = 2.0
+#: of a coarse axis this percentile of the spacings is taken, not the median
+_FINER: Final = 10
+#: shortest side of the coarsest feature map, and the most times an axis is halved
+_LEAST_SIDE, _MOST_HALVINGS = 4, 5
+#: feature maps of the finest level, and at most, by axes
+_FIRST: Final = 16
+_MOST_FEATURES: Final[Mapping[int, int]] = {2: 256, 3: 128}
+#: feature maps that learning keeps, in each level: those of four convolutions, norms, activations,
+#: the joined half of the decoder, and the gradients of all
+_KEPT: Final = 16
+_LARGEST_BATCH: Final = 8
+_LARGEST_SIDE: Final = 512
+#: patches that a training sees in all; few cases are seen more often
+_PATCHES: Final = 6_000
+_FEWEST_EPOCHS, _MOST_EPOCHS = 20, 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the training part looks like, case by case."""
+
+    #: voxels along (slices, rows, columns) of volumes, (rows, columns) of single images
+    shapes: Sequence[tuple[int, ...]]
+    #: mm along the same axes; None where images do not state it, or are single
+    spacings: Sequence[tuple[float, ...]] | None
+    channels: int
+    #: of the labels and the background
+    classes: int
+    #: names of the labels
+    names: Sequence[str]
+
+
+def plan(seen: Seen, memory: int) -> dict[str, Any]:
+    """Return the fields of a recipe that follow from what is seen.
+
+    Args:
+        seen: the training part.
+        memory: bytes that a step of learning may use.
+
+    """
+    spacing = _spacing(seen)
+    extent = _extent(seen, spacing)
+    levels, size = _fitting(extent, spacing, memory)
+    batch = _batch(levels, size, memory, len(seen.shapes))
+    patches = min(max(round(math.prod(extent) / math.prod(size)), 1), 8)
+    epochs = round(_PATCHES / (len(seen.shapes) * patches))
+    has_sides = any(side in name.lower() for name in seen.names for side in ("left", "right"))
+    is_flat = len(size) == 2
+    return {
+        "network": {"name": "DynUNet", "arguments": _network(seen, levels, len(size))},
+        "input": {
+            "size": [*size],
+            **({} if spacing is None else {"spacing": [round(step, 4) for step in spacing]}),
+        },
+        "loss": "dice-cross-entropy",
+        "deep_supervision": min(max(len(levels) - 2, 0), 2),
+        "optimiser": {"name": "adamw", "learning_rate": 0.002, "weight_decay": 0.01, "ema": 0.99},
+        "epochs": min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS),
+        "batch": batch,
+        "patches": patches,
+        "foreground": 0.5,
+        "balanced": len(seen.names) > 1,
+        "augmentation": {
+            # mirrored, the left one would be called right
+            "flip": 0.0 if has_sides else 0.5,
+            "rotate": 45 if is_flat else 15,
+            "zoom": 0.25,
+            "noise": 0.03,
+            "scale": 0.2,
+            "shift": 0.1,
+            "contrast": 0.3,
+        },
+        "validate_every": 5,
+    }
+
+
+def _spacing(seen: Seen) -> tuple[float, ...] | None:
+    """Return the median along each axis; finer than that along one that is coarse."""
+    if seen.spacings is None:
+        return None
+    every = np.asarray(seen.spacings, float)
+    median = np.median(every, axis=0)
+    coarse = int(median.argmax())
+    others = np.delete(median, coarse)
+    if median[coarse] > _COARSE * others.min():
+        median[coarse] = max(np.percentile(every[:, coarse], _FINER), others.max())
+    return tuple(float(step) for step in median)
+
+
+def _extent(seen: Seen, spacing: Sequence[float] | None) -> tuple[int, ...]:
+    """Return the median image, in voxels of the grid."""
+    shapes = np.asarray(seen.shapes, float)
+    if spacing is not None and seen.spacings is not None:
+        shapes = shapes * np.asarray(seen.spacings, float) / np.asarray(spacing)
+    return tuple(max(round(float(side)), 1) for side in np.median(shapes, axis=0))
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One level of the network: how it is reached from the one above, and its convolutions."""
+
+    stride: tuple[int, ...]
+    kernel: tuple[int, ...]
+
+
+def _fitting(
+    extent: Sequence[int], spacing: Sequence[float] | None, memory: int
+) -> tuple[list[_Level], tuple[int, ...]]:
+    """Return the levels and the patch: the whole image, or what of it two at a time fit."""
+    wanted = [min(max(side, 8), _LARGEST_SIDE) for side in extent]
+    while True:
+        levels, size = _levels(wanted, spacing)
+        if 2 * _bytes(levels, size) <= memory or max(size) <= 2 * _LEAST_SIDE:
+            return levels, size
+        # the axis of which most is seen gives first
+        axis = max(range(len(size)), key=lambda axis: (size[axis] / extent[axis], size[axis]))
+        step = math.prod(level.stride[axis] for level in levels)
+        wanted = [*size]
+        wanted[axis] = max(size[axis] - step, 8)
+        if wanted == [*size]:
+            wanted = [max(side // 2, 8) for side in size]
+
+
+def _levels(
+    wanted: Sequence[int], spacing: Sequence[float] | None
+) -> tuple[list[_Level], tuple[int, ...]]:
+    """Halve what can be halved; return the levels and the patch, in whole multiples of them."""
+    dims = len(wanted)
+    steps, sides, halvings = np.asarray(spacing or [1.0] * dims), np.asarray(wanted), [0] * dims
+    levels = [_Level((1,) * dims, _kernel(steps))]
+    while True:
+        is_fine = steps < _TOGETHER * steps[sides >= 2 * _LEAST_SIDE].min(initial=np.inf)
+        halved = [
+            bool(fine) and side >= 2 * _LEAST_SIDE and count < _MOST_HALVINGS
+            for fine, side, count in zip(is_fine, sides, halvings, strict=True)
+        ]
+        if not any(halved):
+            break
+        factors = np.where(halved, 2, 1)
+        halvings = [count + is_halved for count, is_halved in zip(halvings, halved, strict=True)]
+        sides, steps = -(-sides // factors), steps * factors
+        levels.append(_Level(tuple(int(factor) for factor in factors), _kernel(steps)))
+    return levels, tuple(
+        math.ceil(side / 2**count) * 2**count for side, count in zip(wanted, halvings, strict=True)
+    )
+
+
+def _kernel(steps: np.ndarray[Any, Any]) -> tuple[int, ...]:
+    """Look at neighbours along an axis once its voxels are about as long as the others'."""
+    return tuple(3 if step < _TOGETHER * steps.min() else 1 for step in steps)
+
+
+def _features(levels: Sequence[_Level], dims: int) -> list[int]:
+    return [min(_FIRST * 2**depth, _MOST_FEATURES[dims]) for depth in range(len(levels))]
+
+
+def _bytes(levels: Sequence[_Level], size: Sequence[int]) -> int:
+    """Return what learning from one patch takes, roughly."""
+    voxels, whole = math.prod(size), 0
+    for level, features in zip(levels, _features(levels, len(size)), strict=True):
+        voxels //= math.prod(level.stride)
+        whole += voxels * features * _KEPT * 4
+    return whole
+
+
+def _batch(levels: Sequence[_Level], size: Sequence[int], memory: int, cases: int) -> int:
+    """Return how many patches fit; at least two, and no more than a part of the cases."""
+    fitting = memory // _bytes(levels, size)
+    return int(min(max(fitting, 2), _LARGEST_BATCH, max(cases // 4, 2)))
+
+
+def _network(seen: Seen, levels: Sequence[_Level], dims: int) -> dict[str, Any]:
+    return {
+        "spatial_dims": dims,
+        "in_channels": seen.channels,
+        "out_channels": seen.classes,
+        "kernel_size": [[*level.kernel] for level in levels],
+        "strides": [[*level.stride] for level in levels],
+        "upsample_kernel_size": [[*level.stride] for level in levels[1:]],
+        "filters": _features(levels, dims),
+    }
