@@ -14,10 +14,13 @@ from pipeline.training.manifest.cases import (
     file_digest,
     snapshot_of,
 )
-from pipeline.training.manifest.freezing import freeze
+from pipeline.training.manifest.freezing import IMAGE_SUFFIXES, freeze
 from pipeline.training.manifest.parts import assign
+from pipeline.training.manifest.rows import PARTS
 
 __all__ = [
+    "IMAGE_SUFFIXES",
+    "PARTS",
     "Case",
     "Part",
     "Snapshot",
