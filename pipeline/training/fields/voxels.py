@@ -54,7 +54,7 @@ class CriticField(Strict):
     @property
     def least_side(self) -> int:
         """Voxels along each axis of the smallest image that it has an answer for."""
-        return 3 * 2**self.layers
+        return 3 * (1 << self.layers)
 
 
 def faults(recipe: Recipe) -> Iterator[str]:
