@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import gates, printing, registering, tuning
+from api.cli import gates, printing, registering, shadows, tuning
 from api.cli.context import open_records, operator
 from api.cli.epochs import headline
 from api.cli.gates import Name, Version, Why
@@ -27,6 +27,8 @@ app.command()(gates.gate)
 app.command()(gates.lineage)
 app.command()(gates.recall)
 app.command()(gates.rerun)
+app.command()(shadows.shadow)
+app.command()(shadows.shadow_report)
 
 COLUMNS = (
     Column("Model", "name"),

@@ -8,19 +8,26 @@ from fastapi import APIRouter, Path, Response
 from sqlalchemy.orm import Session
 
 from api.http import results
-from api.http.access import READ, Approver, Submitter
+from api.http.access import READ, Approver, Submitter, Trainer
 from api.http.once import Idempotent
-from api.http.parsing import StrictRoute
+from api.http.parsing import Body, StrictRoute
 from api.http.problems import Kind, Problem
 from api.http.routes.catalogue import VERSION, Name, StageRequest, Version
 from api.http.services import Cursor, Held, Limit, Services
-from records import gates, listing, models, reruns
+from records import gates, listing, models, reruns, shadows
 from records.database import reading
 from records.listing import ArtifactRow, GateRow, LineageDetail, Page, SnapshotRow
+from records.shadows import ShadowReport
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute)
 
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
+
+
+class ShadowRequest(Body):
+    """Whether a candidate runs beside the active version."""
+
+    on: bool
 
 
 @router.get(
@@ -97,6 +104,36 @@ def rerun(
         return {"batches": [str(one) for one in made]}
 
     return once.answer(caller.name, work, status=201)
+
+
+@router.get(
+    f"{VERSION}/shadow",
+    tags=["models"],
+    summary="Say how a candidate agrees with the active version",
+    dependencies=[READ],
+)
+def shadow_report(name: Name, version: Version, services: Held) -> ShadowReport:
+    """Return its agreement with what was delivered, and the studies that differ most."""
+    with reading(services.sessions) as session:
+        return shadows.report(session, name, version)
+
+
+@router.post(
+    f"{VERSION}/shadow",
+    tags=["models"],
+    summary="Let a candidate run beside the active version, or no longer",
+    response_model=ShadowReport,
+)
+def shadow(
+    name: Name, version: Version, request: ShadowRequest, caller: Trainer, once: Idempotent
+) -> Response:
+    """Nothing that it says is delivered; how it differs is kept."""
+
+    def work(session: Session) -> dict[str, Any]:
+        shadows.switch(session, name, version, on=request.on, by=caller.name)
+        return vars(shadows.report(session, name, version))
+
+    return once.answer(caller.name, work)
 
 
 @router.get(

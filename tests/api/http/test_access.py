@@ -54,6 +54,8 @@ ROUTES = [
     ("GET", "/v1/models/{name}/versions/{version}/lineage", READ),
     ("POST", "/v1/models/{name}/versions/{version}/recall", APPROVE),
     ("POST", "/v1/models/{name}/versions/{version}/rerun", SUBMIT),
+    ("GET", "/v1/models/{name}/versions/{version}/shadow", READ),
+    ("POST", "/v1/models/{name}/versions/{version}/shadow", TRAIN),
     ("GET", "/v1/snapshots", READ),
     ("GET", "/v1/snapshots/{digest}", READ),
     ("GET", "/v1/snapshots/{digest}/cases", READ),

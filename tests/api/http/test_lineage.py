@@ -83,6 +83,15 @@ def test_studies_are_run_again_with_what_is_active_now(admin: TestClient, world:
     assert (job["status"], job["study_instance_uid"]) == ("queued", "1.2.10")
 
 
+def test_a_candidate_is_let_run_beside_the_active_version(clients: Clients, world: World) -> None:
+    trainer, viewer = clients(Role.TRAINER), clients(Role.VIEWER)
+    assert trainer.post(f"{CANDIDATE}/shadow", json={"on": True}).json()["is_on"] is True
+    report = viewer.get(f"{CANDIDATE}/shadow").json()
+    assert (report["is_on"], report["studies"], report["kappa"]) == (True, 0, None)
+    assert trainer.post(f"{CANDIDATE}/shadow", json={"on": False}).json()["is_on"] is False
+    problem(trainer.post(f"{ACTIVE}/shadow", json={"on": True}), 409, "conflict")
+
+
 def test_snapshots_are_listed_and_their_cases_fetched(admin: TestClient, world: World) -> None:
     cases = b'{"cases": []}'
     with unit_of_work(world.sessions) as session:
