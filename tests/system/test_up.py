@@ -77,6 +77,20 @@ class House:
         assert done.returncode in {0, 4}, (words, done.stdout, done.stderr)
         return done.stdout
 
+    def refusal(self, *words: str) -> str:
+        """Run one command that is refused; return what it complained of."""
+        done = subprocess.run(
+            [SCRIPT, *words],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 1, (words, done.stdout, done.stderr)
+        return " ".join(done.stderr.split())
+
     def ask(self, *words: str) -> Any:
         """Run one listing; return its JSON."""
         return json.loads(self.say(*words, "--json"))
@@ -130,12 +144,16 @@ class House:
         rows = self.ask("models", "list")
         return {row["version"]: row["stage"] for row in rows if row["name"] == "quick"}
 
-    def analyse(self, source: Path) -> set[str]:
-        """Submit the source; return the versions of the quick model behind the results."""
-        batch = self.ask("submit", str(source), "--analysis", "quick-images")["id"]
-        self.wait(lambda: self.ask("status", batch)["status"] == "finished")
+    def analyse(self, source: Path) -> str:
+        """Submit the source, wait for its end; return the batch."""
+        batch = str(self.ask("submit", str(source), "--analysis", "quick-images")["id"])
+        self.wait(lambda: bool(self.ask("status", batch)["status"] == "finished"))
+        return batch
+
+    def found(self, batch: str) -> set[tuple[str, str]]:
+        """Return the versions behind the results of a batch, and how these stand now."""
         rows = json.loads(self.say("results", batch, "--format", "json"))
-        return {row["version"] for row in rows}
+        return {(row["version"], row["standing"]) for row in rows}
 
 
 @pytest.fixture
@@ -150,8 +168,15 @@ def house(tmp_path: Path) -> House:
     recipe = quick_training.CLASSIFICATION | {
         "input": {"modalities": ["CR"], "spatial_dims": 2, "window": [0, 4095], "size": [16, 16]}
     }
-    (tmp_path / "first.yaml").write_text(yaml.safe_dump(recipe))
-    (tmp_path / "second.yaml").write_text(yaml.safe_dump(recipe | {"seed": 5}))
+    # four held-out patients show nothing; the rules ask for what they can show
+    floor = {"least_patients": 2, "floors": [{"statistic": "brier", "value": 1.0}]}
+    lenient = {"least_patients": 2, "wants": "not worse", "margin": 1.0}
+    for name, changes in (
+        ("first", {"gate": floor}),
+        ("second", {"gate": lenient, "seed": 5}),
+        ("usual", {"seed": 7}),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(recipe | changes))
     image = phantoms.image(phantoms.ImageParameters(kind=phantoms.ImageKind.CR, seed=1))
     phantoms.write_image(image, tmp_path / "export", seed=1)
     return House(tmp_path)
@@ -164,8 +189,9 @@ def test_a_schedule_trains_and_only_a_person_changes_what_is_active(house: House
     with house.up():
         house.say("train", "first.yaml", "--manifest", cases, "--wait")
         (first,) = house.stages()
-        house.say("models", "promote", "quick", first, "--why", "the first")
-        assert house.analyse(export) == {first}
+        house.say("models", "promote", "quick", first, "--why", "its floor is met")
+        old = house.analyse(export)
+        assert house.found(old) == {(first, "in force")}
 
         house.say(
             "schedules", "add", "minutely", "--cron", "* * * * *", "--recipe", "second.yaml",
@@ -177,17 +203,55 @@ def test_a_schedule_trains_and_only_a_person_changes_what_is_active(house: House
         assert house.stages() == {first: "active", second: "candidate"}
         metrics = [row["metrics"] for row in house.ask("models", "list") if row["name"] == "quick"]
         assert all(metrics)
-        assert house.analyse(export) == {first}
+        report = house.folder / "gate.html"
+        house.say("models", "gate", "quick", second, "--verify", "--page", str(report))
+        assert f"candidate quick@{second}, active quick@{first}" in report.read_text()
+        (gate,) = house.ask("models", "gate", "quick", second)
+        assert (gate["decision"], gate["against"]) == ("promote", first)
+        assert house.found(old) == {(first, "in force")}  # a gate alone changes nothing
 
-        house.say("models", "promote", "quick", second, "--why", "better on the held-out part")
-        assert house.analyse(export) == {second}
+        house.say("models", "promote", "quick", second, "--why", "no worse on the held-out part")
+        new = house.analyse(export)
+        assert house.found(new) == {(second, "in force")}
+        assert house.found(old) == {(first, "superseded")}
         house.say("models", "rollback", "quick", "--why", "worse in the field")
-        assert house.analyse(export) == {first}
+        assert house.found(old) == {(first, "in force")}
+        assert house.found(new) == {(second, "rolled back")}
 
-        events = [row["event_id"] for row in house.ask("audit", "list")]
-        for event in ("schedule.added", "model.registered", "model.promoted", "model.rolled_back"):
-            assert event in events, sorted(set(events))
+        events = {row["event_id"] for row in house.ask("audit", "list")}
+        assert events >= {
+            "schedule.added",
+            "model.registered",
+            "gate.decided",
+            "model.promoted",
+            "model.rolled_back",
+        }
         assert house.say("audit", "verify")
+
+
+@pytest.mark.timeout(400)
+def test_what_a_recalled_version_said_is_taken_back_and_said_again(house: House) -> None:
+    cases = str(house.folder / "cases" / "cases.csv")
+    with house.up():
+        house.say("train", "usual.yaml", "--manifest", cases, "--wait")
+        (version,) = house.stages()
+        promote = ("models", "promote", "quick", version, "--why", "tried on ten studies")
+        assert "cannot decide" in house.refusal(*promote)
+        house.say(*promote, "--override")
+        old = house.analyse(house.folder / "export")
+        house.say("train", "usual.yaml", "--manifest", cases, "--wait")
+        house.say("models", "recall", "quick", version, "--why", "trained on wrong labels")
+        assert house.found(old) == {(version, "recalled")}
+        assert "was recalled" in house.refusal(*promote, "--override")
+        assert "no active version" in house.refusal("models", "rerun", "quick", version)
+        (other,) = set(house.stages()) - {version}
+        house.say("models", "promote", "quick", other, "--why", "right labels", "--override")
+        (again,) = house.ask("models", "rerun", "quick", version)["batches"]
+        house.wait(lambda: bool(house.ask("status", again)["status"] == "finished"))
+        assert house.found(again) == {(other, "in force")}
+        lineage = house.ask("models", "lineage", "quick", version)
+        assert (lineage["jobs"], lineage["withdrawn"]) == ({"recalled": 1}, "recalled")
+        assert lineage["snapshot"]["counts"]["held-out"] == 4
 
 
 def test_flower_shows_the_workers_and_the_tasks_by_id_and_only_to_those_who_log_in(
