@@ -64,6 +64,14 @@ class NewCorrection:
     mask: bytes | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class UpTo:
+    """The corrections of an analysis up to the number of one: a set that never changes."""
+
+    analysis: str
+    number: int
+
+
 def add(session: Session, new: NewCorrection, *, by: str) -> Correction:
     """Keep what a reader says.
 

@@ -1,7 +1,9 @@
-"""Schedules: cron lines that make trainings. A slot of a schedule is run at most once.
+"""Schedules: what makes trainings by itself. A slot of a schedule is run at most once.
 
-Cron is read in UTC, so no slot is skipped or doubled when clocks change. Slots that were missed
-while nothing was running collapse into the latest one.
+A cron line has a slot at each of its times. It is read in UTC, so no slot is skipped or doubled
+when clocks change; slots that were missed while nothing was running collapse into the latest one.
+New cases have a slot when enough corrections have come that no training of the schedule has
+learnt from. A drift has one slot, when it was first found, until it has gone.
 """
 
 from __future__ import annotations
@@ -13,17 +15,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cronsim import CronSim, CronSimError
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from records import audit, trainings
+from records import audit, corrections, drifts, trainings
+from records.corrections import UpTo
 from records.database import now
 from records.tables import Schedule, ScheduleRun, Training
 
 
 class CronInvalid(ValueError):
     """The cron line is not one."""
+
+
+class TriggerInvalid(ValueError):
+    """A schedule has one of cron, new cases and drift, and the analysis that it needs."""
 
 
 class ScheduleTaken(ValueError):
@@ -39,22 +46,31 @@ class NewSchedule:
     """A wish for regular trainings."""
 
     name: str
-    #: five fields: minute, hour, day of month, month, day of week
-    cron: str
     recipe: dict[str, Any] = field(repr=False)
     manifest: str = field(repr=False)
+    #: five fields: minute, hour, day of month, month, day of week
+    cron: str | None = None
+    #: train when so many corrections have come
+    new_cases: int | None = None
+    #: train when a drift was found
+    on_drift: bool = False
+    #: its corrections join the manifest; new cases and drift are those of it
+    analysis: str | None = None
 
 
 def add(session: Session, new: NewSchedule, *, by: str) -> Schedule:
-    """Add a schedule. Its first slot is the first one after now.
+    """Add a schedule. The first slot of a cron line is the first one after now.
 
     Raises:
+        TriggerInvalid: it has not exactly one trigger, or the analysis is missing.
         CronInvalid: the cron line is not one, or never comes.
         ScheduleTaken: the name is in use.
 
     """
     at = now(session)
-    next_slot(new.cron, at)
+    _check(new)
+    if new.cron is not None:
+        next_slot(new.cron, at)
     if find(session, new.name) is not None:
         sentence = f"a schedule named {new.name} exists"
         raise ScheduleTaken(sentence)
@@ -62,6 +78,9 @@ def add(session: Session, new: NewSchedule, *, by: str) -> Schedule:
         id=uuid.uuid4(),
         name=new.name,
         cron=new.cron,
+        new_cases=new.new_cases,
+        on_drift=new.on_drift,
+        analysis=new.analysis,
         recipe=new.recipe,
         manifest=new.manifest,
         enabled=True,
@@ -122,10 +141,12 @@ def due(session: Session, at: datetime | None = None) -> list[uuid.UUID]:
     """
     at = now(session) if at is None else at
     made: list[uuid.UUID] = []
-    rows = session.scalars(select(Schedule).where(Schedule.enabled).order_by(Schedule.name))
-    for row in rows.all():
+    # one beat at a time looks at a schedule: what another has begun is not begun again
+    lock = {"skip_locked": True, "key_share": True}
+    query = select(Schedule).where(Schedule.enabled).order_by(Schedule.name)
+    for row in session.scalars(query.with_for_update(**lock)).all():
         try:
-            slot = latest_slot(row.cron, after=row.created_at, until=at)
+            slot = _slot_of(session, row, at)
         except CronInvalid:  # one line that is read otherwise than when it was added
             row.enabled = False
             _audit(session, "schedule.disabled", "U", row, "nightshift")
@@ -143,7 +164,12 @@ def run(session: Session, name: str, *, by: str) -> Training:
 
     """
     row = get(session, name)
-    new = trainings.NewTraining(recipe=row.recipe, manifest=row.manifest, schedule_id=row.id)
+    new = trainings.NewTraining(
+        recipe=row.recipe,
+        manifest=row.manifest,
+        corrections=_corrections(session, row),
+        schedule_id=row.id,
+    )
     return trainings.create(session, new, by=by)
 
 
@@ -163,6 +189,50 @@ def latest_slot(cron: str, *, after: datetime, until: datetime) -> datetime | No
     start = _next_minute(until.astimezone(UTC))
     slot = _slot(cron, start, is_reverse=True)
     return slot if after < slot <= until else None
+
+
+def _check(new: NewSchedule) -> None:
+    triggers = [new.cron is not None, new.new_cases is not None, new.on_drift]
+    if sum(triggers) != 1:
+        message = "a schedule has one of cron, new_cases and on_drift"
+        raise TriggerInvalid(message)
+    if new.new_cases is not None and new.new_cases < 1:
+        message = "new_cases is a number of cases, 1 or more"
+        raise TriggerInvalid(message)
+    if new.cron is None and new.analysis is None:
+        message = "new cases and drift are those of an analysis: name it"
+        raise TriggerInvalid(message)
+
+
+def _slot_of(session: Session, row: Schedule, at: datetime) -> datetime | None:
+    """Return the slot that has come, whether or not it was run; None: none has."""
+    if row.cron is not None:
+        return latest_slot(row.cron, after=row.created_at, until=at)
+    if row.on_drift:
+        return drifts.began(session, str(row.analysis))
+    labelled, _ = corrections.count(
+        session, str(row.analysis), model=_model(row), after=_learnt(session, row)
+    )
+    return at if labelled >= (row.new_cases or 1) else None
+
+
+def _learnt(session: Session, row: Schedule) -> int:
+    """Return the number of the last correction that a training of this schedule had."""
+    last = func.max(Training.corrections_up_to)
+    query = select(last).where(Training.schedule_id == row.id)
+    return session.scalar(query) or 0
+
+
+def _corrections(session: Session, row: Schedule) -> UpTo | None:
+    """Return what joins the manifest of a training that begins now."""
+    if row.analysis is None:
+        return None
+    _, last = corrections.count(session, row.analysis, model=_model(row))
+    return UpTo(analysis=row.analysis, number=last)
+
+
+def _model(row: Schedule) -> str:
+    return str(row.recipe.get("name"))
 
 
 def _slot(cron: str, start: datetime, *, is_reverse: bool) -> datetime:
@@ -196,6 +266,7 @@ def _train(session: Session, row: Schedule, slot: datetime) -> uuid.UUID:
     new = trainings.NewTraining(
         recipe=row.recipe,
         manifest=row.manifest,
+        corrections=_corrections(session, row),
         schedule_id=row.id,
         idempotency_key=f"schedule {row.id} {slot.isoformat()}",
     )
@@ -213,5 +284,10 @@ def _audit(session: Session, event: str, action: str, row: Schedule, by: str) ->
         by=by,
         object_type="schedule",
         object_id=str(row.id),
-        detail={"name": row.name, "cron": row.cron},
+        detail={
+            "name": row.name,
+            "cron": row.cron,
+            "new_cases": row.new_cases,
+            "on_drift": row.on_drift,
+        },
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from records import audit, leases, wakes
 from records.base import TrainingStatus
+from records.corrections import UpTo
 from records.database import now
 from records.leases import Kind, Lease
 from records.tables import Training
@@ -37,6 +38,8 @@ class NewTraining:
     recipe: dict[str, Any] = field(repr=False)
     #: path of the manifest, as the trainer will open it
     manifest: str = field(repr=False)
+    #: what of an analysis joins the manifest; None = nothing
+    corrections: UpTo | None = None
     schedule_id: uuid.UUID | None = None
     idempotency_key: str | None = None
     lane: str = "shared"
@@ -50,7 +53,8 @@ def create(session: Session, new: NewTraining, *, by: str) -> Training:
         IdempotencyConflict: the key stands for another recipe or manifest.
 
     """
-    request = _digest({"recipe": new.recipe, "manifest": new.manifest})
+    joined = {"corrections": asdict(new.corrections)} if new.corrections else {}
+    request = _digest({"recipe": new.recipe, "manifest": new.manifest, **joined})
     if new.idempotency_key is not None:
         asked = select(Training).where(Training.idempotency_key == new.idempotency_key)
         known = session.scalars(asked).one_or_none()
@@ -64,6 +68,8 @@ def create(session: Session, new: NewTraining, *, by: str) -> Training:
         recipe=new.recipe,
         recipe_digest=_digest(new.recipe),
         manifest=new.manifest,
+        corrections_of=new.corrections and new.corrections.analysis,
+        corrections_up_to=new.corrections and new.corrections.number,
         max_attempts=new.max_attempts,
         schedule_id=new.schedule_id,
         idempotency_key=new.idempotency_key,
@@ -125,10 +131,8 @@ def note_progress(
         Fenced: the training is no longer ours.
 
     """
-    values: dict[str, Any] = {"progress": progress}
-    if snapshot_digest is not None:
-        values["snapshot_digest"] = snapshot_digest
-    leases.write(session, lease, **values)
+    known = {} if snapshot_digest is None else {"snapshot_digest": snapshot_digest}
+    leases.write(session, lease, progress=progress, **known)
 
 
 def succeed(
@@ -140,8 +144,8 @@ def succeed(
         Fenced: the training is no longer ours: discard the product.
 
     """
-    values = {"metrics": metrics, "snapshot_digest": snapshot_digest}
-    _finish(session, lease, TrainingStatus.SUCCEEDED, **values)
+    status = TrainingStatus.SUCCEEDED
+    _finish(session, lease, status, metrics=metrics, snapshot_digest=snapshot_digest)
     detail = {"model": model, "snapshot_digest": snapshot_digest}
     _audit(session, "training.succeeded", "U", lease.id, lease.owner, detail)
 
@@ -179,9 +183,7 @@ def fail(
 
 
 def release(session: Session, lease: Lease) -> None:
-    """Give a training back with its checkpoint: queued again, or paused where that was asked for.
-
-    The attempt does not count.
+    """Give a training back, its attempt uncounted: queued again, or paused where asked for.
 
     Raises:
         Fenced: the training is no longer ours.

@@ -41,8 +41,9 @@ def write_manifest(
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / "manifest.csv"
-    path.write_text(joining.joined(base, write(cases, folder, store)), encoding="utf-8")
-    return path
+    partial = path.with_suffix(".partial")
+    partial.write_text(joining.joined(base, write(cases, folder, store)), encoding="utf-8")
+    return partial.replace(path)
 
 
 def _write(case: CorrectedCase, folder: Path, store: Store) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ from records.database import DatabaseUnavailable
 from records.gates import GateMissing, GateRefused
 from records.listing import BadCursor
 from records.models import ModelVersionMissing, StageRefused
-from records.schedules import CronInvalid, ScheduleMissing, ScheduleTaken
+from records.schedules import CronInvalid, ScheduleMissing, ScheduleTaken, TriggerInvalid
 from records.transitions import IllegalTransition, NoSuchRecord
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -89,6 +89,7 @@ RECORDS: Final[Mapping[type[Exception], Kind]] = {
     ScheduleMissing: Kind.NOT_FOUND,
     ScheduleTaken: Kind.CONFLICT,
     CronInvalid: Kind.INVALID,
+    TriggerInvalid: Kind.INVALID,
     CorrectionRefused: Kind.INVALID,
 }
 

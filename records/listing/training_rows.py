@@ -58,7 +58,10 @@ class ScheduleRow:
 
     id: uuid.UUID
     name: str
-    cron: str
+    cron: str | None
+    new_cases: int | None
+    on_drift: bool
+    analysis: str | None
     recipe: dict[str, Any]
     manifest: str
     enabled: bool
@@ -147,6 +150,9 @@ def schedule_row(row: Schedule, last_slot: datetime | None = None) -> ScheduleRo
         id=row.id,
         name=row.name,
         cron=row.cron,
+        new_cases=row.new_cases,
+        on_drift=row.on_drift,
+        analysis=row.analysis,
         recipe=row.recipe,
         manifest=row.manifest,
         enabled=row.enabled,

@@ -5,21 +5,28 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
 from pipeline import phantoms
 from pipeline.training import manifest, recipe
+from pipeline.training.gating import GateOrder
 from records import corrected, corrections
-from records.corrections import NewCorrection, Verdict
+from records.corrections import NewCorrection, UpTo, Verdict
 from records.database import connect, reading, session_factory, unit_of_work
 from tests import quick_training
 from tests.records.answered import Answered, scores
 from worker.corrected import write_manifest
 from worker.exporting import export_corrections
+from worker.queue.settings import Settings
+from worker.services import make_services
 from worker.store import Store
+from worker.training import cases
+from worker.training.order import Order
 
 
 @pytest.fixture
@@ -101,3 +108,31 @@ def test_the_verb_says_how_many_cases_it_wrote_and_where(
     assert export_corrections(words) == 0
     assert capsys.readouterr().out == f"1 cases: {tmp_path / 'out' / 'manifest.csv'}\n"
     assert (tmp_path / "out" / "manifest.csv").exists()
+
+
+def test_a_training_is_frozen_with_the_corrections_that_there_were_when_it_began(
+    world: Answered, tmp_path: Path, sqlite_url: str
+) -> None:
+    (tmp_path / "base").mkdir()
+    base = quick_training.write_images(tmp_path / "base")
+    settings = Settings(home=tmp_path / "home", database_url=SecretStr(sqlite_url))
+    services = make_services(settings)
+    job = world.job(1, scores(0.9))
+    say(world, job, Verdict.ACCEPT)
+    order = Order(
+        training_id=job,
+        recipe=quick_training.CLASSIFICATION,
+        manifest=str(base),
+        corrections=UpTo(analysis="light", number=1),
+        version="1.0",
+        folder=tmp_path / "training",
+        bundle=tmp_path / "bundle",
+        gate=GateOrder(folder=str(tmp_path / "gate"), active=None),
+    )
+    say(world, job, Verdict.REPLACE, "bright")
+    path = Path(cases.manifest_of(order, services))
+    *_, joined = csv.DictReader(path.read_text().splitlines())
+    assert joined["label"] == "dark"
+    base.unlink()  # a later attempt trains on what the first one froze
+    assert cases.manifest_of(order, services) == str(path)
+    assert cases.manifest_of(replace(order, corrections=None), services) == str(base)

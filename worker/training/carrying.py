@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -11,13 +12,15 @@ import structlog
 
 from pipeline.errors import PipelineError
 from records import models, trainings
+from records.corrections import UpTo
 from records.database import DatabaseUnavailable, unit_of_work
 from records.leases import Fenced
+from records.tables import Training
 from worker import gating, sharing
 from worker.flights import Flight
 from worker.services import Services
 from worker.store import DiskFull, Store
-from worker.training import hearing, process, recording
+from worker.training import cases, hearing, process, recording
 from worker.training.hearing import Heard
 from worker.training.order import Order
 
@@ -86,6 +89,7 @@ def _claim(training_id: UUID, services: Services) -> tuple[Flight, Order] | None
             training_id=training_id,
             recipe=row.recipe,
             manifest=row.manifest,
+            corrections=_corrections(row),
             version=models.next_version(session, name, major, at_least=number),
             folder=folder,
             bundle=folder / f"bundle-{lease.token}",
@@ -96,9 +100,16 @@ def _claim(training_id: UUID, services: Services) -> tuple[Flight, Order] | None
     return flight, order
 
 
+def _corrections(row: Training) -> UpTo | None:
+    if row.corrections_of is None or row.corrections_up_to is None:
+        return None
+    return UpTo(analysis=row.corrections_of, number=row.corrections_up_to)
+
+
 def _carry(order: Order, flight: Flight, services: Services) -> None:
     """Run the process to its end and record what came of it."""
     order.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    order = replace(order, manifest=cases.manifest_of(order, services))
     heard, room = Heard(), Watermark(services.store)
     with sharing.training_on(services.settings), process.started(order, services) as running:
         for event in process.events(running):

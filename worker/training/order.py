@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from pipeline.training.gating import GateOrder
+from records.corrections import UpTo
 from worker.services import Services
 
 
@@ -18,6 +19,8 @@ class Order:
     training_id: UUID
     recipe: dict[str, Any] = field(repr=False)
     manifest: str = field(repr=False)
+    #: what joins the manifest; None = nothing
+    corrections: UpTo | None = None
     version: str
     folder: Path
     #: an own place for each attempt: an attempt that was given up for lost may still write

@@ -36,10 +36,19 @@ class TrainingRequest(Body):
 
 
 class ScheduleRequest(TrainingRequest):
-    """What to train regularly, and when."""
+    """What to train by itself, and when: by one of cron, new cases and drift."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
-    cron: str = Field(min_length=9, max_length=64, description="five fields, UTC")
+    cron: str | None = Field(
+        default=None, min_length=9, max_length=64, description="five fields, UTC"
+    )
+    new_cases: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="train when so many corrections have come"
+    )
+    on_drift: bool = Field(default=False, description="train when a drift was found")
+    analysis: str | None = Field(
+        default=None, max_length=120, description="whose corrections join, and whose drift counts"
+    )
 
 
 @router.post(
@@ -148,9 +157,8 @@ def add(request: ScheduleRequest, caller: Trainer, services: Held, once: Idempot
     manifest = _manifest(services, request)
 
     def work(session: Session) -> dict[str, Any]:
-        new = schedules.NewSchedule(
-            name=request.name, cron=request.cron, recipe=request.recipe, manifest=manifest
-        )
+        wish = request.model_dump() | {"manifest": manifest}
+        new = schedules.NewSchedule(**wish)
         row = schedules.add(session, new, by=caller.name)
         return vars(listing.schedule_row(row))
 

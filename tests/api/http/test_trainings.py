@@ -66,6 +66,26 @@ def test_trainings_page_newest_first(admin: TestClient, world: World) -> None:
     assert {item["id"] for item in first["items"] + second["items"]} == ids
 
 
+@pytest.mark.parametrize(
+    ("trigger", "status"),
+    [
+        ({"new_cases": 5, "analysis": "light"}, 201),
+        ({"on_drift": True, "analysis": "light"}, 201),
+        ({"new_cases": 5}, 422),
+        ({"on_drift": True, "new_cases": 5, "analysis": "light"}, 422),
+        ({}, 422),
+    ],
+)
+def test_a_schedule_has_one_trigger(
+    admin: TestClient, order: dict[str, Any], trigger: dict[str, Any], status: int
+) -> None:
+    response = admin.post("/v1/schedules", json=order | {"name": "by-itself"} | trigger)
+    assert response.status_code == status
+    if status == 201:
+        (listed,) = admin.get("/v1/schedules").json()["items"]
+        assert trigger.items() <= listed.items()
+
+
 def test_a_schedule_is_added_run_and_removed(admin: TestClient, order: dict[str, Any]) -> None:
     nightly = order | {"name": "nightly", "cron": "0 2 * * *"}
     response = admin.post("/v1/schedules", json=nightly)
