@@ -44,13 +44,13 @@ def line_of(session: Session, recipe: dict[str, Any]) -> Sequence[ModelVersion]:
 
 
 def source_of(session: Session, recipe: dict[str, Any]) -> ModelVersion | None:
-    """Return the registered version that a training took its first weights from."""
-    transfer = recipe.get("transfer") or {}
-    name, version = transfer.get("model"), transfer.get("version")
-    if name is None:
-        return None
-    if version is None:
-        return models.active(session, name)
+    """Return the registered version that a training takes its first weights from.
+
+    None: it begins with chance, or with a file of which nothing else is known.
+    """
+    transfer = recipe.get("transfer")
+    source = transfer.get("source") if isinstance(transfer, dict) else None
+    name, _, version = str(source or "").partition("@")
     return models.find(session, name, version)
 
 

@@ -12,7 +12,7 @@ import enum
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from records.base import JobStatus, Withdrawal
@@ -44,7 +44,7 @@ def standings(session: Session, job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID,
     return found
 
 
-def _superseded(job_ids: Sequence[uuid.UUID]) -> object:
+def _superseded(job_ids: Sequence[uuid.UUID]) -> Select[uuid.UUID]:
     """Select those of the jobs that a later one of the same study and analysis replaced."""
     later, its_study, its_analysis = aliased(Job), aliased(Study), aliased(Analysis)
     is_withdrawn = (

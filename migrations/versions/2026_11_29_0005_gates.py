@@ -42,8 +42,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("shadow_runs", "gates", "snapshots"):
-        op.drop_table(table)
+    for name in ("shadow_runs", "gates", "snapshots"):
+        op.drop_table(name)
     op.drop_index(op.f("ix_studies_study_instance_uid"), "studies")
     with op.batch_alter_table("model_versions") as table:
         table.drop_column("is_shadow")

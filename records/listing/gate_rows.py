@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -61,7 +62,7 @@ def gates(session: Session, name: str, version: str) -> list[GateRow]:
 def snapshots(session: Session, *, limit: int = 50, cursor: str | None = None) -> Page[SnapshotRow]:
     """Return one page of snapshots, newest first."""
 
-    def make(rows: list[AnyRow]) -> list[SnapshotRow]:
+    def make(rows: Sequence[AnyRow]) -> list[SnapshotRow]:
         return [_snapshot(row[0]) for row in rows]
 
     return page(session, select(Snapshot), SNAPSHOTS, Window(limit=limit, cursor=cursor), make)
