@@ -72,7 +72,7 @@ def cases(
                 yield found
 
 
-def _corrections(analysis: str, model: str) -> Select[tuple[Correction, ModelVersion]]:
+def _corrections(analysis: str, model: str) -> Select[Correction, ModelVersion]:
     return (
         select(Correction, ModelVersion)
         .join(Job, Job.id == Correction.job_id)

@@ -142,9 +142,8 @@ def due(session: Session, at: datetime | None = None) -> list[uuid.UUID]:
     at = now(session) if at is None else at
     made: list[uuid.UUID] = []
     # one beat at a time looks at a schedule: what another has begun is not begun again
-    lock = {"skip_locked": True, "key_share": True}
     query = select(Schedule).where(Schedule.enabled).order_by(Schedule.name)
-    for row in session.scalars(query.with_for_update(**lock)).all():
+    for row in session.scalars(query.with_for_update(skip_locked=True, key_share=True)).all():
         try:
             slot = _slot_of(session, row, at)
         except CronInvalid:  # one line that is read otherwise than when it was added

@@ -72,6 +72,6 @@ def _label(case: CorrectedCase, folder: Path, store: Store) -> str:
         path.write_text(json.dumps({"boxes": case.boxes}))
         return str(path)
     path = folder / f"{case.number}{_SUFFIXES[case.mask_form]}"
-    is_stored = isinstance(case.mask, str)
-    path.write_bytes(store.path(case.mask).read_bytes() if is_stored else case.mask)
+    mask = case.mask
+    path.write_bytes(store.path(mask).read_bytes() if isinstance(mask, str) else mask)
     return str(path)
