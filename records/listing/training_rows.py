@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -85,7 +85,10 @@ def trainings(
     def make(rows: Sequence[AnyRow]) -> list[TrainingSummary]:
         found = [row[0] for row in rows]
         products = _products(session, [row.id for row in found])
-        return [TrainingSummary(**_training(row, products)) for row in found]
+        return [
+            TrainingSummary(**_training(row, products) | {"progress": _briefly(row.progress)})
+            for row in found
+        ]
 
     return page(session, query, TRAININGS, Window(limit=limit, cursor=cursor), make)
 
@@ -142,6 +145,11 @@ def _training(row: Training, products: dict[uuid.UUID, ModelVersion]) -> dict[st
         "reason": row.reason,
         "detail": row.detail,
     }
+
+
+def _briefly(progress: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where a training stands, without its course: a list has room for no curves."""
+    return {name: value for name, value in progress.items() if name != "curve"}
 
 
 def schedule_row(row: Schedule, last_slot: datetime | None = None) -> ScheduleRow:

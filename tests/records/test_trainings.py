@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
-from records import leases, training_requests, trainings
+from records import leases, listing, training_requests, trainings
 from records.base import TrainingStatus
 from records.database import now, reading, unit_of_work
 from records.leases import Fenced, Lease
@@ -81,6 +81,20 @@ def test_progress_and_snapshot_are_kept_for_those_who_watch(sessions: Sessions) 
         trainings.note_progress(session, lease, {"epoch": 3}, snapshot_digest="a" * 64)
     assert row(sessions, training).progress == {"epoch": 3}
     assert row(sessions, training).snapshot_digest == "a" * 64
+
+
+def test_a_training_is_shown_with_its_curve_and_listed_without(sessions: Sessions) -> None:
+    training = create(sessions)
+    lease = must_claim(sessions, training)
+    progress = {"epoch": 3, "curve": [{"epoch": 3, "loss": 0.5}]}
+    with unit_of_work(sessions) as session:
+        trainings.note_progress(session, lease, progress)
+    with reading(sessions) as session:
+        shown = listing.training(session, training)
+        (listed,) = listing.trainings(session).items
+    assert shown is not None
+    assert shown.progress == progress
+    assert listed.progress == {"epoch": 3}
 
 
 def test_success_is_final_and_a_late_holder_is_fenced(sessions: Sessions) -> None:
