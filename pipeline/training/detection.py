@@ -115,7 +115,7 @@ class Detection:
         planes = (0,) * (3 - len(size))
         window = (*planes, *start), patches.window(self.recipe.input)
         cut = patches.cut(arrays["image"], *window, warp)
-        pixels = np.flip(cut, [axis - len(size) for axis in axes])
+        pixels = np.flip(cut, tuple(axis - len(size) for axis in axes))
         if warp is not None:
             pixels, moved = warp.image(pixels), warp.boxes(moved)
         inside, kept = boxes_in(moved, size)

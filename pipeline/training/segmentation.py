@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
 from pipeline.training.segmentation_losses import LOSSES
 from pipeline.volume import Input
+
+_Number = TypeVar("_Number", bound=np.integer[Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +146,8 @@ def bundle_weights(recipe: Recipe, weights: Weights) -> Weights:
     return deep_supervision.bundle_weights(recipe.network, weights)
 
 
-def mask_on(mask: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
-    """Take a mask from the grid of its volume to the network's: the nearest voxel counts."""
+def mask_on(mask: NDArray[_Number], grid: Grid) -> NDArray[_Number]:
+    """Take a mask, or a map of objects, to the network's grid: the nearest voxel counts."""
     for axis in range(3):
         nearest = np.rint(grid.positions(axis)).astype(np.int64)
         mask = np.take(mask, nearest, axis=grid.axes[axis])
