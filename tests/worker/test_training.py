@@ -145,6 +145,8 @@ def test_a_training_ends_in_a_candidate_with_metrics_in_the_store(
     assert kept.digest == version.digest
     assert version.bundle_metadata["training"]["snapshot_digest"] == ended.snapshot_digest
     assert ended.progress["epoch"] == 4
+    assert [point["epoch"] for point in ended.progress["curve"]] == [1, 2, 3, 4]
+    assert [*(services.store.root / "tensorboard" / str(training_id)).iterdir()]
     assert not (services.store.root / "trainings" / str(training_id)).exists()
 
 
