@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -29,7 +29,7 @@ def curve(history: Sequence[Epoch]) -> list[dict[str, float | None]]:
     ]
 
 
-def curves(history: Sequence[Epoch]) -> Mapping[str, Sequence[tuple[float, float]]]:
+def curves(history: Sequence[Epoch]) -> dict[str, list[tuple[float, float]]]:
     """Return (epoch, value) of every loss, of the score and of the learning rate, by name."""
     found: dict[str, list[tuple[float, float]]] = {}
     for number, epoch in _thinned(history):
