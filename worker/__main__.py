@@ -32,6 +32,8 @@ VERBS = {
     "verify-gate": "worker.gating:verify_gate",
     "export-corrections": "worker.exporting:export_corrections",
     "decoders": "worker.decoders:say",
+    "make-manifest": "worker.manifests:make_manifest",
+    "check-manifest": "worker.manifests:check_manifest",
     "deidentify": "worker.deidentifying:deidentify",
     "reidentify": "worker.deidentifying:reidentify",
 }
@@ -65,9 +67,22 @@ def _parser() -> argparse.ArgumentParser:
     corrected.add_argument("--model", required=True)
     corrected.add_argument("out", type=Path)
     words.add_parser("decoders", help="print which transfer syntaxes can be read, as JSON")
+    _add_manifests(words)
     _add_models(words)
     _add_deidentification(words)
     return parser
+
+
+def _add_manifests(words: Any) -> None:
+    """Add what makes a list of training cases, and what looks one through."""
+    make = words.add_parser("make-manifest", help="write the manifest of a folder")
+    make.add_argument("folder", type=Path)
+    make.add_argument("--layout", required=True)
+    make.add_argument("--out", type=Path, required=True)
+    make.add_argument("--alike", type=float)
+    check = words.add_parser("check-manifest", help="print every fault of a manifest, as JSON")
+    check.add_argument("recipe", type=Path)
+    check.add_argument("--manifest", type=Path, required=True)
 
 
 def _add_models(words: Any) -> None:

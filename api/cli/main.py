@@ -19,6 +19,7 @@ from api.cli import (
     explain,
     jobs,
     keys,
+    manifests,
     models,
     printing,
     results,
@@ -94,6 +95,7 @@ GROUPS = {
     LEARN: {
         "corrections": corrections.app,
         "trainings": trainings.app,
+        "manifests": manifests.app,
         "models": models.app,
         "schedules": schedules.app,
     },

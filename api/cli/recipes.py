@@ -16,7 +16,7 @@ def read_recipe(named: str) -> dict[str, Any]:
     """
     import yaml
 
-    path = _path(named)
+    path = recipe_path(named)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as refused:
@@ -39,8 +39,12 @@ def manifest_path(given: Path) -> str:
     return str(given.resolve())
 
 
-def _path(named: str) -> Path:
-    """Return the file that a recipe is in."""
+def recipe_path(named: str) -> Path:
+    """Return the file that a recipe is in.
+
+    Args:
+        named: path of a YAML file, or name of a shipped model.
+    """
     import models
 
     given = Path(named)

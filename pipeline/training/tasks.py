@@ -21,6 +21,7 @@ from pipeline.training import (
     segmentation,
     transfer,
 )
+from pipeline.training.cache import Cache
 from pipeline.training.checkpoint import Weights
 from pipeline.training.data import Preparation, Prepared
 from pipeline.training.fields import TransferField
@@ -77,10 +78,15 @@ def _method(recipe: Recipe) -> Method:
     return replace(method, preparation=objects.preparation)
 
 
+def preparation(recipe: Recipe) -> Preparation:
+    """Return what turns the cases of a recipe into arrays."""
+    return _method(recipe).preparation(recipe)
+
+
 def prepare(
-    recipe: Recipe, snapshot: Snapshot, cases: Path, *, checkpoint: Callable[[], None]
+    recipe: Recipe, snapshot: Snapshot, cases: Cache | Path, *, checkpoint: Callable[[], None]
 ) -> Prepared:
-    """Prepare the cases into the folder ``cases``; the network is tried before.
+    """Prepare the cases into the folder or the cache ``cases``, and try the network.
 
     Raises:
         ManifestInvalid: with every case that cannot be read or whose label does not fit.
@@ -88,12 +94,9 @@ def prepare(
         Interrupted: by ``checkpoint``, called before each case.
 
     """
-    method = _method(recipe)
-    prepared = data.prepare(
-        snapshot, recipe, method.preparation(recipe), cases, checkpoint=checkpoint
-    )
+    prepared = data.prepare(snapshot, recipe, preparation(recipe), cases, checkpoint=checkpoint)
     try:
-        method.make(recipe=recipe, prepared=prepared, device=torch.device("cpu")).network()
+        _method(recipe).make(recipe=recipe, prepared=prepared, device=torch.device("cpu")).network()
     except (ValueError, TypeError, RuntimeError, KeyError, IndexError, NotImplementedError) as why:
         # MONAI's classes refuse wrong arguments with any of these
         sentence = f"network {recipe.network.name}: {' '.join(str(why).split())[:300]}"

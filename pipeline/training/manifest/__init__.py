@@ -14,7 +14,7 @@ from pipeline.training.manifest.cases import (
     file_digest,
     snapshot_of,
 )
-from pipeline.training.manifest.freezing import IMAGE_SUFFIXES, freeze
+from pipeline.training.manifest.freezing import IMAGE_SUFFIXES, Looked, freeze, look
 from pipeline.training.manifest.parts import assign
 from pipeline.training.manifest.rows import PARTS
 
@@ -22,6 +22,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "PARTS",
     "Case",
+    "Looked",
     "Part",
     "Snapshot",
     "Value",
@@ -30,5 +31,6 @@ __all__ = [
     "content_digest",
     "file_digest",
     "freeze",
+    "look",
     "snapshot_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,16 @@ IMAGE_SUFFIXES: Final = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """A manifest as far as it can be judged without decoding pixels."""
+
+    #: whose files are all there
+    cases: tuple[Case, ...]
+    faults: tuple[Fault, ...]
+    warnings: tuple[Fault, ...]
+
+
 def freeze(path: Path, recipe: Recipe) -> Snapshot:
     """Read a manifest, check it as a whole, hash every file and split by patient.
 
@@ -32,17 +43,33 @@ def freeze(path: Path, recipe: Recipe) -> Snapshot:
         ManifestInvalid: with every fault that can be seen without decoding pixels.
 
     """
+    looked = look(path, recipe)
+    if looked.faults:
+        raise ManifestInvalid(looked.faults)
+    return snapshot_of(looked.cases, looked.warnings)
+
+
+def look(path: Path, recipe: Recipe) -> Looked:
+    """Read a manifest as ``freeze`` does, and return its faults beside what has none.
+
+    Raises:
+        ManifestInvalid: it cannot be read at all.
+
+    """
     listed = rows.read(path, recipe)
     faults = parts.half_stated(listed)
     cases = [case for row in listed if (case := _case(row, path.parent, recipe, faults))]
     warnings: list[Fault] = []
+    if not parts.are_stated(listed):
+        cases, warnings = parts.divided(cases, recipe)
+    faults += _repeated(cases)
     if not faults:
-        if not parts.are_stated(listed):
-            cases, warnings = parts.divided(cases, recipe)
-        faults = [*_repeated(cases), *parts.faults(cases, recipe), *_empty_classes(cases, recipe)]
-    if faults:
-        raise ManifestInvalid(faults)
-    return snapshot_of(cases, [*warnings, *_oddities(cases)])
+        faults += [*parts.faults(cases, recipe), *_empty_classes(cases, recipe)]
+    return Looked(
+        cases=tuple(cases),
+        faults=tuple(sorted(faults)),
+        warnings=tuple(sorted([*warnings, *_oddities(cases)])),
+    )
 
 
 def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case | None:

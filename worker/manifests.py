@@ -1,0 +1,48 @@
+"""The verbs about manifests: make one of a folder, and look through one before anybody trains."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from pipeline.errors import TrainingRefused
+from pipeline.training import layouts, recipe
+from worker.queue.settings import Settings
+from worker.verbs import FAILED, USAGE, WELL, complain
+
+#: the folder of the store with the cases that trainings share
+PREPARED = "prepared"
+
+
+def make_manifest(words: argparse.Namespace) -> int:
+    """Write the manifest of a folder and print how many cases it has, as JSON."""
+    try:
+        made = layouts.make(words.folder, words.layout, words.out, alike=words.alike)
+    except TrainingRefused as refused:
+        return complain(refused.sentence, USAGE)
+    except OSError as unwritable:
+        return complain(unwritable.strerror or "it cannot be written", FAILED)
+    json.dump({"cases": made.cases, "patients": made.patients}, sys.stdout)
+    return WELL
+
+
+def check_manifest(words: argparse.Namespace) -> int:
+    """Print every fault of a manifest and what is odd about it, as JSON."""
+    try:
+        wanted = recipe.parse(words.recipe.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return complain("the recipe cannot be read", USAGE)
+    except TrainingRefused as refused:
+        return complain(refused.sentence, USAGE)
+    from pipeline.training import checking  # with torch and all that trains
+
+    shared: Path = Settings().store_path / PREPARED
+    report = checking.check(words.manifest, wanted, shared=shared, checkpoint=_go_on)
+    json.dump(report.stated(), sys.stdout)
+    return FAILED if report.faults else WELL
+
+
+def _go_on() -> None:
+    """Whoever asked waits for the end, or ends this process."""
