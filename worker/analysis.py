@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from pipeline.analysis import Analysis, from_document
 from pipeline.answers import StudyResult
 from pipeline.dicom.limits import DecodeLimits
 from pipeline.dicom.reading import SeriesFiles, read
+from pipeline.drift import intensities
 from pipeline.study import analyze
 from pipeline.volume import Input
 from records import jobs, orders
@@ -80,10 +81,10 @@ def carry(flight: Flight, services: Services) -> Delivered:
         with stages.measure("write"):
             rows = writing.results(result, order)
             files = writing.artifacts(result, order, analysis.outputs, services.store)
+    report = _report(order, inputs, analysis, result, stages, services)
+    report["models_loaded"] = sorted(used.loaded)
     flight.checkpoint()
     with stages.measure("record"), unit_of_work(services.sessions) as session:
-        report = _report(order, analysis, result, stages, services)
-        report["models_loaded"] = sorted(used.loaded)
         jobs.succeed(session, flight.lease, results=rows, artifacts=files, report=report)
     metrics.JOBS.labels(outcome="succeeded", reason="ok").inc()
     log.info("job.succeeded", results=len(rows), artifacts=len(files), seconds=stages.rounded())
@@ -136,7 +137,12 @@ def _predict(
 
 
 def _report(
-    order: JobOrder, analysis: Analysis, result: StudyResult, stages: Stages, services: Services
+    order: JobOrder,
+    inputs: Mapping[str, Sequence[Input]],
+    analysis: Analysis,
+    result: StudyResult,
+    stages: Stages,
+    services: Services,
 ) -> dict[str, Any]:
     """Return the run report: all that is needed to compute this again. No patient data."""
     return {
@@ -160,8 +166,9 @@ def _report(
                     "instances": len(one.paths),
                     "verdict": one.verdict,
                     "detail": one.detail,
+                    "intensity": intensities.summarise(image),
                 }
-                for one in chosen
+                for one, image in zip(chosen, inputs[name], strict=True)
             ]
             for name, chosen in order.inputs.items()
         },

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.drift.intensities import summarise
 from pipeline.drift.observing import observe
+from pipeline.volume import Image, Volume
 
 SERIES = {
     "manufacturer": "Acme",
@@ -64,14 +65,14 @@ def test_answers_scores_counts_and_sizes_are_watched() -> None:
 
 
 def test_intensities_are_those_of_the_values_that_are_numbers() -> None:
-    pixels = np.array([[0.0, 1.0, 2.0], [3.0, 4.0, np.nan]], np.float32)
+    pixels = np.array([[[0.0, 1.0, 2.0], [3.0, 4.0, np.nan]]], np.float32)
     expected = {"mean": 2.0, "sd": round(2**0.5, 4), "p5": 0.2, "p50": 2.0, "p95": 3.8}
-    assert summarise(pixels) == pytest.approx(expected)
-    assert summarise(np.array([np.inf])) == {}
+    assert summarise(Image(pixels=pixels)) == pytest.approx(expected)
+    assert summarise(Image(pixels=np.full((1, 2, 2), np.inf))) == {}
 
 
-def test_of_a_large_image_an_even_part_tells_the_same() -> None:
-    pixels = np.random.default_rng(1).normal(100.0, 10.0, (20, 512, 512))
-    found = summarise(pixels)
-    assert found["mean"] == pytest.approx(100.0, abs=0.2)
-    assert found["sd"] == pytest.approx(10.0, abs=0.2)
+def test_intensities_of_a_large_volume_are_in_its_unit_and_told_by_an_even_part() -> None:
+    stored = np.random.default_rng(1).normal(1100.0, 10.0, (20, 256, 256)).astype(np.int16)
+    found = summarise(Volume(stored=stored, affine=np.eye(4), slope=2.0, intercept=-1000.0))
+    assert found["mean"] == pytest.approx(1199.0, abs=0.3)
+    assert found["sd"] == pytest.approx(20.0, abs=0.2)
