@@ -159,19 +159,19 @@ def hippocampus(learnt: Learnt) -> Rows:
 
 
 def finer(learnt: Learnt) -> Rows:
-    """Make a held-out slice coarser, and let the model and a straight line make it finer."""
+    """Make a held-out slice coarser, and let the model and cubic interpolation make it finer."""
     case = learnt.held_out[-1]
     image = cases.read_image(case, learnt.recipe)
     held = degradation.trial(image, learnt.recipe, np.random.default_rng(0))
     (answer,) = learnt.open().predict(held.shown, checkpoint=go_on).derived
     found, gain = (learnt.metrics[name]["value"] for name in ("psnr_db", "psnr_gain_db"))
-    say(f"finer-brain: PSNR {found:.1f} dB, {gain:.1f} dB more than stretched linearly")
+    say(f"finer-brain: PSNR {found:.1f} dB, {gain:.1f} dB more than by cubic interpolation")
     scene = Scene(image=image, part=(0.2, 0.5, 0.5, 0.8))
     span = held.high - held.low
     return [
         [
             scene.other(values_of(held.shown, 0), "every 2 x 2 pixels joined"),
-            scene.other(held.baseline[0, 0] * span + held.low, "stretched linearly"),
+            scene.other(held.baseline[0, 0] * span + held.low, "cubic interpolation"),
             scene.other(answer.values[0], "EDSR"),
             scene.plain("as it was"),
         ]
