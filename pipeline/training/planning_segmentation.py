@@ -8,11 +8,13 @@ something left to halve, coarse axes later than fine ones. Counted for float32 o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+
+from pipeline.volume import Input, Volume
 
 #: an axis is coarse where its voxels are so many times longer than those of the finest
 _COARSE: Final = 3.0
@@ -48,6 +50,36 @@ class Seen:
     classes: int
     #: names of the labels
     names: Sequence[str]
+
+
+def look(
+    images: Iterable[Input], *, spatial_dims: int, channels: int, names: Sequence[str]
+) -> Seen:
+    """Look at the images of the training part, one after the other.
+
+    Args:
+        images: volumes or single images; of a network of two axes both.
+        spatial_dims: axes of the network: two of a volume are those of its slices.
+        channels: of the network's input.
+        names: of the labels, without the background.
+
+    """
+    shapes: list[tuple[int, ...]] = []
+    spacings: list[tuple[float, ...]] = []
+    for image in images:
+        if isinstance(image, Volume):
+            shapes.append(image.stored.shape[-spatial_dims:])
+            spacings.append(image.spacing[-spatial_dims:])
+        else:
+            shapes.append(image.pixels.shape[1:3])
+    return Seen(
+        shapes=shapes,
+        # single images state no place in the patient
+        spacings=spacings if len(spacings) == len(shapes) else None,
+        channels=channels,
+        classes=len(names) + 1,
+        names=names,
+    )
 
 
 def plan(seen: Seen, memory: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.training import deep_supervision, planning_segmentation, recipe
 from pipeline.training.planning_segmentation import Seen
+from pipeline.volume import Image, Volume
 from tests import quick_training
 
 GIGABYTE = 2**30
@@ -82,6 +83,20 @@ def test_sides_are_not_mirrored() -> None:
         planned = planning_segmentation.plan(seen(cases, names=names, classes=3), GIGABYTE)
         assert planned["augmentation"]["flip"] == flip
         assert planned["balanced"]
+
+
+def test_volumes_and_pictures_are_looked_at_in_the_axes_of_the_network() -> None:
+    thick = np.diag([0.5, 0.6, 4.0, 1.0])[:, [2, 1, 0, 3]]
+    volume = Volume(stored=np.zeros((9, 20, 30), np.int16), affine=thick)
+    picture = Image(pixels=np.zeros((1, 40, 50, 3), np.uint8))
+    whole, flat, mixed = (
+        planning_segmentation.look(images, spatial_dims=dims, channels=1, names=["a", "b"])
+        for images, dims in (([volume], 3), ([volume], 2), ([volume, picture], 2))
+    )
+    assert (whole.shapes, whole.spacings) == ([(9, 20, 30)], [(4.0, 0.6, 0.5)])
+    assert (flat.shapes, flat.spacings) == ([(20, 30)], [(0.6, 0.5)])
+    assert (mixed.shapes, mixed.spacings) == ([(20, 30), (40, 50)], None)
+    assert whole.classes == 3
 
 
 @settings(max_examples=40, deadline=None)
