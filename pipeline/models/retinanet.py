@@ -89,7 +89,7 @@ class Pyramid(nn.Module):
             conv1_t_stride=layout.stride,
             no_max_pool=True,
             feed_forward=False,
-            # not batch norm: a training batch of two volumes has no statistics worth keeping
+            # of the stem; MONAI's stages keep batch norm whatever is asked for
             norm=("group", {"num_groups": 8}),
         )
         self.stem = nn.Sequential(stages.conv1, stages.bn1, stages.act)
