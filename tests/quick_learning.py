@@ -26,7 +26,7 @@ class Line:
 
     dropout: float = 0.0
     #: what the validation says, epoch by epoch; empty = the negative loss
-    scores: list[float] = field(default_factory=list)
+    scores: list[float | None] = field(default_factory=list)
 
     def network(self) -> nn.Module:
         return nn.Sequential(nn.Dropout(self.dropout), nn.Linear(2, 1))

@@ -82,13 +82,12 @@ def _learn(task: Task, recipe: Recipe, state: State, controls: Controls, watch: 
     if isinstance(task, BeginsEpochs):
         task.begin_epoch(network, done.epoch)
     for batch in task.batches(done.epoch, done.step):
-        losses = optimisation.learn(batch, done.step, steps)
-        for name, value in losses.items():
+        learnt = optimisation.learn(batch, done.step, steps)
+        for name, value in learnt.losses.items():
             done.loss_sums[name] = done.loss_sums.get(name, 0.0) + value
-        cases += ranks.cases_in(batch)
-        has_moved = optimisation.moves_at(done.step, steps)
+        cases += learnt.cases
         done.step += 1
-        if not has_moved:
+        if not learnt.has_moved:
             continue
         if isinstance(task, FollowsSteps):
             task.after_step(network)
@@ -98,7 +97,7 @@ def _learn(task: Task, recipe: Recipe, state: State, controls: Controls, watch: 
                 epochs=recipe.epochs,
                 step=done.step,
                 steps=steps,
-                losses=losses,
+                losses=learnt.losses,
                 cases=cases,
             )
         )
@@ -130,7 +129,7 @@ def _look(task: Task, recipe: Recipe, state: State) -> None:
         done.best_epoch = done.epoch
         state.keep_best()
     patience = recipe.early_stopping.patience if recipe.early_stopping else None
-    if patience is not None and done.epoch - done.best_epoch >= patience:
+    if score is not None and patience is not None and done.epoch - done.best_epoch >= patience:
         done.is_stopped = True
     optimisation.finish_epoch(score)
 

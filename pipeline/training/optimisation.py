@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,17 @@ _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 #: cosine ends at this share of the learning rate
 _COSINE_END: Final = 0.01
+
+
+class Learnt(NamedTuple):
+    """What came of one batch."""
+
+    #: by name, the total of the first turn first
+    losses: dict[str, float]
+    #: in the batch, over all processes
+    cases: int
+    #: False while the gradients of more batches are added up
+    has_moved: bool
 
 
 class Optimisation:
@@ -45,12 +56,8 @@ class Optimisation:
         """The rate of the first turn."""
         return float(self._learners[0].optimiser.param_groups[0]["lr"])
 
-    def moves_at(self, step: int, steps: int) -> bool:
-        """Say whether the weights move after the batch at position ``step`` of an epoch."""
-        return (step + 1) % self._wanted.accumulate == 0 or step + 1 == steps
-
-    def learn(self, batch: Any, step: int, steps: int) -> dict[str, float]:
-        """Learn from one batch and return its losses by name, the total of the first turn first.
+    def learn(self, batch: Any, step: int, steps: int) -> Learnt:
+        """Learn from the batch at position ``step`` of an epoch of ``steps`` batches.
 
         Raises:
             TrainingRefused: a loss is not finite (``training.diverged``).
@@ -58,9 +65,10 @@ class Optimisation:
         """
         first = step - step % self._wanted.accumulate
         group = min(self._wanted.accumulate, steps - first)
-        cases = ranks.cases_in(batch)
-        share = cases / ranks.total([cases], self._device)[0]
-        is_moving = self.moves_at(step, steps)
+        is_moving = step + 1 == first + group
+        mine = ranks.cases_in(batch)
+        cases = ranks.total([mine], self._device)[0]
+        share = mine / cases
         said: dict[str, float] = {}
         for learner in self._learners:
             loss, parts = learner.loss(self._network, batch)
@@ -70,7 +78,7 @@ class Optimisation:
                 learner.move()
         if is_moving and self._average is not None:
             self._average.update_parameters(self._network)
-        return said
+        return Learnt(said, int(cases), is_moving)
 
     def finish_epoch(self, score: float | None) -> None:
         """Step the learning rates. ``score``: of the validation part, where it was looked at."""

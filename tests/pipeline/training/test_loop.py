@@ -20,7 +20,8 @@ from pipeline.training.checkpoint import Weights
 from pipeline.training.controls import Controls, EpochReport
 from pipeline.training.recipe import Recipe
 from pipeline.training.task import Task
-from tests import quick_training
+from tests import quick_learning, quick_training
+from tests.quick_learning import Line
 
 KINDS = {
     "classification": quick_training.CLASSIFICATION,
@@ -175,6 +176,24 @@ def test_early_stopping_ends_before_the_last_epoch(tmp_path: Path) -> None:
     _, progress = loop.train(task, wanted, "d", controls(tmp_path))
     assert progress.epoch < 60
     assert progress.epoch - progress.best_epoch == 2
+
+
+def test_only_a_look_at_the_validation_part_stops_a_training(tmp_path: Path) -> None:
+    wanted = quick_learning.recipe_of(
+        {}, epochs=12, validate_every=4, early_stopping={"patience": 3}
+    )
+    task = Line(scores=[-2.0, -1.0, -1.5])
+    _, progress = loop.train(task, wanted, "d", quick_learning.controls(tmp_path))
+    assert [epoch.score for epoch in progress.history if epoch.score] == [-2.0, -1.0, -1.5]
+    assert progress.best_epoch == 8
+
+
+def test_without_a_validation_part_the_last_weights_stand(tmp_path: Path) -> None:
+    wanted = quick_learning.recipe_of({}, epochs=6, early_stopping={"patience": 2})
+    task = Line(scores=[None] * 6)
+    weights, progress = loop.train(task, wanted, "d", quick_learning.controls(tmp_path))
+    assert (progress.best_epoch, progress.best_score) == (6, None)
+    assert weights.keys() == task.network().state_dict().keys()
 
 
 def test_it_learns(tmp_path: Path) -> None:

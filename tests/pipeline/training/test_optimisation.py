@@ -73,7 +73,7 @@ def test_an_l1_penalty_pulls_every_weight_to_zero_by_the_same_amount(start: floa
 
 
 def test_the_penalty_is_reported_beside_the_loss() -> None:
-    losses = optimisation(Weight(3.0), {"l1": 0.5}).learn(torch.tensor([[2.0]]), 0, 1)
+    losses = optimisation(Weight(3.0), {"l1": 0.5}).learn(torch.tensor([[2.0]]), 0, 1).losses
     assert losses == {"loss": 18.0 + 1.5, "l1-penalty": 1.5}
 
 
@@ -107,15 +107,14 @@ def test_accumulated_batches_move_the_weights_as_one_large_batch_does() -> None:
     learning = optimisation(small, {"accumulate": 4})
     for step, case in enumerate(batch):
         assert float(small.weight.detach()) == 1.0
-        learning.learn(case[None], step, 4)
+        assert learning.learn(case[None], step, 4).has_moved == (step == 3)
     assert torch.equal(small.weight, large.weight)
 
 
 def test_what_is_left_at_the_end_of_an_epoch_is_a_step_of_its_own() -> None:
     network = Weight(1.0)
     learning = optimisation(network, {"accumulate": 2})
-    assert [learning.moves_at(step, 3) for step in range(3)] == [False, True, True]
-    learning.learn(torch.tensor([[2.0]]), 2, 3)
+    assert learning.learn(torch.tensor([[2.0]]), 2, 3) == ({"loss": 2.0}, 1, True)
     assert float(network.weight.detach()) == 1.0 - 0.125 * 4.0
 
 
@@ -257,7 +256,8 @@ def test_in_each_turn_only_its_own_parameters_learn_and_see_what_the_turn_before
     network, task = Pair(), Contest()
     assert isinstance(task, TakesTurns)
     assert not isinstance(Line(), TakesTurns)
-    losses = optimisation(network, {}, turns(task, network)).learn(torch.tensor([[1.0]]), 0, 1)
+    learning = optimisation(network, {}, turns(task, network))
+    losses = learning.learn(torch.tensor([[1.0]]), 0, 1).losses
     assert float(network.maker.weight.detach()) == 1.0 - 0.125 * 2.0
     assert float(network.critic.weight.detach()) == 2.0 - 0.125 * 0.75
     assert losses == {
