@@ -19,6 +19,28 @@ from tests import quick_training
 
 pytestmark = pytest.mark.system
 
+#: what learns and is no part of the bundle: answers at a second depth, and a critic
+DEEP: dict[str, Any] = quick_training.SEGMENTATION | {
+    "name": "deep",
+    "network": {
+        "name": "SegResNetDS",
+        "arguments": {
+            "spatial_dims": 3,
+            "in_channels": 1,
+            "out_channels": 2,
+            "init_filters": 4,
+            "blocks_down": [1, 1, 1],
+            "norm": "INSTANCE",
+        },
+    },
+    "deep_supervision": 1,
+}
+JUDGED: dict[str, Any] = quick_training.RESTORATION | {
+    "name": "judged",
+    "critic": {"features": 4, "layers": 1},
+    "optimiser": {"ema": 0.9},
+}
+
 
 def order(folder: Path, recipe: dict[str, Any]) -> Path:
     cases = folder / "cases"
@@ -66,8 +88,10 @@ def run(paper: Path) -> tuple[int, list[dict[str, Any]]]:
         quick_training.SEGMENTATION,
         quick_training.DETECTION,
         quick_training.RESTORATION,
+        DEEP,
+        JUDGED,
     ],
-    ids=lambda recipe: recipe["kind"],
+    ids=lambda recipe: recipe["name"],
 )
 def test_every_kind_ends_in_a_bundle_that_loads_and_is_measured(
     tmp_path: Path, recipe: dict[str, Any]
