@@ -51,16 +51,16 @@ class Pair(nn.Module):
     def follow(self, decay: float) -> None:
         """Move the teacher towards the student, far in the first steps, where neither knows much.
 
-        What is counted and not learnt (batches that a normalisation saw) is taken over.
+        Statistics of batches are averages already: they are taken over as they are.
         """
         self.steps += 1
         kept = min(decay, 1 - 1 / (float(self.steps) + 1))
-        learnt = self.student.state_dict()
-        for name, tensor in self.teacher.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.lerp_(learnt[name], 1 - kept)
-            else:
-                tensor.copy_(learnt[name])
+        learnt = zip(self.teacher.parameters(), self.student.parameters(), strict=True)
+        for weight, student in learnt:
+            weight.lerp_(student, 1 - kept)
+        counted = zip(self.teacher.buffers(), self.student.buffers(), strict=True)
+        for buffer, student in counted:
+            buffer.copy_(student)
 
 
 class Lesson(NamedTuple):

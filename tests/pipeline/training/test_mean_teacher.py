@@ -50,6 +50,7 @@ def test_the_teacher_counts_as_its_student_counts_and_is_never_in_training() -> 
     pair.student(torch.rand(4, 2))
     pair.follow(0.5)
     assert int(pair.teacher[0].num_batches_tracked) == 1
+    assert torch.equal(pair.teacher[0].running_mean, pair.student[0].running_mean)
     assert pair.student.training
     assert not any(module.training for module in pair.teacher.modules())
     assert not any(one.requires_grad for one in pair.teacher.parameters())
