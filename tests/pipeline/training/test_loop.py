@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -194,6 +195,17 @@ def test_without_a_validation_part_the_last_weights_stand(tmp_path: Path) -> Non
     weights, progress = loop.train(task, wanted, "d", quick_learning.controls(tmp_path))
     assert (progress.best_epoch, progress.best_score) == (6, None)
     assert weights.keys() == task.network().state_dict().keys()
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_learns_in_mixed_precision_by_its_average(tmp_path: Path, kind: str) -> None:
+    optimiser = {"learning_rate": 0.02, "amp": True, "ema": 0.9, "accumulate": 2, "l1": 1e-4}
+    task, wanted = make(tmp_path, KINDS[kind] | {"optimiser": optimiser, "epochs": 2})
+    weights, progress = loop.train(task, wanted, "d", controls(tmp_path))
+    assert all(math.isfinite(epoch.loss) for epoch in progress.history)
+    assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {
+        torch.float32
+    }
 
 
 def test_it_learns(tmp_path: Path) -> None:
