@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from pipeline.errors import TrainingRefused
 from pipeline.training import layouts, recipe
 from worker.queue.settings import Settings
+from worker.store import PREPARED
 from worker.verbs import FAILED, USAGE, WELL, complain
-
-#: the folder of the store with the cases that trainings share
-PREPARED = "prepared"
 
 
 def make_manifest(words: argparse.Namespace) -> int:
@@ -38,7 +35,8 @@ def check_manifest(words: argparse.Namespace) -> int:
         return complain(refused.sentence, USAGE)
     from pipeline.training import checking  # with torch and all that trains
 
-    shared: Path = Settings().store_path / PREPARED
+    settings = Settings()
+    shared = settings.store_path / PREPARED if settings.prepared_bytes else None
     report = checking.check(words.manifest, wanted, shared=shared, checkpoint=_go_on)
     json.dump(report.stated(), sys.stdout)
     return FAILED if report.faults else WELL

@@ -1,7 +1,7 @@
 """The store: artifacts addressed by their digest, and the folders of registered bundles.
 
-Layout: ``blobs/<first two>/<sha256>``, ``bundles/<digest>/``, ``temporary/``. A blob is complete
-or absent: it is written under a temporary name, flushed to the disk and renamed.
+Layout: ``blobs/<first two>/<sha256>``, ``bundles/<digest>/``, ``prepared/<name>/``, ``temporary/``.
+A blob is complete or absent: it is written under a temporary name, flushed to the disk and renamed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 from pipeline.errors import ComputeFailed
 from pipeline.reasons import Reason
 
+#: the folder of prepared cases that trainings share (``pipeline.training.cache``)
+PREPARED = "prepared"
 #: errno values that mean "no room": the disk, and the quota of the user
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 

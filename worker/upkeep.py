@@ -10,10 +10,12 @@ from typing import Final
 
 import structlog
 
+from pipeline.training.trimming import trim
 from records import batches, jobs, schedules, trainings
 from records.database import unit_of_work
 from worker import dispatch
 from worker.services import Services
+from worker.store import PREPARED
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +82,10 @@ class Upkeep:
         if time.monotonic() - self._last_sweep < SWEEP_SECONDS:
             return
         self._last_sweep = time.monotonic()
-        swept = self._services.store.sweep(older_than=LEFT_BEHIND)
+        store = self._services.store
+        swept = store.sweep(older_than=LEFT_BEHIND)
         if swept:
             log.info("store.swept", count=swept)
+        trimmed = trim(store.root / PREPARED, self._services.settings.prepared_bytes)
+        if trimmed:
+            log.info("store.trimmed", bytes=trimmed)

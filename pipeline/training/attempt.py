@@ -38,10 +38,16 @@ class Order:
     #: file of the key that patients are named under in what is kept of them, and that snapshots
     #: are de-identified with where the recipe asks for it
     deidentify_key: str = ""
+    #: folder of prepared cases that trainings share (``cache``); empty = nothing is shared
+    prepared: str = ""
     #: folders of the registered bundles that a recipe transfers from, by ``name@version``
     sources: dict[str, str] = field(default_factory=dict)
     #: what the candidate is held against, as ``gating.GateOrder``; None = it is not
     gate: dict[str, Any] | None = None
+
+    def shared_cases(self) -> Path | None:
+        """Return the folder of prepared cases that trainings share, if there is one."""
+        return Path(self.prepared) if self.prepared else None
 
     def devices(self) -> list[torch.device]:
         """Return the device of each process."""

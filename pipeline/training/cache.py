@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -27,8 +26,8 @@ from numpy.typing import NDArray
 
 from pipeline.training.manifest import Case
 from pipeline.training.recipe import Recipe
+from pipeline.training.trimming import ENTRY, PREFIX
 
-_ENTRY: Final = "entry.json"
 #: what of a recipe has nothing to do with how a case is prepared
 _WITHOUT_BEARING: Final = frozenset(
     {
@@ -61,8 +60,6 @@ _WITHOUT_BEARING: Final = frozenset(
     }
 )
 _LIBRARIES: Final = ("monai", "nibabel", "numpy", "pillow", "pydicom", "scipy", "torch")
-_PREFIX: Final = ".writing-"
-_LEFT_BEHIND_SECONDS: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +96,7 @@ class Cache:
         if _entry(self.shared / name) is None:
             return None
         with suppress(OSError):  # it may be removed at this very moment
-            os.utime(self.shared / name / _ENTRY)  # tells how long nobody has asked for it
+            os.utime(self.shared / name / ENTRY)  # tells how long nobody has asked for it
             _mirror(self.shared / name, self.folder / name)
         return _entry(self.folder / name)
 
@@ -109,7 +106,7 @@ class Cache:
             for title, array in arrays.items():
                 np.save(aside / f"{title}.npy", array)
             sizes = {file.name: file.stat().st_size for file in aside.iterdir()}
-            (aside / _ENTRY).write_text(json.dumps({**asdict(entry), "sizes": sizes}))
+            (aside / ENTRY).write_text(json.dumps({**asdict(entry), "sizes": sizes}))
         if self.shared is not None:
             with suppress(OSError):  # what is not shared is prepared again
                 _mirror(self.folder / name, self.shared / name)
@@ -122,37 +119,9 @@ def name_of(case: Case, recipe: Recipe, kept: str) -> str:
     return hashlib.sha256(json.dumps(come_of, sort_keys=True).encode()).hexdigest()
 
 
-def trim(shared: Path, most_bytes: int) -> int:
-    """Remove the entries that were not asked for the longest until the rest is small enough.
-
-    Trainings that run keep theirs. Returns how many bytes were taken out of the folder.
-    """
-    removed = 0
-    known = sorted(_uses(shared))
-    total = sum(size for _, size, _ in known)
-    for _, size, place in known:
-        if total - removed <= most_bytes:
-            break
-        shutil.rmtree(place, ignore_errors=True)
-        removed += size
-    for left in shared.glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            if left.stat().st_mtime < time.time() - _LEFT_BEHIND_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-    return removed
-
-
-def _uses(shared: Path) -> Iterator[tuple[float, int, Path]]:
-    """Yield when each entry was last asked for, its size and its place."""
-    for entry in shared.glob(f"*/{_ENTRY}"):
-        with suppress(OSError):  # it is being removed by somebody else
-            size = sum(file.stat().st_size for file in entry.parent.iterdir())
-            yield entry.stat().st_mtime, size, entry.parent
-
-
 def _entry(place: Path) -> Entry | None:
     try:
-        stated = json.loads((place / _ENTRY).read_text())
+        stated = json.loads((place / ENTRY).read_text())
         if any((place / name).stat().st_size != size for name, size in stated["sizes"].items()):
             return None
         warnings = tuple((column, sentence) for column, sentence in stated["warnings"])
@@ -176,7 +145,7 @@ def _mirror(source: Path, target: Path) -> None:
 def _written(target: Path) -> Iterator[Path]:
     """Give a folder aside that lies at ``target`` once it is whole; what lay there gives way."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=target.parent))
+    aside = Path(tempfile.mkdtemp(prefix=PREFIX, dir=target.parent))
     try:
         yield aside
         if target.exists() and _entry(target) is None:

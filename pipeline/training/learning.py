@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.training import deidentified, manifest, ranks, tasks, transfer
 from pipeline.training.attempt import Attempt
 from pipeline.training.board import Board
+from pipeline.training.cache import Cache
 from pipeline.training.checkpoint import Weights
 from pipeline.training.controls import Controls
 from pipeline.training.data import Prepared
@@ -40,9 +41,9 @@ def learn(attempt: Attempt) -> Learned:
     with ranks.first_before_others():
         snapshot = _snapshot(attempt)
         attempt.say({"event": "snapshot", "digest": snapshot.digest, "cases": snapshot.counts()})
-        prepared = tasks.prepare(
-            recipe, snapshot, folder / "cases", checkpoint=attempt.stop.checkpoint
-        )
+        cases = Cache(folder=folder / "cases", shared=attempt.order.shared_cases())
+        prepared = tasks.prepare(recipe, snapshot, cases, checkpoint=attempt.stop.checkpoint)
+        snapshot = replace(snapshot, warnings=(*snapshot.warnings, *prepared.warnings))
     taken = _taken(attempt, prepared)
     digest = " ".join([recipe.digest, snapshot.digest, *([taken.digest] if taken else [])])
     phases = Phases(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def _evaluation(learned: Learned, measured: Measured) -> dict[str, bytes]:
     heading = page.Heading(
         title=recipe.title,
         lines=[f"{recipe.name}@{learned.version}", _training(learned)],
-        warnings=_warnings(recipe),
+        warnings=[*_warnings(recipe), *_of_the_cases(learned)],
     )
     return {
         SCORES: measured.scores.dump().encode(),
@@ -114,6 +115,15 @@ def _evaluation(learned: Learned, measured: Measured) -> dict[str, bytes]:
             heading, measured.scores, measured.metrics, course.curves(learned.history)
         ).encode(),
     }
+
+
+def _of_the_cases(learned: Learned) -> list[str]:
+    """Return what is odd about the cases, each once, and of how many rows of the manifest."""
+    counts = Counter((one.column, one.sentence, one.row > 0) for one in learned.snapshot.warnings)
+    return [
+        f"The cases, {column}: {sentence}{f' (rows: {count})' if is_of_rows else ''}"
+        for (column, sentence, is_of_rows), count in counts.items()
+    ]
 
 
 def _warnings(recipe: Recipe) -> Sequence[str]:
@@ -172,6 +182,7 @@ def _card(learned: Learned, metrics: Mapping[str, Any]) -> str:
         use,
         "## Training",
         _training(learned),
+        *_of_the_cases(learned),
         "## On the held-out cases",
         _table(metrics),
         more,

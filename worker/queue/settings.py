@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         description="s3://bucket/prefix that POST /v1/batches may read; empty = none over HTTP",
     )
     disk_reserve_bytes: int = Field(default=512 * 2**20, description="below it no job is claimed")
+    prepared_bytes: int = Field(
+        default=32 * 2**30,
+        ge=0,
+        description="of prepared cases that trainings share; the least used go; 0 = none is shared",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @cached_property

@@ -10,6 +10,7 @@ from uuid import UUID
 from pipeline.training.gating import GateOrder
 from records.corrections import UpTo
 from worker.services import Services
+from worker.store import PREPARED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,5 +40,11 @@ class Order:
             "threads": services.settings.threads,
             "tensorboard": str(services.store.root / "tensorboard" / str(self.training_id)),
             "deidentify_key": str(services.settings.deidentify_key_path),
+            "prepared": _prepared(services),
             "gate": asdict(self.gate),
         }
+
+
+def _prepared(services: Services) -> str:
+    """Return the folder of prepared cases that trainings share; empty where they share none."""
+    return str(services.store.root / PREPARED) if services.settings.prepared_bytes else ""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.training import cache, classification, data, manifest, recipe
+from pipeline.training import cache, classification, data, manifest, recipe, trimming
 from pipeline.training.cache import Cache, Entry
 from pipeline.training.manifest import Part, Snapshot
 from pipeline.training.recipe import Recipe
@@ -134,7 +134,7 @@ def test_of_a_case_that_is_judged_no_array_is_kept(tmp_path: Path, snapshot: Sna
 def test_what_is_removed_from_the_shared_folder_is_taken_from_no_training(tmp_path: Path) -> None:
     kept = Cache(folder=tmp_path / "own", shared=tmp_path / "shared")
     kept.keep("a", ARRAYS, ENTRY)
-    assert cache.trim(tmp_path / "shared", 0) > 0
+    assert trimming.trim(tmp_path / "shared", 0) > 0
     assert not (tmp_path / "shared" / "a").exists()
     assert kept.find("a") == ENTRY
     assert np.array_equal(data.load(kept.place("a"))["image"], ARRAYS["image"])
@@ -148,7 +148,7 @@ def test_what_was_not_asked_for_the_longest_goes_first(tmp_path: Path) -> None:
         os.utime(shared / name / "entry.json", (at, at))
     each = sum(file.stat().st_size for file in (shared / "new").iterdir())
     assert Cache(folder=tmp_path / "second", shared=shared).find("older") == ENTRY
-    assert cache.trim(shared, 2 * each) == each
+    assert trimming.trim(shared, 2 * each) == each
     assert {place.name for place in shared.iterdir()} == {"older", "new"}
 
 
@@ -157,7 +157,7 @@ def test_a_folder_left_by_a_process_that_was_killed_is_removed_in_time(tmp_path:
     for place in (left, fresh):
         place.mkdir()
     os.utime(left, (0, 0))
-    cache.trim(tmp_path, 10**9)
+    trimming.trim(tmp_path, 10**9)
     assert [place.name for place in tmp_path.iterdir()] == [fresh.name]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from pipeline.evaluation import scores, summary
 from pipeline.models import bundle
 from pipeline.training import manifest, product, recipe
 from pipeline.training.checkpoint import Epoch
+from pipeline.training.faults import Fault
 from pipeline.training.product import Learned, Measured
 from tests import quick_training
 from tests.pipeline.evaluation import made_scores
@@ -44,6 +46,18 @@ def test_the_card_tells_the_numbers_and_where_the_rest_is(tmp_path: Path) -> Non
     assert "| bright recall | 0.5 | " in card
     assert "8 cases to train on, 4 to choose the best epoch, 4 held out" in card
     assert "evaluation.html" in card
+
+
+def test_card_and_page_say_what_is_odd_about_the_cases(tmp_path: Path) -> None:
+    made = learned(tmp_path / "cases")
+    found = [Fault(0, "site", "all cases are of one site")]
+    found += [Fault(row, "label", "boxes were cut") for row in (1, 2)]
+    odd = replace(made, snapshot=replace(made.snapshot, warnings=tuple(found)))
+    product.write(tmp_path / "bundle", odd, measured())
+    for name in (bundle.CARD, product.PAGE):
+        text = (tmp_path / "bundle" / name).read_text()
+        assert "The cases, site: all cases are of one site" in text
+        assert "The cases, label: boxes were cut (rows: 2)" in text
 
 
 def test_scores_are_kept_as_they_are_and_shown(tmp_path: Path) -> None:
