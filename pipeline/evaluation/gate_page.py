@@ -5,7 +5,8 @@ As ``pipeline.evaluation.page``: one HTML file, no script, no network, no time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -26,7 +27,24 @@ _HOLDS: Final[Mapping[bool | None, str]] = {
 _WORST: Final = 10
 
 
-def render(heading: Heading, verdict: Verdict, candidate: Scores, active: Scores | None) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One of the worst cases: its image by sha256 and how well it went, what the picture shows."""
+
+    title: str
+    said: str
+    #: WebP, base64
+    data: str = field(repr=False)
+
+
+def render(
+    heading: Heading,
+    verdict: Verdict,
+    candidate: Scores,
+    active: Scores | None,
+    *,
+    worst: Sequence[Picture] = (),
+) -> str:
     """Return the page.
 
     Args:
@@ -34,6 +52,7 @@ def render(heading: Heading, verdict: Verdict, candidate: Scores, active: Scores
         verdict: of the gate.
         candidate: its scores of the held-out cases.
         active: those of the version in use; None = there is none.
+        worst: pictures of the cases that the candidate did worst on.
 
     """
     return page.template("gate.html").render(
@@ -43,6 +62,8 @@ def render(heading: Heading, verdict: Verdict, candidate: Scores, active: Scores
         cases=len(candidate.cases),
         patients=len(set(candidate.patients)),
         tables=list(_tables(verdict, candidate, active)),
+        worst=worst,
+        worst_by=summary.WORST_BY[candidate.kind],
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
+from PIL import Image as Pictures
 
 from pipeline.overlay import halves
 from pipeline.overlay.display import Display, display_of
@@ -69,6 +70,34 @@ def render(image: Input, prediction: Prediction, *, name: str) -> tuple[Picture,
         if number <= len(maps):
             found.append(sprite.exact(f"{name}.{number}-{what}"))
     return tuple(found)
+
+
+def beside(image: Input, said: Sequence[Prediction], index: int) -> Pictures.Image:
+    """Draw each of several predictions into slice ``index`` of the same image, left to right.
+
+    All are shown through one window, so that what differs is what was said.
+    """
+    painter = _painter(image, said[0])
+    return joined(
+        [
+            replace(painter, detections=detections_of(one)).paint(
+                values_of(image, index),
+                None if one.label_map is None else one.label_map[index],
+                index,
+            )
+            for one in said
+        ]
+    )
+
+
+def joined(tiles: Sequence[Pictures.Image]) -> Pictures.Image:
+    """Return pictures of one height side by side."""
+    sheet = Pictures.new("RGB", (sum(tile.width for tile in tiles), tiles[0].height))
+    across = 0
+    for tile in tiles:
+        sheet.paste(tile, (across, 0))
+        across += tile.width
+    return sheet
 
 
 def _painter(image: Input, prediction: Prediction) -> Painter:

@@ -11,6 +11,7 @@ from pipeline.evaluation.scores import Scores
 from pipeline.models import predictors, weights
 from pipeline.models.bundle import Bundle
 from pipeline.models.devices import Device
+from pipeline.models.predictor import Predictor
 from pipeline.training import gating, judging, kept_cases, product
 from pipeline.training.attempt import Attempt
 from pipeline.training.manifest import Part
@@ -30,21 +31,21 @@ def evaluate(attempt: Attempt, learned: Learned) -> dict[str, Any]:
     """
     attempt.enter("evaluating")
     draft = product.write(_fresh(attempt.folder / "draft"), learned, None)
-    scores = _judged(attempt, learned, draft)
+    predictor = predictors.open(draft, device=Device(str(attempt.device)))
+    scores = _judged(attempt, learned, draft, predictor)
     measured = Measured(scores=scores, metrics=summary.summarise(scores))
     made = product.write(_fresh(Path(attempt.order.bundle)), learned, measured)
     end: dict[str, Any] = {"digest": made.digest, "metrics": measured.metrics}
     if attempt.order.gate is not None:
         attempt.enter("gate")
         asked = gating.GateOrder.of(attempt.order.gate)
-        end["gate"] = _gate(attempt, asked, learned, made.digest, scores)
+        end["gate"] = _gate(attempt, asked, learned, made.digest, scores, predictor)
     return end
 
 
-def _judged(attempt: Attempt, learned: Learned, draft: Bundle) -> Scores:
+def _judged(attempt: Attempt, learned: Learned, draft: Bundle, predictor: Predictor) -> Scores:
     """Return the scores of the held-out cases, answered as the bundle will answer in use."""
     recipe, held_out = learned.recipe, learned.snapshot.part(Part.HELD_OUT)
-    predictor = predictors.open(draft, device=Device(str(attempt.device)))
     scores = judging.judge(held_out, recipe, predictor, checkpoint=attempt.stop.checkpoint)
     if recipe.evaluation.robustness is None:
         return scores
@@ -53,7 +54,12 @@ def _judged(attempt: Attempt, learned: Learned, draft: Bundle) -> Scores:
 
 
 def _gate(
-    attempt: Attempt, asked: gating.GateOrder, learned: Learned, digest: str, scores: Scores
+    attempt: Attempt,
+    asked: gating.GateOrder,
+    learned: Learned,
+    digest: str,
+    scores: Scores,
+    predictor: Predictor,
 ) -> dict[str, Any]:
     """Hold the candidate against the version in use; return the decision in short."""
     recipe, order = learned.recipe, attempt.order
@@ -67,6 +73,7 @@ def _gate(
         held_out=learned.snapshot.part(Part.HELD_OUT),
         cases=cases,
         scores=scores,
+        predictor=predictor,
     )
     verdict = gating.run(
         asked,

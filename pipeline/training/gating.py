@@ -21,8 +21,8 @@ from pipeline.evaluation.rule import Rule
 from pipeline.evaluation.scores import Scores, ScoresRefused
 from pipeline.models import bundle, predictors
 from pipeline.models.devices import Device
-from pipeline.models.predictor import Checkpoint
-from pipeline.training import judging, kept_cases, product
+from pipeline.models.predictor import Checkpoint, Predictor
+from pipeline.training import judging, kept_cases, product, worst_cases
 from pipeline.training.kept_cases import KeptCases
 from pipeline.training.manifest import Case
 from pipeline.training.recipe import Recipe
@@ -83,6 +83,8 @@ class Candidate:
     held_out: Sequence[Case]
     cases: KeptCases
     scores: Scores
+    #: of its bundle, to draw the worst cases
+    predictor: Predictor
 
 
 def run(
@@ -116,7 +118,15 @@ def run(
         "verdict": verdict.stated(),
     }
     (folder / STATEMENT).write_text(json.dumps(statement, indent=1, sort_keys=True) + "\n")
-    page = gate_page.render(_heading(order, candidate), verdict, candidate.scores, active)
+    worst = worst_cases.pictures(
+        candidate.held_out,
+        candidate.recipe,
+        candidate.predictor,
+        candidate.scores,
+        checkpoint=checkpoint,
+    )
+    heading = _heading(order, candidate)
+    page = gate_page.render(heading, verdict, candidate.scores, active, worst=worst)
     (folder / PAGE).write_text(page, encoding="utf-8")
     return verdict
 

@@ -83,7 +83,7 @@ def _judged(
     if recipe.kind == "classification":
         whole = data.read_case(case, recipe)
         truth = data.read_truth(case, recipe, whole)
-        return _whole(truth, _answer(predictor, whole, checkpoint), names, recipe)
+        return _whole(truth, answer(predictor, whole, checkpoint), names, recipe)
     image = data.read_image(case, recipe)
     truth = data.read_truth(case, recipe, image)
     prediction = predictor.predict(image, checkpoint=checkpoint)
@@ -95,7 +95,8 @@ def _judged(
     return {"boxes": tuple(boxes(truth, prediction, image, name) for name in names)}
 
 
-def _answer(predictor: Predictor, image: Input | Channels, checkpoint: Checkpoint) -> Prediction:
+def answer(predictor: Predictor, image: Input | Channels, checkpoint: Checkpoint) -> Prediction:
+    """Return what a model says of a case, of several series where it takes them."""
     if not isinstance(image, Channels):
         return predictor.predict(image, checkpoint=checkpoint)
     if not isinstance(predictor, TakesChannels):

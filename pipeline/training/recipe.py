@@ -253,15 +253,19 @@ def check(document: object) -> Recipe:
     try:
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'recipe'}: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_input=False)
-        )
-        raise TrainingRefused(faults, Reason.TRAINING_RECIPE_INVALID) from error
+        raise TrainingRefused(in_words(error), Reason.TRAINING_RECIPE_INVALID) from error
     # what a bundle may state is checked by the same rules before it is trained as when it is read
     _, found = metadata.parse(metadata.dump(recipe.spec("0"), {}), digest="")
-    labels = [label.name for label in recipe.labels]
-    found += [] if recipe.gate is None else recipe.gate.faults(recipe.judged_as, labels)
+    if recipe.gate is not None:
+        found += recipe.gate.faults(recipe.judged_as, recipe.judged_labels)
     if found:
         raise TrainingRefused("; ".join(found), Reason.TRAINING_RECIPE_INVALID)
     return recipe
+
+
+def in_words(error: ValidationError) -> str:
+    """Return what is wrong with a recipe in one line, without what was written there."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in fault['loc']) or 'recipe'}: {fault['msg']}"
+        for fault in error.errors(include_url=False, include_input=False)
+    )

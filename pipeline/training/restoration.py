@@ -186,6 +186,17 @@ def bundle_weights(recipe: Recipe, weights: Weights) -> Weights:
     }
 
 
+def trial(case: Case, recipe: Recipe) -> degradation.Trial:
+    """Make a held-out case worse, the same however often it is asked.
+
+    Raises:
+        StudyRejected: the image cannot be read.
+
+    """
+    random = np.random.default_rng((recipe.seed, 3, int(case.image_digest[:16], 16)))
+    return degradation.trial(data.read_image(case, recipe), recipe, random)
+
+
 def judge(case: Case, recipe: Recipe, predictor: Predictor, *, checkpoint: Checkpoint) -> Restored:
     """Make a held-out case worse, let the model restore it, and compare both with what it was.
 
@@ -194,8 +205,7 @@ def judge(case: Case, recipe: Recipe, predictor: Predictor, *, checkpoint: Check
         Interrupted: by ``checkpoint``.
 
     """
-    random = np.random.default_rng((recipe.seed, 3, int(case.image_digest[:16], 16)))
-    held = degradation.trial(data.read_image(case, recipe), recipe, random)
+    held = trial(case, recipe)
     (answer,) = predictor.predict(held.shown, checkpoint=checkpoint).derived
     dims = recipe.input.spatial_dims
     return Restored(

@@ -18,7 +18,7 @@ from pipeline.errors import TrainingRefused
 from pipeline.evaluation.scores import ScoresRefused
 from pipeline.models import bundle, predictors
 from pipeline.models.devices import Device
-from pipeline.training import gating, judging, kept_cases, process, recipe
+from pipeline.training import gating, judging, kept_cases, process, recipe, worst_cases
 from pipeline.training.manifest import Part, freeze
 from tests import quick_training
 
@@ -105,6 +105,7 @@ class School:
             held_out=held_out,
             cases=kept_cases.keep(snapshot, read_key(self.root / "key"), is_deidentified=False),
             scores=judging.judge(held_out, wanted, predictor, checkpoint=nothing),
+            predictor=predictor,
         )
         gating.run(self.order(name, active), candidate, device=cpu, checkpoint=nothing)
         return self.trained(name, loaded.folder)
@@ -249,6 +250,9 @@ def test_the_page_shows_both_versions_and_no_patient(same_again: Trained) -> Non
     assert "<strong>promote</strong>" in page
     assert "<h2>Conditions</h2>" in page
     assert "<h2>Figures</h2>" in page
+    assert "by score of the true label" in page
+    assert page.count("data:image/webp;base64,") == worst_cases.COUNT
+    assert "called" in page
 
 
 def test_what_is_kept_of_the_cases_names_nobody(first: Trained) -> None:
