@@ -10,7 +10,7 @@ from pipeline.evaluation.curves import Points
 
 #: side of the square that a curve is drawn in, and what is left for its scales
 SIDE: Final = 220
-MARGIN: Final = 40
+MARGIN: Final = 56
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +63,16 @@ def courses(by_epoch: Mapping[str, Points]) -> Iterator[Plot]:
             points=_placed(placed),
             left=f"{first:g}",
             right=f"{last:g}",
-            bottom=f"{least:.3g}",
-            top=f"{most:.3g}",
+            bottom=_short(least),
+            top=_short(most),
         )
 
 
 def _placed(points: Points) -> str:
     """Return points of the unit square as a polyline takes them; there y runs down."""
     return " ".join(f"{MARGIN + SIDE * x:.1f},{MARGIN / 2 + SIDE * (1 - y):.1f}" for x, y in points)
+
+
+def _short(value: float) -> str:
+    """Return a number as there is room for it beside the frame."""
+    return f"{value:.3g}" if value == 0 or abs(value) >= 0.01 else f"{value:.1e}"

@@ -39,5 +39,10 @@ def test_a_course_that_never_changes_is_a_level_line() -> None:
     assert len({y for _, y in places(plot.points)}) == 1
 
 
+def test_small_numbers_have_room_beside_the_frame() -> None:
+    (plot,) = plots.courses({"rate": [(1, 0.0), (2, 0.000123456)]})
+    assert (plot.bottom, plot.top) == ("0", "1.2e-04")
+
+
 def test_one_epoch_is_no_course() -> None:
     assert [*plots.courses({"loss": [(1, 0.5)]})] == []
