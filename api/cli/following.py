@@ -27,7 +27,7 @@ ENDED = frozenset({"succeeded", "rejected", "failed", "canceled"})
 
 def follow(records: Records, which: uuid.UUID, *, tend: Callable[[], None] = lambda: None) -> None:
     """Show how far a training is until it has ended."""
-    with _display() as show:
+    with display() as show:
         while True:
             tend()
             now = read(records, which)
@@ -58,7 +58,7 @@ class Lines:
 
 
 @contextmanager
-def _display() -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def display() -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Give what shows progress as it fits where stderr goes."""
     if not sys.stderr.isatty():
         yield Lines(printing.note, time.monotonic).show

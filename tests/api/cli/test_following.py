@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 
 from api.cli.epochs import progress_words, share_done
-from api.cli.following import TELL_ANYHOW_EVERY, Lines
+from api.cli.following import TELL_ANYHOW_EVERY, Lines, display
 
 WITHIN: dict[str, Any] = {
     "phase": "training",
@@ -64,3 +65,16 @@ def test_nothing_new_is_told_twice() -> None:
         lines.show({"phase": "reading"})
         now[0] += 2 * TELL_ANYHOW_EVERY
     assert told == ["reading"]
+
+
+def test_on_a_terminal_a_bar_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    with display() as show:
+        show({"phase": "reading"})
+        show(WITHIN)
+    drawn = capsys.readouterr().err
+    assert "epoch 3 of 10, batch 12 of 48" in drawn
+    assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}" in drawn
