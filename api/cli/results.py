@@ -32,10 +32,22 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
+class Standing(StrEnum):
+    """How results stand; the words of ``records.standing``, which costs half a second."""
+
+    IN_FORCE = "in force"
+    SUPERSEDED = "superseded"
+    ROLLED_BACK = "rolled back"
+    RECALLED = "recalled"
+
+
 def results(
     batch: BatchName = "latest",
     *,
     form: Annotated[Format, typer.Option("--format", help="Of what goes to stdout.")] = Format.CSV,
+    standing: Annotated[
+        Standing | None, typer.Option("--standing", help="Only results that stand so.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Write everything here instead: tables, report, files."),
@@ -47,7 +59,7 @@ def results(
     with open_records() as records, reading(records.sessions) as session:
         which = batch_id(session, batch)
         if out is None:
-            _print(session, which, form)
+            _print(session, which, form, standing)
     if out is not None:
         with open_records() as records:
             export(records, which, out)
@@ -70,13 +82,17 @@ def export(records: Records, which: uuid.UUID, out: Path) -> None:
         raise Problem(message, mend=mend) from refused
 
 
-def _print(session: Session, which: uuid.UUID, form: Format) -> None:
+def _print(session: Session, which: uuid.UUID, form: Format, standing: Standing | None) -> None:
     """Print the results of a batch in one of the three forms."""
     from dataclasses import asdict
 
     from records import listing
 
-    rows = listing.result_rows(session, which)
+    rows = (
+        row
+        for row in listing.result_rows(session, which)
+        if standing is None or row.standing.value == standing.value
+    )
     if form is Format.JSON:
         printing.say_json([asdict(row) for row in rows])
     elif form is Format.CSV:

@@ -6,7 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from records import gates, models
+from api.cli import results
+from records import gates, models, standing
 from records.base import GateDecision
 from records.database import unit_of_work
 from records.gates import NewGate
@@ -93,6 +94,9 @@ def test_a_recall_marks_the_results_and_its_studies_are_queued_again(
     said = shell("models", "recall", NAME, "1", "--why", "wrong labels")
     assert "recalled with all its results; none is active" in said.out
     assert {row["standing"] for row in shell("results", "--format", "json").json} == {"recalled"}
+    recalled = shell("results", "--format", "json", "--standing", "recalled").json
+    assert len(recalled) == len(rows)
+    assert shell("results", "--format", "json", "--standing", "in force").json == []
     assert shell("models", "rerun", NAME, "1").code == 1
     assert shell("models", "promote", NAME, "2", "--why", "instead", "--override").code == 0
     (batch,) = shell("models", "rerun", NAME, "1", "--json").json["batches"]
@@ -100,6 +104,10 @@ def test_a_recall_marks_the_results_and_its_studies_are_queued_again(
     assert (job["status"], job["study_instance_uid"]) == ("queued", "1.2.1")
     (version, _) = shell("models", "list", NAME, "--json").json
     assert (version["stage"], version["withdrawn"]) == ("retired", "recalled")
+
+
+def test_results_are_asked_for_by_the_words_of_the_records() -> None:
+    assert [one.value for one in results.Standing] == [one.value for one in standing.Standing]
 
 
 def test_lineage_tells_what_came_of_a_version(shell: Shell, home: Home) -> None:
