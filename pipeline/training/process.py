@@ -20,11 +20,12 @@ import torch
 from pipeline.errors import Interrupted, PipelineError, StudyRejected, TrainingRefused
 from pipeline.models.bundle import BundleRefused
 from pipeline.reasons import Reason
-from pipeline.training import ranks, recipe
+from pipeline.training import planning, ranks, recipe
 from pipeline.training.attempt import Attempt, Order, Stop
 from pipeline.training.evaluating import evaluate
 from pipeline.training.learning import learn
 from pipeline.training.live import Say
+from pipeline.training.recipe import Recipe
 
 DONE = 0
 FAILED = 1
@@ -60,10 +61,10 @@ def run(order: Order, say: Say, stop: Stop) -> None:
         Interrupted: asked to stop.
 
     """
-    wanted = recipe.check(order.recipe)
     if order.threads:
         torch.set_num_threads(order.threads)
     devices = order.devices()
+    wanted = _recipe(order, devices[0], say)
     with ranks.joined(devices[0].type):
         number = ranks.number()
         attempt = Attempt(
@@ -78,6 +79,35 @@ def run(order: Order, say: Say, stop: Stop) -> None:
         learned = learn(attempt)
     if number == 0:
         say({"event": "finished", **evaluate(attempt, learned)})
+
+
+def _recipe(order: Order, device: torch.device, say: Say) -> Recipe:
+    """Return the recipe; one that is asked to be made by its cases is made once and kept."""
+    if not planning.is_auto(order.recipe):
+        return recipe.check(order.recipe)
+    kept = Path(order.folder) / "recipe.json"
+    if kept.exists():
+        return recipe.check(json.loads(kept.read_text()))
+    planned = planning.plan(
+        order.recipe,
+        Path(order.manifest),
+        cores=torch.get_num_threads(),
+        memory=_memory(device),
+        has_gpu=device.type == "cuda",
+    )
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_suffix(".partial")
+    partial.write_text(json.dumps(planned.stated()))
+    partial.replace(kept)
+    say({"event": "recipe", "recipe": planned.stated()})
+    return planned
+
+
+def _memory(device: torch.device) -> int:
+    """Return the bytes that a step of learning may use: half of what is free now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def _keep_quiet(_: Mapping[str, Any]) -> None:

@@ -1,0 +1,169 @@
+"""What an automatic recipe of a classification decides, from what its cases look like.
+
+Images keep their size up to a limit; the network is as wide as the time allows for as many steps as
+learning takes. Everything is counted, nothing is timed: the same cases and the same budget give the
+same recipe on every machine with as many cores.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.models import networks
+from pipeline.training.planning_segmentation import Seen
+
+#: longest sides that are tried, the finest first, by axes, and feature maps of the first level
+_SIDES: Final[Mapping[int, Sequence[int]]] = {2: (128, 96, 64, 48), 3: (64, 48, 32, 24)}
+_WIDTHS: Final = (32, 24, 16)
+#: images up to this side are not made coarser by the first layer
+_FINE: Final[Mapping[int, int]] = {2: 48, 3: 24}
+_LEAST_SIDE: Final = 16
+#: steps that learning takes, and by how little it may have to do with less
+_STEPS, _ENOUGH = 4_000, 0.6
+_FEWEST_EPOCHS, _MOST_EPOCHS = 10, 200
+_BATCHES: Final = (32, 16, 8, 4, 2)
+#: a batch is at most this share of an epoch, so that an epoch has steps to speak of
+_MOST_OF_AN_EPOCH: Final = 1 / 20
+#: of the budget; the rest is for reading, looking at the validation part, and judging
+_SHARE: Final = 0.6
+#: operations of learning per second and core; a forward pass is a third of them
+_PER_CORE: Final = 25e9
+_ON_A_GPU: Final = 2_000e9
+#: feature maps that learning keeps for each that the first level has, with their gradients
+_KEPT: Final = 24
+#: classes whose numbers differ by more than this factor are balanced
+_UNEVEN: Final = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a training may use."""
+
+    minutes: float
+    cores: int
+    #: bytes that a step of learning may use
+    memory: int
+    has_gpu: bool = False
+
+    @property
+    def operations(self) -> float:
+        """How much can be computed in the time that is for learning."""
+        per_second = _ON_A_GPU if self.has_gpu else _PER_CORE * self.cores
+        return _SHARE * 60.0 * self.minutes * per_second
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    size: tuple[int, ...]
+    width: int
+    batch: int
+    epochs: int
+
+
+def plan(
+    seen: Seen, cases: int, counts: Sequence[int], budget: Budget, *, several: bool
+) -> dict[str, Any]:
+    """Return the fields of a recipe that follow from what is seen.
+
+    Args:
+        seen: images of the training part.
+        cases: how many there are in the training part, at least one.
+        counts: how many of them have each class.
+        budget: what the training may use.
+        several: whether any number of classes may be true of one case.
+
+    """
+    outputs = len(seen.names)
+    chosen = _chosen(seen, cases, outputs, budget)
+    is_uneven = max(counts) > _UNEVEN * max(min(counts), 1)
+    is_fine = max(chosen.size) <= _FINE[len(chosen.size)]
+    return {
+        "network": _network(seen, outputs, chosen.width, is_fine=is_fine),
+        "input": {"size": [*chosen.size]},
+        "loss": "binary-cross-entropy" if several else "cross-entropy",
+        "classes": {"smoothing": 0.05, "balance": "weights" if is_uneven else "none"},
+        "optimiser": {
+            "name": "adamw",
+            "learning_rate": 0.003,
+            "weight_decay": 0.05,
+            "warm_up": max(chosen.epochs // 20, 1),
+            "ema": 0.99,
+        },
+        "epochs": chosen.epochs,
+        "batch": chosen.batch,
+        # no mirror images: left and right are not the same
+        "augmentation": {
+            "rotate": 10,
+            "translate": 0.08,
+            "zoom": 0.1,
+            "scale": 0.15,
+            "shift": 0.1,
+        },
+        "validate_every": max(chosen.epochs // 20, 1),
+        **({"options": {"activation": "sigmoid"}} if several else {}),
+    }
+
+
+def _chosen(seen: Seen, cases: int, outputs: int, budget: Budget) -> _Choice:
+    """Return the finest and widest choice that leaves time to learn, or else the cheapest."""
+    choices = []
+    for size, width in itertools.product(_sizes(seen), _WIDTHS):
+        kept = _KEPT * 4 * width * math.prod(size)
+        most = min(budget.memory // kept, max(int(cases * _MOST_OF_AN_EPOCH), 2))
+        batch = next((one for one in _BATCHES if one <= most), _BATCHES[-1])
+        wanted = min(max(_STEPS * batch // cases, _FEWEST_EPOCHS), _MOST_EPOCHS)
+        is_fine = max(size) <= _FINE[len(size)]
+        network = _network(seen, outputs, width, is_fine=is_fine)
+        possible = int(budget.operations / (_operations(network, seen, size) * cases))
+        epochs = max(min(wanted, possible), _FEWEST_EPOCHS)
+        choices.append(_Choice(size=size, width=width, batch=batch, epochs=epochs))
+        if possible >= _ENOUGH * wanted:
+            break
+    return choices[-1]
+
+
+def _sizes(seen: Seen) -> Iterator[tuple[int, ...]]:
+    """Yield sizes of the network's input, the finest first; none is finer than the images."""
+    median = np.median(np.asarray(seen.shapes, float), axis=0)
+    known = set()
+    for longest in _SIDES[len(median)]:
+        share = min(longest / median.max(), 1.0)
+        size = tuple(max(round(float(side) * share / 4) * 4, _LEAST_SIDE) for side in median)
+        if size not in known:
+            known.add(size)
+            yield size
+
+
+def _network(seen: Seen, outputs: int, width: int, *, is_fine: bool) -> dict[str, Any]:
+    return {
+        "name": "ResNet",
+        "arguments": {
+            "spatial_dims": len(seen.shapes[0]),
+            "n_input_channels": seen.channels,
+            "num_classes": outputs,
+            "block": "basic",
+            "layers": [1, 1, 1, 1],
+            "block_inplanes": [width * 2**level for level in range(4)],
+            "conv1_t_size": 3,
+            "conv1_t_stride": 1 if is_fine else 2,
+            "no_max_pool": True,
+        },
+    }
+
+
+def _operations(network: Mapping[str, Any], seen: Seen, size: Sequence[int]) -> float:
+    """Return what learning from one case takes: forward, and twice that backward."""
+    with torch.device("meta"):
+        built = networks.build(network["name"], network["arguments"]).eval()
+        image = torch.empty(1, seen.channels, *size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        built(image)
+    return 3.0 * counter.get_total_flops()

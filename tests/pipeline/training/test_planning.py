@@ -1,0 +1,183 @@
+"""Automatic recipes: what they choose, and that it is trained by."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from pipeline.errors import TrainingRefused
+from pipeline.training import planning, planning_classification, process
+from pipeline.training.faults import ManifestInvalid
+from pipeline.training.planning_classification import Budget
+from pipeline.training.planning_segmentation import Seen
+from pipeline.training.recipe import Recipe
+from tests.quick_training import write_manifest
+
+AUTO: dict[str, Any] = {
+    "auto": "classification",
+    "name": "quick",
+    "title": "Quick",
+    "modalities": ["OT"],
+    "minutes": 0.001,
+    "seed": 3,
+}
+GIGABYTE = 2**30
+_PARTS = ("train", "train", "train", "validation", "test")
+
+
+def seen(*shape: int, channels: int = 1, names: Sequence[str] = ("a", "b")) -> Seen:
+    return Seen(
+        shapes=[shape], spacings=None, channels=channels, classes=len(names) + 1, names=names
+    )
+
+
+def fields(look: Seen, cases: int, counts: Sequence[int], **budget: Any) -> dict[str, Any]:
+    stated = {"minutes": 60.0, "cores": 2, "memory": 4 * GIGABYTE} | budget
+    return planning_classification.plan(look, cases, counts, Budget(**stated), several=False)
+
+
+def planned(document: dict[str, Any], manifest: Path) -> Recipe:
+    return planning.plan(document, manifest, cores=2, memory=GIGABYTE, has_gpu=False)
+
+
+def write(folder: Path, images: Sequence[np.ndarray], labels: Sequence[str]) -> Path:
+    rows = []
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        if image.dtype == np.uint8:
+            name = f"{number}.png"
+            Picture.fromarray(image).save(folder / name)
+        else:
+            name = f"{number}.npy"
+            np.save(folder / name, image)
+        rows.append((name, label, f"p{number}", _PARTS[number % 5]))
+    return write_manifest(folder, rows)
+
+
+def random_images(*shape: int, dtype: Any = np.uint8, count: int = 10) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [(random.random(shape) * 255).astype(dtype) for _ in range(count)]
+
+
+def test_small_images_keep_their_size_and_large_ones_become_as_fine_as_time_allows() -> None:
+    assert fields(seen(28, 28), 4000, [2000, 2000])["input"]["size"] == [28, 28]
+    assert fields(seen(512, 384), 1000, [500, 500])["input"]["size"] == [128, 96]
+    hurried = fields(seen(512, 384), 1000, [500, 500], minutes=2.0)
+    assert hurried["input"]["size"] < [128, 96]
+    assert fields(seen(30, 100, 100), 200, [100, 100], minutes=600)["input"]["size"] == [20, 64, 64]
+
+
+def test_more_time_never_gives_fewer_epochs_of_the_same_network() -> None:
+    plans = [fields(seen(64, 64), 1000, [500, 500], minutes=m) for m in (0.5, 2, 8, 32, 128)]
+    for less, more in itertools.pairwise(plans):
+        if less["network"] == more["network"] and less["input"] == more["input"]:
+            assert less["epochs"] <= more["epochs"]
+    assert plans[-1]["network"]["arguments"]["block_inplanes"][0] == 32
+
+
+def test_a_batch_fits_into_memory_and_an_epoch_has_steps() -> None:
+    assert fields(seen(28, 28), 4000, [2000, 2000])["batch"] == 32
+    assert fields(seen(28, 28), 100, [50, 50])["batch"] == 4
+    small = fields(seen(128, 128), 4000, [2000, 2000], memory=GIGABYTE // 4)
+    assert small["batch"] < 32
+
+
+def test_uneven_classes_are_balanced() -> None:
+    assert fields(seen(28, 28), 400, [100, 300])["classes"]["balance"] == "weights"
+    assert fields(seen(28, 28), 400, [190, 210])["classes"]["balance"] == "none"
+
+
+def test_the_same_cases_and_budget_give_the_same_recipe() -> None:
+    assert fields(seen(96, 80), 700, [300, 400]) == fields(seen(96, 80), 700, [300, 400])
+
+
+def test_classes_are_the_words_of_the_manifest(tmp_path: Path) -> None:
+    path = write(tmp_path, random_images(24, 20), ["cat", "ant"] * 5)
+    found = planned(AUTO, path)
+    assert [label.name for label in found.labels] == ["ant", "cat"]
+    assert found.input.size == (24, 20)
+    assert (found.input.window, found.input.channels) == ((0.0, 255.0), 1)
+    assert "Chosen by auto" in found.description
+
+
+def test_cases_of_several_classes_get_a_score_for_each(tmp_path: Path) -> None:
+    labels = ["cat|ant", "-", "ant", "cat", "ant|cat"] * 2
+    found = planned(AUTO, write(tmp_path, random_images(16, 16), labels))
+    assert found.takes_several_labels
+    assert found.loss == "binary-cross-entropy"
+
+
+def test_colours_and_volumes_are_told_by_looking(tmp_path: Path) -> None:
+    for name, images, dims, channels in [
+        ("colours", random_images(16, 16, 3), 2, 3),
+        ("volumes", random_images(12, 16, 20, dtype=np.float32), 3, 1),
+    ]:
+        (tmp_path / name).mkdir()
+        found = planned(AUTO, write(tmp_path / name, images, ["cat", "ant"] * 5))
+        assert (found.input.spatial_dims, found.input.channels) == (dims, channels)
+
+
+def test_a_segmentation_is_planned_by_its_own_rules(tmp_path: Path) -> None:
+    volumes = random_images(16, 16, 16, dtype=np.float32)
+    rows = []
+    for number, volume in enumerate(volumes):
+        np.save(tmp_path / f"{number}.npy", volume)
+        np.save(tmp_path / f"{number}.mask.npy", (volume > 200).astype(np.uint8))
+        rows.append((f"{number}.npy", f"{number}.mask.npy", f"p{number}", _PARTS[number % 5]))
+    labels = [{"number": 1, "name": "bright"}]
+    asked = AUTO | {"auto": "segmentation", "labels": labels}
+    found = planned(asked, write_manifest(tmp_path, rows))
+    assert (found.kind, found.network.name, found.input.spatial_dims) == (
+        "segmentation",
+        "DynUNet",
+        3,
+    )
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 3}, {"auto": "poetry"}, {"minutes": 0}])
+def test_what_a_plan_does_not_know_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(TrainingRefused):
+        planned(AUTO | changes, tmp_path / "none.csv")
+
+
+def test_faults_of_the_manifest_are_told_as_ever(tmp_path: Path) -> None:
+    path = write(tmp_path, random_images(16, 16), ["cat", "ant"] * 5)
+    (tmp_path / "0.png").write_bytes(b"no picture")
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(ManifestInvalid):
+        planned(AUTO, path)
+
+
+class Quiet(process.Stop):
+    """Nobody asks to stop."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+
+
+def test_what_was_planned_is_trained_by_kept_and_stated_in_the_bundle(tmp_path: Path) -> None:
+    images = random_images(16, 16, count=20)
+    for image in images[1::2]:
+        image[:] = image // 4
+    path = write(tmp_path, images, ["bright", "dark"] * 10)
+    said: list[Any] = []
+    order = process.Order(
+        recipe=AUTO,
+        manifest=str(path),
+        folder=str(tmp_path / "work"),
+        bundle=str(tmp_path / "bundle"),
+        version="1.0",
+        device="cpu",
+        threads=1,
+    )
+    process.run(order, said.append, Quiet())
+    (stated,) = (event["recipe"] for event in said if event["event"] == "recipe")
+    assert stated == json.loads((tmp_path / "work" / "recipe.json").read_text())
+    assert stated == json.loads((tmp_path / "bundle" / "configs" / "recipe.json").read_text())
+    assert stated["epochs"] == 10
