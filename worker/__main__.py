@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ VERBS = {
     "register-model": "worker.registering:register_model",
     "tune-model": "worker.tuning:tune_model",
     "verify-gate": "worker.gating:verify_gate",
+    "look-at-drift": "worker.looking:look_at_drift",
     "export-corrections": "worker.exporting:export_corrections",
     "decoders": "worker.decoders:say",
     "make-manifest": "worker.manifests:make_manifest",
@@ -62,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     own = words.add_parser("register-analysis", help="register an analysis document")
     own.add_argument("path", type=Path)
     own.add_argument("--by", required=True, help="who registers it, for the audit")
+    look = words.add_parser("look-at-drift", help="look whether what comes in has drifted")
+    look.add_argument("--analysis", help="default: all")
+    look.add_argument("--since", type=datetime.fromisoformat, help="of the reference")
+    look.add_argument("--until", type=datetime.fromisoformat, help="of the reference")
     corrected = words.add_parser("export-corrections", help="write corrected cases down")
     corrected.add_argument("--analysis", required=True)
     corrected.add_argument("--model", required=True)

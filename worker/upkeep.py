@@ -13,6 +13,7 @@ import structlog
 from pipeline.training.trimming import trim
 from records import batches, jobs, schedules, trainings
 from records.database import unit_of_work
+from records.observations import Window
 from worker import dispatch
 from worker.services import Services
 from worker.store import PREPARED
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 #: ticks that pile up while the desk was away are answered once
 SHORTEST_SECONDS: Final = 0.5
 SWEEP_SECONDS: Final = 600.0
+#: how often it is asked whether a look at drift is due
+LOOK_SECONDS: Final = 60.0
 #: no writer holds a temporary name for longer
 LEFT_BEHIND: Final = timedelta(hours=1)
 
@@ -35,6 +38,7 @@ class Upkeep:
         self._lock = threading.Lock()
         self._last_tick = -math.inf
         self._last_sweep = -math.inf
+        self._last_look = -math.inf
 
     def tick(self) -> None:
         """Take back what silent workers held, start what is due, wake workers, close batches."""
@@ -44,6 +48,7 @@ class Upkeep:
             if time.monotonic() - self._last_tick < SHORTEST_SECONDS:
                 return
             self._expire()
+            self._look_at_drift()
             self._start_due()
             dispatch.dispatch_all(self._services)
             self._close()
@@ -62,6 +67,18 @@ class Upkeep:
             }
         if any(lost.values()):
             log.warning("upkeep.expired", **lost)
+
+    def _look_at_drift(self) -> None:
+        """Look at what has drifted, before the schedules that wait for it are asked."""
+        settings = self._services.settings
+        if settings.lane != "shared" or time.monotonic() - self._last_look < LOOK_SECONDS:
+            return
+        self._last_look = time.monotonic()
+        from worker import drift  # SciPy, which no other role needs for its start
+
+        window = Window(size=settings.drift_window)
+        every, by = settings.drift_every, self._services.owner
+        drift.look_at_all(self._services.sessions, window, every=every, by=by)
 
     def _start_due(self) -> None:
         """Make the trainings whose slot has come. Embedded runs leave that to the shared lane."""

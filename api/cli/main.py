@@ -16,6 +16,7 @@ from api.cli import (
     database,
     deidentify,
     doctor,
+    drift,
     explain,
     jobs,
     keys,
@@ -79,7 +80,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         deidentify.deidentify,
         deidentify.reidentify,
     ),
-    LEARN: (trainings.train,),
+    LEARN: (drift.drift, trainings.train),
     SERVE: (
         services.up,
         services.api,

@@ -10,6 +10,7 @@ from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.http import docs, problems
+from api.http.drift_metrics import DriftCollector
 from api.http.guard import Guard, is_loopback
 from api.http.metrics import DatabaseCollector, HttpMetrics, Remembered
 from api.http.routes import (
@@ -25,7 +26,7 @@ from api.http.routes import (
 from api.http.services import Services
 from records import listing
 from records.database import reading
-from records.listing import Stats
+from records.listing import DriftRow, Stats
 from worker.queue.settings import Settings
 
 ROUTERS: Final = (
@@ -68,6 +69,7 @@ def create_app(settings: Settings, sessions: sessionmaker[Session]) -> FastAPI:
     metrics = HttpMetrics()
     stats = Remembered(lambda: _stats(sessions))
     metrics.registry.register(DatabaseCollector(stats))
+    metrics.registry.register(DriftCollector(lambda: _drift(sessions)))
     app = FastAPI(
         title="Nightshift",
         summary="Bulk inference and retraining for medical images",
@@ -87,6 +89,11 @@ def create_app(settings: Settings, sessions: sessionmaker[Session]) -> FastAPI:
     docs.install(app, ROUTERS)
     app.add_middleware(Guard, metrics=metrics, keyless=not settings.api_keys_required)
     return app
+
+
+def _drift(sessions: sessionmaker[Session]) -> list[DriftRow]:
+    with reading(sessions) as session:
+        return listing.drift(session)
 
 
 def _stats(sessions: sessionmaker[Session]) -> Stats:

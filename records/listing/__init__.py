@@ -22,7 +22,7 @@ from records.listing.catalogue import (
     model,
     models,
 )
-from records.listing.feedback_rows import CorrectionRow, correction_row
+from records.listing.feedback_rows import CorrectionRow, DriftRow, correction_row, drift
 from records.listing.gate_rows import GateRow, SnapshotRow, gates, snapshot, snapshots
 from records.listing.job_rows import (
     ArtifactRow,
@@ -66,6 +66,7 @@ __all__ = [
     "BatchSummary",
     "BoundModel",
     "CorrectionRow",
+    "DriftRow",
     "EventRow",
     "Explanation",
     "GateRow",
@@ -90,6 +91,7 @@ __all__ = [
     "batch",
     "batches",
     "correction_row",
+    "drift",
     "explain",
     "gates",
     "job",

@@ -1,4 +1,4 @@
-"""Corrections as readers see them."""
+"""Corrections and drift as readers see them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.orm import Session
+
+from records import drifts
 from records.tables import Correction
 
 
@@ -40,3 +43,30 @@ def correction_row(row: Correction) -> CorrectionRow:
         created_by=row.created_by,
         created_at=row.created_at,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftRow:
+    """The last look at the drift of an analysis. ``since``: when a drift that lasts was found."""
+
+    analysis: str
+    version: str
+    drifted: bool
+    since: datetime | None
+    looked_at: datetime
+    document: dict[str, Any]
+
+
+def drift(session: Session) -> list[DriftRow]:
+    """Return the last look at each analysis, by name."""
+    return [
+        DriftRow(
+            analysis=row.analysis,
+            version=row.version,
+            drifted=row.drifted,
+            since=drifts.began(session, row.analysis),
+            looked_at=row.created_at,
+            document=row.document,
+        )
+        for row in drifts.latest_of_all(session)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from records.observations import Window
 from records.tables import DriftReport
 from tests.records.answered import AT, Answered, scores
 from worker import drift
+from worker.looking import look_at_drift
 
 Sessions = sessionmaker[Session]
 WINDOW = Window(size=40)
@@ -81,3 +83,15 @@ def test_a_look_is_taken_when_something_is_new_and_the_last_is_long_ago(
 
 def test_an_analysis_that_never_answered_has_no_report(sessions: Sessions) -> None:
     assert drift.look(sessions, "light", WINDOW, by="desk") is None
+
+
+def test_the_verb_looks_now_and_over_a_stated_time(
+    sessions: Sessions, world: Answered, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(world, range(40, 80), manufacturer="Other")
+    monkeypatch.setenv("NIGHTSHIFT_DATABASE_URL", database_url)
+    words = {"analysis": "light", "since": AT, "until": AT + timedelta(minutes=40)}
+    assert look_at_drift(argparse.Namespace(**words)) == 0
+    assert latest(sessions).drifted
+    assert latest(sessions).document["reference"]["jobs"] == 40
+    assert look_at_drift(argparse.Namespace(**words | {"analysis": "other"})) == 3

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from records import database
+from records import database, drifts
 from records.base import BatchStatus, JobStatus
 from records.tables import Batch, Job
 from tests.worker.conftest import Planned
@@ -44,3 +44,15 @@ def test_ticks_that_piled_up_are_answered_once(
     at_hand.tick()
     with database.reading(here.sessions) as session:
         assert session.scalars(select(Batch.status)).one() is BatchStatus.RUNNING
+
+
+def test_a_tick_looks_at_the_drift_of_what_has_answered(here: Services, planned: Planned) -> None:
+    for job in planned.jobs:
+        tasks.carry_job(job, here)
+    at_hand = Upkeep(here)
+    at_hand.tick()
+    with database.reading(here.sessions) as session:
+        (look,) = drifts.latest_of_all(session)
+    assert (look.analysis, look.drifted) == ("test-lungs", False)
+    assert look.document["reference"]["jobs"] == 2
+    assert "intensity.mean" in look.document["too_few"]

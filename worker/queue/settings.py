@@ -77,6 +77,12 @@ class Settings(BaseSettings):
         description="s3://bucket/prefix that POST /v1/batches may read; empty = none over HTTP",
     )
     disk_reserve_bytes: int = Field(default=512 * 2**20, description="below it no job is claimed")
+    drift_every: timedelta = Field(
+        default=timedelta(hours=1), description="between two looks at the drift of an analysis"
+    )
+    drift_window: int = Field(
+        default=200, ge=1, description="jobs of each of the windows that are compared"
+    )
     prepared_bytes: int = Field(
         default=32 * 2**30,
         ge=0,

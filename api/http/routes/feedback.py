@@ -1,11 +1,11 @@
-"""What comes back from use: corrections of readers, and what to label next."""
+"""What comes back from use: corrections of readers, what to label next, and drift."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
@@ -16,13 +16,19 @@ from api.http.once import Idempotent
 from api.http.parsing import Body, StrictRoute
 from api.http.problems import Kind, Problem
 from api.http.services import Held
+from api.reporting.drift import render
 from records import corrections, listing
 from records.corrections import NewCorrection, Verdict
 from records.database import reading
-from records.listing import CorrectionRow
+from records.listing import CorrectionRow, DriftRow
 from records.uncertain import UncertainCase, uncertain
 
-router = APIRouter(prefix="/v1", tags=["corrections"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", route_class=StrictRoute)
+
+#: its own style sheet and nothing else
+_PAGE_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+)
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Triple = Annotated[list[Number], Field(min_length=3, max_length=3)]
@@ -51,6 +57,7 @@ class CorrectionRequest(Body):
 
 @router.post(
     "/jobs/{job_id}/corrections",
+    tags=["corrections"],
     status_code=201,
     summary="Accept, reject or replace the answer of a step",
     response_model=CorrectionRow,
@@ -76,7 +83,10 @@ def correct(
 
 
 @router.get(
-    "/jobs/{job_id}/corrections", summary="List what was said of a job", dependencies=[READ]
+    "/jobs/{job_id}/corrections",
+    tags=["corrections"],
+    summary="List what was said of a job",
+    dependencies=[READ],
 )
 def of_job(job_id: uuid.UUID, services: Held) -> list[CorrectionRow]:
     """Return the corrections, oldest first; masks stay in the records."""
@@ -86,6 +96,7 @@ def of_job(job_id: uuid.UUID, services: Held) -> list[CorrectionRow]:
 
 @router.get(
     "/analyses/{analysis}/uncertain",
+    tags=["corrections"],
     summary="List the answers that were least sure: what to label next",
     dependencies=[READ],
 )
@@ -95,6 +106,34 @@ def least_sure(
     """Return those that nobody has looked at, most unsure first."""
     with reading(services.sessions) as session:
         return uncertain(session, analysis, most=most)
+
+
+@router.get(
+    "/drift",
+    tags=["drift"],
+    summary="Show the last look at the drift of each analysis",
+    dependencies=[READ],
+)
+def drift(services: Held) -> list[DriftRow]:
+    """Return windows, tests and shares, by analysis."""
+    with reading(services.sessions) as session:
+        return listing.drift(session)
+
+
+@router.get(
+    "/drift/page",
+    tags=["drift"],
+    summary="Show the same as a page",
+    responses={200: {"content": {"text/html": {}}}},
+    response_class=Response,
+    dependencies=[READ],
+)
+def drift_page(services: Held) -> Response:
+    """Return one HTML file without scripts."""
+    with reading(services.sessions) as session:
+        html = render(listing.drift(session))
+    headers = {"Content-Security-Policy": _PAGE_POLICY}
+    return Response(html, headers=headers, media_type="text/html")
 
 
 def _decoded(text: str) -> bytes:
