@@ -1,6 +1,6 @@
 """``make bench-quality``: train the project's recipes on public data, and hold them to figures.
 
-    python -m bench.quality --data DATA [--only NAME]... [--page docs/quality.md]
+    python -m bench.quality --data DATA [--only NAME]... [--small] [--page docs/quality.md]
 
 Everything is trained from nothing, by the recipes in ``bench/quality/recipes``, on splits that no
 patient and no near-duplicate is on both sides of. Ends non-zero where a figure is missed.
@@ -53,9 +53,13 @@ def main() -> int:
     trained = [
         (task, train(task, asked.data, asked.work, threads=asked.threads))
         for task in tasks
-        if _is_asked(task.name, asked.only)
+        if (task.name in asked.only if asked.only else task.is_small == asked.small)
     ]
-    compared = [_compare(one, asked) for one in ablations if _is_asked(one.name, asked.only)]
+    compared = [
+        _compare(one, asked)
+        for one in ablations
+        if (one.name in asked.only if asked.only else not asked.small)
+    ]
     page = _page(trained, compared)
     sys.stdout.write(page)
     if asked.page is not None:
@@ -71,6 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("build/quality"))
     parser.add_argument("--only", action="append", default=[], help="a task or an ablation")
+    parser.add_argument("--small", action="store_true", help="what takes a minute, and no more")
     parser.add_argument("--fresh", action="store_true", help="train again what was trained here")
     parser.add_argument("--page", type=Path, help="where the tables go")
     parser.add_argument("--threads", type=int, default=0, help="0 = all cores")
@@ -85,10 +90,6 @@ def _planned(name: str, kind: type[_Plan]) -> list[_Plan]:
             planned = getattr(import_module(f"bench.quality.{module}"), name, ())
             found += [one for one in planned if isinstance(one, kind)]
     return found
-
-
-def _is_asked(name: str, only: Sequence[str]) -> bool:
-    return not only or name in only
 
 
 def _compare(ablation: Ablation, asked: argparse.Namespace) -> Compared:
@@ -108,10 +109,9 @@ def _page(trained: Sequence[tuple[Task, Outcome]], compared: Sequence[Compared])
         "# What the recipes reach\n",
         _HEAD.format(cores=os.cpu_count(), machine=platform.machine(), torch=version("torch")),
         *table.trained(trained),
-        "\n## Ablations\n",
-        _ABLATIONS,
-        *table.compared(compared),
     ]
+    if compared:
+        lines += ["\n## Ablations\n", _ABLATIONS, *table.compared(compared)]
     return "\n".join(lines) + "\n"
 
 

@@ -32,6 +32,8 @@ class Task:
     musts: Sequence[Must] = ()
     #: more figures worth a place in the table
     shown: Sequence[str] = ()
+    #: a minute's work, for those who change code; the whole bench leaves it out
+    is_small: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
