@@ -2,13 +2,14 @@
 
 The rules are nnU-Net's (Isensee et al., Nature Methods 2021): the grid is the median of the
 spacings, a patch holds as much of an image as memory allows, axes are halved as long as there is
-something left to halve, coarse axes later than fine ones. Counted for float32 on whatever device.
+something left to halve, coarse axes later than fine ones. It is as wide as time allows for as many
+patches as learning takes. Counted for float32 on whatever device.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,17 +25,20 @@ _TOGETHER: Final = 2.0
 _FINER: Final = 10
 #: shortest side of the coarsest feature map, and the most times an axis is halved
 _LEAST_SIDE, _MOST_HALVINGS = 4, 5
-#: feature maps of the finest level, and at most, by axes
-_FIRST: Final = 16
-_MOST_FEATURES: Final[Mapping[int, int]] = {2: 256, 3: 128}
+#: feature maps of the finest level that are tried, and at most of any level, by axes
+_WIDTHS: Final = (32, 16, 8)
+_MOST_FEATURES: Final[Mapping[int, int]] = {2: 512, 3: 320}
 #: feature maps that learning keeps, in each level: those of four convolutions, norms, activations,
 #: the joined half of the decoder, and the gradients of all
 _KEPT: Final = 16
 _LARGEST_BATCH: Final = 8
 _LARGEST_SIDE: Final = 512
-#: patches that a training sees in all; few cases are seen more often
-_PATCHES: Final = 6_000
-_FEWEST_EPOCHS, _MOST_EPOCHS = 20, 500
+#: patches that a training sees in all, and by how little it may have to do with less
+_PATCHES, _ENOUGH = 6_000, 0.5
+_MOST_EPOCHS: Final = 500
+#: operations of learning for each voxel, weight of a kernel and two features: the four convolutions
+#: of a level and its way up, two operations each, and twice that for the gradients
+_OPERATIONS: Final = 27
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,47 +86,59 @@ def look(
     )
 
 
-def plan(seen: Seen, memory: int) -> dict[str, Any]:
+def plan(
+    seen: Seen, memory: int, *, cases: int | None = None, operations: float = math.inf
+) -> dict[str, Any]:
     """Return the fields of a recipe that follow from what is seen.
 
     Args:
-        seen: the training part.
+        seen: the training part, or some of it.
         memory: bytes that a step of learning may use.
+        cases: of the training part; None = all of them were seen.
+        operations: that there is time for.
 
     """
+    cases = len(seen.shapes) if cases is None else cases
     spacing = _spacing(seen)
     extent = _extent(seen, spacing)
-    levels, size = _fitting(extent, spacing, memory)
-    batch = _batch(levels, size, memory, len(seen.shapes))
-    patches = min(max(round(math.prod(extent) / math.prod(size)), 1), 8)
-    epochs = round(_PATCHES / (len(seen.shapes) * patches))
-    has_sides = any(side in name.lower() for name in seen.names for side in ("left", "right"))
-    is_flat = len(size) == 2
+    for width in _WIDTHS:
+        shape = _fitting(extent, spacing, width, memory)
+        total = min(operations / shape.operations, _PATCHES)
+        if total >= _ENOUGH * _PATCHES:
+            break
+    patches = min(max(round(math.prod(extent) / math.prod(shape.size)), 1), 8)
+    epochs = min(max(round(total / (cases * patches)), 1), _MOST_EPOCHS)
     return {
-        "network": {"name": "DynUNet", "arguments": _network(seen, levels, len(size))},
+        "network": {"name": "DynUNet", "arguments": shape.network(seen)},
         "input": {
-            "size": [*size],
+            "size": [*shape.size],
             **({} if spacing is None else {"spacing": [round(step, 4) for step in spacing]}),
         },
         "loss": "dice-cross-entropy",
-        "deep_supervision": min(max(len(levels) - 2, 0), 2),
+        "deep_supervision": min(max(len(shape.levels) - 2, 0), 2),
         "optimiser": {"name": "adamw", "learning_rate": 0.002, "weight_decay": 0.01, "ema": 0.99},
-        "epochs": min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS),
-        "batch": batch,
+        "epochs": epochs,
+        # as many as fit, and no more than a part of the cases
+        "batch": min(max(memory // shape.bytes, 2), _LARGEST_BATCH, max(cases // 4, 2)),
         "patches": patches,
         "foreground": 0.5,
         "balanced": len(seen.names) > 1,
-        "augmentation": {
-            # mirrored, the left one would be called right
-            "flip": 0.0 if has_sides else 0.5,
-            "rotate": 45 if is_flat else 15,
-            "zoom": 0.25,
-            "noise": 0.03,
-            "scale": 0.2,
-            "shift": 0.1,
-            "contrast": 0.3,
-        },
-        "validate_every": 5,
+        "augmentation": _augmentation(seen, len(shape.size)),
+        "validate_every": min(max(epochs // 4, 1), 5),
+    }
+
+
+def _augmentation(seen: Seen, dims: int) -> dict[str, Any]:
+    has_sides = any(side in name.lower() for name in seen.names for side in ("left", "right"))
+    return {
+        # mirrored, the left one would be called right
+        "flip": 0.0 if has_sides else 0.5,
+        "rotate": 45 if dims == 2 else 15,
+        "zoom": 0.25,
+        "noise": 0.03,
+        "scale": 0.2,
+        "shift": 0.1,
+        "contrast": 0.3,
     }
 
 
@@ -155,15 +171,64 @@ class _Level:
     kernel: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """A network and the patch it learns from."""
+
+    levels: Sequence[_Level]
+    size: tuple[int, ...]
+    #: feature maps of the finest level
+    width: int
+
+    @property
+    def features(self) -> list[int]:
+        """Feature maps of each level, the finest first."""
+        most = _MOST_FEATURES[len(self.size)]
+        return [min(self.width * 2**depth, most) for depth in range(len(self.levels))]
+
+    @property
+    def bytes(self) -> int:
+        """What learning from one patch takes, roughly."""
+        return sum(4 * _KEPT * voxels * features for voxels, features, _ in self._of_levels())
+
+    @property
+    def operations(self) -> int:
+        """How much is computed to learn from one patch, roughly."""
+        return sum(
+            _OPERATIONS * voxels * features**2 * math.prod(level.kernel)
+            for voxels, features, level in self._of_levels()
+        )
+
+    def network(self, seen: Seen) -> dict[str, Any]:
+        """Return the arguments of the network."""
+        return {
+            "spatial_dims": len(self.size),
+            "in_channels": seen.channels,
+            "out_channels": seen.classes,
+            "kernel_size": [[*level.kernel] for level in self.levels],
+            "strides": [[*level.stride] for level in self.levels],
+            "upsample_kernel_size": [[*level.stride] for level in self.levels[1:]],
+            "filters": self.features,
+        }
+
+    def _of_levels(self) -> Iterator[tuple[int, int, _Level]]:
+        """Yield voxels, feature maps and the level itself."""
+        voxels = math.prod(self.size)
+        for level, features in zip(self.levels, self.features, strict=True):
+            voxels //= math.prod(level.stride)
+            yield voxels, features, level
+
+
 def _fitting(
-    extent: Sequence[int], spacing: Sequence[float] | None, memory: int
-) -> tuple[list[_Level], tuple[int, ...]]:
-    """Return the levels and the patch: the whole image, or what of it two at a time fit."""
+    extent: Sequence[int], spacing: Sequence[float] | None, width: int, memory: int
+) -> _Shape:
+    """Return the network, and the patch: the whole image, or what of it two at a time fit."""
     wanted = [min(max(side, 8), _LARGEST_SIDE) for side in extent]
     while True:
         levels, size = _levels(wanted, spacing)
-        if 2 * _bytes(levels, size) <= memory or max(size) <= 2 * _LEAST_SIDE:
-            return levels, size
+        shape = _Shape(levels, size, width)
+        if 2 * shape.bytes <= memory or max(size) <= 2 * _LEAST_SIDE:
+            return shape
         # the axis of which most is seen gives first
         axis = max(range(len(size)), key=lambda axis: (size[axis] / extent[axis], size[axis]))
         step = math.prod(level.stride[axis] for level in levels)
@@ -200,34 +265,3 @@ def _levels(
 def _kernel(steps: np.ndarray[Any, Any]) -> tuple[int, ...]:
     """Look at neighbours along an axis once its voxels are about as long as the others'."""
     return tuple(3 if step < _TOGETHER * steps.min() else 1 for step in steps)
-
-
-def _features(levels: Sequence[_Level], dims: int) -> list[int]:
-    return [min(_FIRST * 2**depth, _MOST_FEATURES[dims]) for depth in range(len(levels))]
-
-
-def _bytes(levels: Sequence[_Level], size: Sequence[int]) -> int:
-    """Return what learning from one patch takes, roughly."""
-    voxels, whole = math.prod(size), 0
-    for level, features in zip(levels, _features(levels, len(size)), strict=True):
-        voxels //= math.prod(level.stride)
-        whole += voxels * features * _KEPT * 4
-    return whole
-
-
-def _batch(levels: Sequence[_Level], size: Sequence[int], memory: int, cases: int) -> int:
-    """Return how many patches fit; at least two, and no more than a part of the cases."""
-    fitting = memory // _bytes(levels, size)
-    return int(min(max(fitting, 2), _LARGEST_BATCH, max(cases // 4, 2)))
-
-
-def _network(seen: Seen, levels: Sequence[_Level], dims: int) -> dict[str, Any]:
-    return {
-        "spatial_dims": dims,
-        "in_channels": seen.channels,
-        "out_channels": seen.classes,
-        "kernel_size": [[*level.kernel] for level in levels],
-        "strides": [[*level.stride] for level in levels],
-        "upsample_kernel_size": [[*level.stride] for level in levels[1:]],
-        "filters": _features(levels, dims),
-    }

@@ -70,6 +70,20 @@ def test_more_memory_lets_more_be_seen() -> None:
     assert 2 * volumes[0] < volumes[-1]
 
 
+def test_less_time_makes_a_network_narrow_and_then_a_training_short() -> None:
+    cases = seen([(36, 50, 35)] * 40, [(1.0,) * 3] * 40)
+    found = [
+        planning_segmentation.plan(cases, 8 * GIGABYTE, cases=200, operations=operations)
+        for operations in (1e18, 1e14, 1e13)
+    ]
+    widths = [planned["network"]["arguments"]["filters"][0] for planned in found]
+    assert widths == [32, 16, 8]
+    assert found[0]["epochs"] == 30
+    # a patch of 40 x 56 x 40 voxels takes about 30 milliard operations of learning at width 16
+    assert found[1]["epochs"] == pytest.approx(1e14 / 30e9 / 200, rel=0.3)
+    assert found[2]["epochs"] < found[1]["epochs"]
+
+
 def test_pictures_of_few_pixels_share_a_batch() -> None:
     planned = planning_segmentation.plan(seen([(256, 256)] * 100), 8 * GIGABYTE)
     assert planned["input"] == {"size": [256, 256]}
