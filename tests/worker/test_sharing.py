@@ -4,13 +4,29 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
-from worker import sharing
+from pipeline.answers import StudyResult
+from records import trainings
+from records.base import JobStatus
+from records.database import reading, unit_of_work
+from records.tables import Job
+from records.trainings import NewTraining
+from tests import quick_training
+from tests.worker.conftest import Planned
+from worker import analysis, sharing, tasks, training
+from worker.flights import Stop
+from worker.heartbeat import Heartbeat
 from worker.queue.devices import physical_devices
 from worker.queue.settings import Settings
+from worker.services import Services
 
 HOLD = """
 import sys, time
@@ -74,3 +90,49 @@ def test_a_training_on_another_device_is_nobodys_concern(
     with sharing.training_on(on(tmp_path, "cuda:1")):
         assert not sharing.has_training(on(tmp_path, "cuda:0"))
         assert sharing.has_training(on(tmp_path, "cuda:0,cuda:1"))
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_training_and_routine_jobs_go_on_side_by_side_the_jobs_one_at_a_time(
+    here: Services, planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[int] = []
+
+    def carry(*given: Any) -> StudyResult:
+        inside.append(here.gate._inside)
+        return predict(*given)
+
+    predict = analysis._predict
+    monkeypatch.setattr(analysis, "_predict", carry)
+    recipe = quick_training.CLASSIFICATION | {"epochs": 100_000}
+    manifest = str(quick_training.write_images(tmp_path))
+    with unit_of_work(here.sessions) as session:
+        wish = NewTraining(recipe=recipe, manifest=manifest)
+        training_id = trainings.create(session, wish, by="ada").id
+    Heartbeat(here.flights, here.sessions, stop_grace=timedelta(seconds=1)).start()
+    trainer = threading.Thread(target=training.run, args=(training_id, here))
+    trainer.start()
+    before = _epoch(here, training_id, more_than=0)
+    runners = [threading.Thread(target=tasks.carry_job, args=(job, here)) for job in planned.jobs]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join(120)
+    _epoch(here, training_id, more_than=before)
+    for flight in here.flights.held():
+        flight.ask_to_stop(Stop.CANCELED)
+    trainer.join(60)
+    with reading(here.sessions) as session:
+        assert {session.get_one(Job, job).status for job in planned.jobs} == {JobStatus.SUCCEEDED}
+    assert inside == [1, 1]
+
+
+def _epoch(services: Services, training_id: UUID, *, more_than: int) -> int:
+    for _ in range(1200):
+        with reading(services.sessions) as session:
+            epoch = int(trainings.get(session, training_id).progress.get("epoch", 0))
+        if epoch > more_than:
+            return epoch
+        time.sleep(0.05)
+    raise AssertionError("the training does not go on")
