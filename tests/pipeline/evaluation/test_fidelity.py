@@ -39,3 +39,28 @@ def test_noise_lowers_both(spatial_dims: int) -> None:
 def test_planes_smaller_than_the_window_are_measured_too() -> None:
     small = IMAGE[:, :, :4, :5]
     assert fidelity.compare(small, small, 2).ssim == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2])
+def test_both_are_those_of_scikit_image(share: float) -> None:
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    random = np.random.default_rng(2)
+    wave = np.sin(np.linspace(0, 9, 40, dtype=np.float32))
+    reference = 0.5 + 0.3 * np.outer(wave, wave[::-1]).astype(np.float32)
+    noisy = reference + np.float32(share) * random.standard_normal(reference.shape, np.float32)
+    noisy = np.clip(noisy, 0, 1)
+    found = fidelity.compare(noisy[None, None], reference[None, None], 2)
+    assert found.psnr == pytest.approx(
+        peak_signal_noise_ratio(reference, noisy, data_range=1.0), abs=1e-3
+    )
+    # the windows of Wang et al.: Gaussian, 11 x 11, without a correction of the covariance
+    theirs = structural_similarity(
+        reference,
+        noisy,
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    assert found.ssim == pytest.approx(theirs, abs=1e-4)
