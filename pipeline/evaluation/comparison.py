@@ -109,8 +109,8 @@ class Pair:
         patients = len(np.unique(np.array(self.active.patients)[new.bearing & old.bearing]))
         gain, between = None, None
         if values[0] is not None and values[1] is not None:
-            gain = sign * (values[0] - values[1])
-            gains = sign * (new.of(self.weights) - old.of(self.weights))
+            gain = sign * (values[0] - values[1]) + 0.0  # no -0.0
+            gains = sign * (new.of(self.weights) - old.of(self.weights)) + 0.0
             between = bootstrap.interval(gains, patients)
         return Comparison(
             candidate=values[0],

@@ -144,7 +144,7 @@ def _pair(candidate: Scores, active: Scores) -> tuple[Pair | None, str | None]:
 def _compared(rule: Rule, found: Comparison, candidate: Scores) -> Finding:
     """Say whether the candidate does as well as the rule wants."""
     question = rule.question(candidate.kind)
-    said = f"{_title(question.statistic, question.label)} is {found.decision}: {_figures(found)}"
+    said = _said(_title(question.statistic, question.label), found)
     if found.decision is comparison.Decision.NOT_WORSE and rule.wants == "better":
         return Finding(f"{said}, and better is wanted", holds=False)
     if found.patients < rule.least_patients:
@@ -185,10 +185,9 @@ def _spared(one: Subgroup, rule: Rule) -> Finding:
     not: wide intervals alone would stop every candidate.
     """
     found, margin = one.comparison, rule.subgroups[one.attribute].margin or 0.0
-    said = f"{one.attribute} {one.group} is {found.decision}: {_figures(found)}"
     if found.gain is not None and found.gain >= -margin:
         return Finding(f"{one.attribute} {one.group} loses nothing that counts", holds=True)
-    return Finding(said, _HOLDS[found.decision])
+    return Finding(_said(f"{one.attribute} {one.group}", found), _HOLDS[found.decision])
 
 
 def _floors_of_subgroups(rule: Rule, candidate: Scores) -> Iterator[Finding]:
@@ -223,6 +222,12 @@ def _patients(floor: Floor, scores: Scores) -> int:
 
 def _title(statistic: str, label: str | None) -> str:
     return title_of(statistic) + ("" if label is None else f" of {label}")
+
+
+def _said(what: str, found: Comparison) -> str:
+    if found.decision is comparison.Decision.CANNOT_DECIDE:
+        return f"whether {what} is better or worse cannot be told: {_figures(found)}"
+    return f"{what} is {found.decision}: {_figures(found)}"
 
 
 def _figures(found: Comparison) -> str:

@@ -82,7 +82,9 @@ def _tables(verdict: Verdict, candidate: Scores, active: Scores | None) -> Itera
             (f"{one.attribute} {one.group}", _cells(one.comparison)) for one in verdict.subgroups
         ]
         yield Table(title="Subgroups", columns=_COLUMNS, rows=groups)
-    yield _lost(both)
+    lost = _lost(both)
+    if lost.rows:
+        yield lost
 
 
 def _pair(candidate: Scores, active: Scores) -> Pair | None:

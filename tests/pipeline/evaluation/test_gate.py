@@ -68,7 +68,8 @@ def test_too_few_patients_decide_nothing() -> None:
     few = ACCURACY.model_copy(update={"least_patients": 61})
     found = gate.decide(few, GOOD, FAIR)
     assert found.decision is Decision.CANNOT_DECIDE
-    assert "61 patients are needed" in found.sentence
+    assert found.sentence.startswith("whether accuracy is better or worse cannot be told: 0.9")
+    assert found.sentence.endswith("60 patients, 61 patients are needed")
 
 
 def test_what_speaks_against_the_cases_outweighs_every_figure() -> None:
