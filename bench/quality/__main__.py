@@ -98,8 +98,10 @@ def _compare(ablation: Ablation, asked: argparse.Namespace) -> Compared:
         train(side, asked.data, asked.work, threads=asked.threads)
         for side in (ablation.task, ablation.without)
     ]
-    *label, statistic = ablation.metric.removeprefix("labels.").rsplit(".", 1)
-    question = Question(statistic=statistic, label=label[0] if label else None)
+    label, statistic = None, ablation.metric
+    if statistic.startswith("labels."):
+        label, statistic = statistic.removeprefix("labels.").rsplit(".", 1)
+    question = Question(statistic=statistic, label=label)
     found = comparison.compare(*(side.scores() for side in sides), question)
     return Compared(ablation=ablation, found=found, seconds=sum(side.seconds for side in sides))
 

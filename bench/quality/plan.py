@@ -48,3 +48,5 @@ class Ablation:
     task: Task
     without: Task
     metric: str
+    #: whether the bench fails where the first is not better; else what comes out is told
+    is_must: bool = True

@@ -21,8 +21,8 @@ class Compared:
 
     @property
     def is_met(self) -> bool:
-        """Whether the first is better than the second."""
-        return self.found.decision is Decision.BETTER
+        """Whether the first is better than the second, where it must be."""
+        return self.found.decision is Decision.BETTER or not self.ablation.is_must
 
 
 def figure(metrics: Mapping[str, Any], place: str) -> Mapping[str, Any]:
