@@ -64,7 +64,7 @@ def train(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model. Its product is a candidate; `models promote` makes it active.
+    """Train a model. Its product is a candidate with a gate; `models promote` makes it active.
 
     Goes to the running services. Where none run, this command trains by itself and stays.
     """
@@ -193,7 +193,6 @@ def _say(training: TrainingDetail, *, as_json: bool) -> None:
         if row[heading]:
             printing.say(f"  {heading:<10} {printing.show(row[heading])}")
     if training.model:
-        printing.say(
-            f"`nightshift models promote {training.model} {training.model_version} --why ...`"
-            " makes it active."
-        )
+        product = f"{training.model} {training.model_version}"
+        printing.say(f"`nightshift models gate {product}` says whether it may become active;")
+        printing.say(f"`nightshift models promote {product} --why ...` makes it so.")
