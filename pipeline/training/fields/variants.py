@@ -121,6 +121,8 @@ def faults(recipe: Recipe) -> Iterator[str]:
             yield "generated: images are made of cases that each have one class"
         if not halvings(recipe.input.size):
             yield f"generated: input.size must be even along each axis, {2 * COARSEST} or more"
+    if recipe.pretraining is not None and recipe.transfer is not None:
+        yield "pretraining: transfer names the weights to begin with already"
     if recipe.semi_supervised is not None and recipe.optimiser.ema is not None:
         yield "optimiser.ema: the teacher of semi_supervised is that average already"
 

@@ -103,6 +103,12 @@ def test_a_teacher_and_an_average_are_one_too_many() -> None:
         quick.check(quick.PLAIN, semi_supervised={}, optimiser={"ema": 0.9})
 
 
+def test_a_network_begins_with_the_weights_of_one_place() -> None:
+    pretraining = {"method": "contrastive", "epochs": 1}
+    with pytest.raises(TrainingRefused, match="already"):
+        quick.check(quick.PLAIN, pretraining=pretraining, transfer={"source": "other@1.0"})
+
+
 def test_older_recipes_keep_their_digest() -> None:
     assert not set(quick.check(quick.PLAIN).stated()) & {
         "pretraining",
