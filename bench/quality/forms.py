@@ -4,9 +4,9 @@ The volumes and their outlines are real. The questions are made so that what is 
 second training of each pair is needed for the answer:
 
 - *order*: which way the coronal slices run. The other training sees the same slices in no order.
-- *series*: whether the hippocampus takes up contrast. How bright it is before differs from case to
-  case, so the series after contrast says it only beside the one before. The other training sees
-  the series after contrast alone.
+- *series*: whether what the first series shows is larger than what the second one shows: the
+  anterior part and the posterior one, each shrunk by a factor of its own. The other training sees
+  the first series alone.
 - *table*: whether the hippocampus is small for an age that is drawn at random. The other training
   is not told the age.
 
@@ -25,6 +25,7 @@ from typing import Any, Final, TypeAlias
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from bench.quality.plan import Ablation, Task
 
@@ -36,10 +37,8 @@ _HELD_OUT, _VALIDATION = 0.3, 0.1
 #: years; each of them costs this share of the volume in an imagined population
 _AGES: Final = (50, 90)
 _LOSS_PER_YEAR: Final = 0.012
-#: how much darker or brighter a hippocampus is made, by what contrast multiplies it, and noise
-_SHADES: Final = (0.7, 1.1)
-_UPTAKE: Final = 1.2
-_NOISE: Final = 0.02
+#: by which the sides of what a series shows are multiplied
+_FACTORS: Final = (0.6, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,16 +92,18 @@ def _in_no_order(every: Sequence[Hippocampus]) -> list[Row]:
 def _two_series(every: Sequence[Hippocampus]) -> list[Row]:
     rows = []
     for one in every:
-        is_inside = one.parts > 0
-        shade = np.interp(_chance(f"{one.name} shade"), (0, 1), _SHADES)
-        before = np.where(is_inside, one.image * shade, one.image)
-        takes_up = _second_chance(one.name) < 0.5
-        after = np.where(is_inside, before * _UPTAKE, before) if takes_up else before
-        random = np.random.default_rng(int(_chance(one.name) * 2**32))
-        noise = random.normal(0.0, _NOISE, (2, *before.shape))
-        label = "uptake" if takes_up else "none"
-        rows.append({"image": before + noise[0], "image2": after + noise[1], "label": label})
+        parts = [
+            _framed(ndimage.zoom(one.only(part), _shrunk(one.name, part), order=1))
+            for part in (_ANTERIOR, _POSTERIOR)
+        ]
+        first, second = (np.count_nonzero(part) for part in parts)
+        label = "larger" if first > second else "smaller"
+        rows.append({"image": parts[0], "image2": parts[1], "label": label})
     return rows
+
+
+def _shrunk(name: str, part: int) -> float:
+    return float(np.interp(_chance(f"{name} {part}"), (0, 1), _FACTORS))
 
 
 def _with_age(every: Sequence[Hippocampus]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -12,10 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from bench.quality.plan import Task
 from pipeline.evaluation import scores
 from pipeline.evaluation.scores import Scores
-from pipeline.training import product, recipe
+from pipeline.training import planning, product, recipe
 from pipeline.training.process import DONE, Order
 
 RECIPES: Final = Path(__file__).parent / "recipes"
@@ -49,17 +52,17 @@ def train(task: Task, data: Path, work: Path, *, threads: int = 0) -> Outcome:
 
     """
     folder = work / task.name
-    wanted = recipe.parse((RECIPES / task.recipe).read_text(encoding="utf-8"))
+    wanted, digest = _asked((RECIPES / task.recipe).read_text(encoding="utf-8"))
     kept = folder / _OUTCOME
     if kept.exists():
         outcome = Outcome(**json.loads(kept.read_text()))
-        if outcome.recipe_digest == wanted.digest:
+        if outcome.recipe_digest == digest:
             return outcome
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     manifest = task.manifest(data / "labelled" / task.needs, folder)
     order = Order(
-        recipe=wanted.stated(),
+        recipe=wanted,
         manifest=str(manifest),
         folder=str(folder / "training"),
         bundle=str(folder / "bundle"),
@@ -70,13 +73,22 @@ def train(task: Task, data: Path, work: Path, *, threads: int = 0) -> Outcome:
     metrics = _run(order, folder)
     outcome = Outcome(
         task=task.name,
-        recipe_digest=wanted.digest,
+        recipe_digest=digest,
         metrics=metrics,
         seconds=time.monotonic() - started,
         bundle=order.bundle,
     )
     kept.write_text(json.dumps(asdict(outcome), indent=2))
     return outcome
+
+
+def _asked(text: str) -> tuple[dict[str, Any], str]:
+    """Return what is asked of the training, and a digest of it; its cases may decide the rest."""
+    document = yaml.safe_load(text)
+    if planning.is_auto(document):
+        return document, hashlib.sha256(text.encode()).hexdigest()
+    wanted = recipe.check(document)
+    return wanted.stated(), wanted.digest
 
 
 def _run(order: Order, folder: Path) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ _ON_A_GPU: Final = 2_000e9
 #: feature maps that learning keeps for each that the first level has, with their gradients
 _KEPT: Final = 24
 #: classes whose numbers differ by more than this factor are balanced
-_UNEVEN: Final = 1.5
+_UNEVEN: Final = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,8 +89,8 @@ def test_a_batch_fits_into_memory_and_an_epoch_has_steps() -> None:
 
 
 def test_uneven_classes_are_balanced() -> None:
-    assert fields(seen(28, 28), 400, [100, 300])["classes"]["balance"] == "weights"
-    assert fields(seen(28, 28), 400, [190, 210])["classes"]["balance"] == "none"
+    assert fields(seen(28, 28), 400, [50, 350])["classes"]["balance"] == "weights"
+    assert fields(seen(28, 28), 400, [120, 280])["classes"]["balance"] == "none"
 
 
 def test_the_same_cases_and_budget_give_the_same_recipe() -> None:
