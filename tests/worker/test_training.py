@@ -343,3 +343,37 @@ def active(sessions: sessionmaker[Session]) -> str | None:
     with reading(sessions) as session:
         found = models.active(session, "quick")
         return None if found is None else found.version
+
+
+def test_a_training_begins_with_the_weights_of_a_registered_version(
+    services: Services, manifest: Path
+) -> None:
+    train(services, manifest, epochs=1)
+    with reading(services.sessions) as session:
+        first = models.get(session, "quick", "1.0")
+    changes = {"epochs": 1, "transfer": {"source": "quick@1.0"}}
+    second = row(services, train(services, manifest, **changes))
+    assert second.status is TrainingStatus.SUCCEEDED
+    assert second.progress["transfer"]["digest"] == first.digest
+    assert not second.progress["transfer"]["fresh"]
+    with reading(services.sessions) as session:
+        stated = models.get(session, "quick", "1.1").bundle_metadata["training"]["transfer"]
+    assert (stated["source"], stated["digest"]) == ("quick@1.0", first.digest)
+
+
+def test_a_source_that_is_not_registered_is_refused(services: Services, manifest: Path) -> None:
+    training_id = train(services, manifest, transfer={"source": "quick@7.3"})
+    ended = row(services, training_id)
+    assert ended.status is TrainingStatus.REJECTED
+    assert "quick@7.3" in (ended.detail or "")
+
+
+def test_an_automatic_recipe_is_decided_by_the_cases(services: Services, manifest: Path) -> None:
+    asked = {"auto": "classification", "name": "quick", "title": "Quick", "modalities": ["OT"]}
+    training_id = ask(services, manifest, asked | {"minutes": 0.001})
+    training.run(training_id, services)
+    ended = row(services, training_id)
+    assert ended.status is TrainingStatus.SUCCEEDED
+    assert ended.progress["recipe"]["network"]["name"] == "ResNet"
+    with reading(services.sessions) as session:
+        assert models.get(session, "quick", "1.0").training_id == training_id

@@ -37,8 +37,10 @@ class Heard:
             case "snapshot":
                 self.snapshot = str(event["digest"])
                 self.progress["cases"] = event["cases"]
-            case "phase" | "step" | "epoch":
+            case "phase" | "step" | "epoch" | "recipe":
                 self.progress.update(said)
+            case "transfer":
+                self.progress["transfer"] = said
             case "finished" | "refused" | "failed":
                 self.end = event
         self.is_news = True

@@ -41,6 +41,8 @@ class Order:
             "tensorboard": str(services.store.root / "tensorboard" / str(self.training_id)),
             "deidentify_key": str(services.settings.deidentify_key_path),
             "prepared": _prepared(services),
+            # among the versions it is held against is the one whose weights it begins with
+            "sources": {f"{one.model}@{one.version}": one.bundle for one in self.gate.line},
             "gate": asdict(self.gate),
         }
 
