@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import data
 
 
+@pytest.mark.timeout(900)
 def test_a_minute_of_learning_tells_pneumonia_from_normal_chests(tmp_path: Path) -> None:
     labelled = data.shared("labelled", "cls_pneumoniamnist").parent
     words = ["--small", "--data", str(labelled.parent), "--work", str(tmp_path), "--threads", "1"]
