@@ -122,6 +122,7 @@ def test_what_was_found_is_kept_compared_and_shown(tmp_path: Path) -> None:
     heading = page.Heading(title="t", lines=[], warnings=[])
     shown = page.render(heading, scores, summary.summarise(scores))
     assert "accuracy under fgsm 0.4" in shown
+    assert "under fgsm</em> are those of inputs changed" in shown
 
 
 def test_every_case_is_attacked_or_none(tmp_path: Path) -> None:
