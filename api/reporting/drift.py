@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from records.listing import DriftRow
 
-#: pixels of a bar that stands for all jobs of a window, and of a pair of bars with its gap
+#: pixels of the tallest bar of a value, and of a pair of bars with its gap
 _HEIGHT: Final = 48
 _STEP: Final = 18
 
@@ -48,16 +48,17 @@ def _report(row: DriftRow) -> Mapping[str, Any]:
 def _window(window: Mapping[str, Any]) -> str:
     if not window["jobs"]:
         return "no jobs"
-    return f"{window['jobs']} jobs, {window['first'][:16]} to {window['last'][:16]}"
+    return f"{window['jobs']} jobs, {window['first'][:10]} to {window['last'][:10]}"
 
 
 def _bars(compared: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     shares = zip(compared["bins"], compared["reference"], compared["current"], strict=True)
+    scale = _HEIGHT / max(*compared["reference"], *compared["current"])
     return [
         {
             "x": _STEP * place,
-            "usual": round(_HEIGHT * usual, 1),
-            "now": round(_HEIGHT * now, 1),
+            "usual": round(scale * usual, 1),
+            "now": round(scale * now, 1),
             "title": f"{name or 'none'}: {usual:.0%}, now {now:.0%}",
         }
         for place, (name, usual, now) in enumerate(shares)

@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -15,11 +16,14 @@ from pydantic import SecretStr
 from pipeline import phantoms
 from pipeline.training import manifest, recipe
 from pipeline.training.gating import GateOrder
-from records import corrected, corrections
+from records import corrected, corrections, models, schedules, trainings
+from records.base import Stage, TrainingStatus
 from records.corrections import NewCorrection, UpTo, Verdict
 from records.database import connect, reading, session_factory, unit_of_work
+from records.schedules import NewSchedule
 from tests import quick_training
 from tests.records.answered import Answered, scores
+from worker import training
 from worker.corrected import write_manifest
 from worker.exporting import export_corrections
 from worker.queue.settings import Settings
@@ -136,3 +140,40 @@ def test_a_training_is_frozen_with_the_corrections_that_there_were_when_it_began
     base.unlink()  # a later attempt trains on what the first one froze
     assert cases.manifest_of(order, services) == str(path)
     assert cases.manifest_of(replace(order, corrections=None), services) == str(base)
+
+
+@pytest.mark.system
+def test_new_cases_of_a_schedule_end_in_a_candidate_that_has_learnt_from_them(
+    world: Answered, tmp_path: Path, sqlite_url: str
+) -> None:
+    (tmp_path / "base").mkdir()
+    base = quick_training.write_images(tmp_path / "base")
+    settings = Settings(
+        home=tmp_path / "home",
+        database_url=SecretStr(sqlite_url),
+        lease=timedelta(minutes=10),
+        device="cpu",
+        threads=1,
+    )
+    services = make_services(settings)
+    new = NewSchedule(
+        name="learning",
+        recipe=quick_training.CLASSIFICATION | {"epochs": 1, "version": 2},
+        manifest=str(base),
+        new_cases=2,
+        analysis="light",
+    )
+    with unit_of_work(services.sessions) as session:
+        schedules.add(session, new, by="ada")
+    for number in (1, 2):
+        say(world, world.job(number, scores(0.9)), Verdict.REPLACE, "bright")
+    with unit_of_work(services.sessions) as session:
+        (made,) = schedules.due(session)
+    training.run(made, services)
+    with reading(services.sessions) as session:
+        ended = trainings.get(session, made)
+        assert (ended.status, ended.detail) == (TrainingStatus.SUCCEEDED, None)
+        assert sum(ended.progress["cases"].values()) == 18
+        version = models.find(session, "quick", "2.0")
+        assert version is not None
+        assert version.stage is Stage.CANDIDATE
