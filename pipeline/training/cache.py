@@ -24,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.models import networks
 from pipeline.training.manifest import Case
 from pipeline.training.recipe import Recipe
 from pipeline.training.trimming import ENTRY, PREFIX
@@ -44,6 +45,8 @@ _WITHOUT_BEARING: Final = frozenset(
         "foreground",
         "augmentation",
         "early_stopping",
+        "classes",
+        "transfer",
         "pretraining",
         "semi_supervised",
         "adversarial",
@@ -115,7 +118,9 @@ class Cache:
 def name_of(case: Case, recipe: Recipe, kept: str) -> str:
     """Return the name that a case is kept under; ``kept`` says which of its arrays are."""
     stated = {key: one for key, one in recipe.stated().items() if key not in _WITHOUT_BEARING}
-    come_of = [case.digest, dict(case.values), kept, stated, _code()]
+    # which series are there is kept for the networks that are told
+    is_told = networks.takes_missing(recipe.network.name)
+    come_of = [case.digest, dict(case.values), kept, stated, is_told, _code()]
     return hashlib.sha256(json.dumps(come_of, sort_keys=True).encode()).hexdigest()
 
 

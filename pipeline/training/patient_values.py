@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pipeline.training.manifest.cases import Value
 from pipeline.volume import Channels, Image, SourceHeader, SourceInstance, Volume
 
-_Image = TypeVar("_Image", Volume, Image)
+_Image = TypeVar("_Image", bound=Volume | Image)
 #: the attributes that a manifest may state (PS3.3 C.7.2.2)
 _KEYWORDS: Final[Mapping[str, str]] = {
     "age": "PatientAge",

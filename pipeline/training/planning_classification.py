@@ -166,4 +166,4 @@ def _operations(network: Mapping[str, Any], seen: Seen, size: Sequence[int]) -> 
         image = torch.empty(1, seen.channels, *size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         built(image)
-    return 3.0 * counter.get_total_flops()
+    return 3.0 * float(counter.get_total_flops())

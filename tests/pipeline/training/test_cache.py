@@ -19,6 +19,7 @@ from tests import quick_training
 
 DOCUMENT = quick_training.CLASSIFICATION
 RECIPE = recipe.check(DOCUMENT)
+SHAPE = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2}
 ENTRY = Entry(pixels=("0" * 64,), warnings=(("label", "one box was left out"),))
 ARRAYS = {"image": np.arange(6.0), "class": np.asarray(1)}
 
@@ -102,6 +103,9 @@ def test_a_second_epoch_reads_no_source(tmp_path: Path, snapshot: Snapshot) -> N
         ({"optimiser": {"learning_rate": 0.5}, "augmentation": {"flip": 0.1}}, True),
         ({"input": DOCUMENT["input"] | {"window": [0, 2]}}, False),
         ({"options": {"fit": "crop"}}, False),
+        # told which series are there
+        ({"network": {"name": "EarlyFusion", "arguments": SHAPE}}, False),
+        ({"network": {"name": "CNNLSTM", "arguments": SHAPE}}, True),
     ],
 )
 def test_only_what_bears_on_preparation_is_in_the_name(
