@@ -93,7 +93,11 @@ def test_any_number_of_labels(tmp_path: Path) -> None:
         image[8:] += 0.4 * bright
         names = [name for name, is_true in (("dark", dark), ("bright", bright)) if is_true]
         rows.append({"image": image, "label": "|".join(names) or "-"})
-    changes = {"loss": "binary-cross-entropy", "options": {"activation": "sigmoid"}}
+    changes = {
+        "loss": "binary-cross-entropy",
+        "options": {"activation": "sigmoid"},
+        "epochs": 25,
+    }
     end = trained(tmp_path, rows, changes)
     assert end["metrics"]["mean_auc"]["value"] == 1.0
     assert end["metrics"]["labels"]["dark"]["auc"]["value"] == 1.0

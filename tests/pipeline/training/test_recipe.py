@@ -53,7 +53,7 @@ def without(name: str) -> dict[str, Any]:
         (
             quick_training.SEGMENTATION
             | {"input": quick_training.SEGMENTATION["input"] | {"channels": 3}},
-            "colours",
+            "several images",
         ),
         (VALID | {"split": {"validation": 0.5, "held_out": 0.5}}, "train"),
         (VALID | {"options": {"no_such": 1}}, "no_such"),
