@@ -66,6 +66,8 @@ class _Choice:
     width: int
     batch: int
     epochs: int
+    #: whether the time is enough for about as many steps as learning takes
+    leaves_time: bool
 
 
 def plan(
@@ -81,12 +83,10 @@ def plan(
         several: whether any number of classes may be true of one case.
 
     """
-    outputs = len(seen.names)
-    chosen = _chosen(seen, cases, outputs, budget)
+    chosen = _chosen(seen, cases, budget)
     is_uneven = max(counts) > _UNEVEN * max(min(counts), 1)
-    is_fine = max(chosen.size) <= _FINE[len(chosen.size)]
     return {
-        "network": _network(seen, outputs, chosen.width, is_fine=is_fine),
+        "network": _network(seen, chosen.size, chosen.width),
         "input": {"size": [*chosen.size]},
         "loss": "binary-cross-entropy" if several else "cross-entropy",
         "classes": {"smoothing": 0.05, "balance": "weights" if is_uneven else "none"},
@@ -112,22 +112,30 @@ def plan(
     }
 
 
-def _chosen(seen: Seen, cases: int, outputs: int, budget: Budget) -> _Choice:
+def _chosen(seen: Seen, cases: int, budget: Budget) -> _Choice:
     """Return the finest and widest choice that leaves time to learn, or else the cheapest."""
-    choices = []
-    for size, width in itertools.product(_sizes(seen), _WIDTHS):
-        kept = _KEPT * 4 * width * math.prod(size)
-        most = min(budget.memory // kept, max(int(cases * _MOST_OF_AN_EPOCH), 2))
-        batch = next((one for one in _BATCHES if one <= most), _BATCHES[-1])
-        wanted = min(max(_STEPS * batch // cases, _FEWEST_EPOCHS), _MOST_EPOCHS)
-        is_fine = max(size) <= _FINE[len(size)]
-        network = _network(seen, outputs, width, is_fine=is_fine)
-        possible = int(budget.operations / (_operations(network, seen, size) * cases))
-        epochs = max(min(wanted, possible), _FEWEST_EPOCHS)
-        choices.append(_Choice(size=size, width=width, batch=batch, epochs=epochs))
-        if possible >= _ENOUGH * wanted:
-            break
-    return choices[-1]
+    every = itertools.product(_sizes(seen), _WIDTHS)
+    size, width = next(every)
+    chosen = _choice(seen, cases, size, width, budget)
+    while not chosen.leaves_time and (cheaper := next(every, None)):
+        chosen = _choice(seen, cases, *cheaper, budget)
+    return chosen
+
+
+def _choice(seen: Seen, cases: int, size: tuple[int, ...], width: int, budget: Budget) -> _Choice:
+    """Return batch and epochs for one size and width."""
+    kept = _KEPT * 4 * width * math.prod(size)
+    most = min(budget.memory // kept, max(int(cases * _MOST_OF_AN_EPOCH), 2))
+    batch = next((one for one in _BATCHES if one <= most), _BATCHES[-1])
+    wanted = min(max(_STEPS * batch // cases, _FEWEST_EPOCHS), _MOST_EPOCHS)
+    possible = int(budget.operations / (_operations(_network(seen, size, width), size) * cases))
+    return _Choice(
+        size=size,
+        width=width,
+        batch=batch,
+        epochs=max(min(wanted, possible), _FEWEST_EPOCHS),
+        leaves_time=possible >= _ENOUGH * wanted,
+    )
 
 
 def _sizes(seen: Seen) -> Iterator[tuple[int, ...]]:
@@ -142,13 +150,14 @@ def _sizes(seen: Seen) -> Iterator[tuple[int, ...]]:
             yield size
 
 
-def _network(seen: Seen, outputs: int, width: int, *, is_fine: bool) -> dict[str, Any]:
+def _network(seen: Seen, size: Sequence[int], width: int) -> dict[str, Any]:
+    is_fine = max(size) <= _FINE[len(size)]
     return {
         "name": "ResNet",
         "arguments": {
-            "spatial_dims": len(seen.shapes[0]),
+            "spatial_dims": len(size),
             "n_input_channels": seen.channels,
-            "num_classes": outputs,
+            "num_classes": len(seen.names),
             "block": "basic",
             "layers": [1, 1, 1, 1],
             "block_inplanes": [width * 2**level for level in range(4)],
@@ -159,11 +168,12 @@ def _network(seen: Seen, outputs: int, width: int, *, is_fine: bool) -> dict[str
     }
 
 
-def _operations(network: Mapping[str, Any], seen: Seen, size: Sequence[int]) -> float:
+def _operations(network: Mapping[str, Any], size: Sequence[int]) -> float:
     """Return what learning from one case takes: forward, and twice that backward."""
+    arguments = network["arguments"]
     with torch.device("meta"):
-        built = networks.build(network["name"], network["arguments"]).eval()
-        image = torch.empty(1, seen.channels, *size)
+        built = networks.build(network["name"], arguments).eval()
+        image = torch.empty(1, arguments["n_input_channels"], *size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         built(image)
     return 3.0 * float(counter.get_total_flops())
