@@ -22,6 +22,7 @@ from pipeline.evaluation.scores import Scores, ScoresRefused
 from pipeline.models import bundle, predictors
 from pipeline.models.devices import Device
 from pipeline.models.predictor import Checkpoint, Predictor
+from pipeline.models.spec import Kind, ModelSpec
 from pipeline.training import judging, kept_cases, product, worst_cases
 from pipeline.training.kept_cases import KeptCases
 from pipeline.training.manifest import Case
@@ -179,14 +180,21 @@ def _judged(
         kept = _kept_scores(loaded.folder / product.SCORES, candidate.scores)
         if kept is not None:
             return kept, []
-        predictor = predictors.open(loaded, device=device)
         recipe = candidate.recipe
+        if _asks(loaded.spec) != _asks(recipe.spec(candidate.version)):
+            return None, [f"{active.name} is of another kind or reads other inputs"]
+        predictor = predictors.open(loaded, device=device)
         judged = judging.judge(candidate.held_out, recipe, predictor, checkpoint=checkpoint)
     except Interrupted:
         raise
     except PipelineError as error:
         return None, [f"{active.name} could not be judged: {error.sentence}"]
     return judged, []
+
+
+def _asks(spec: ModelSpec) -> tuple[Kind, int]:
+    """Return what two versions must have in common to answer for the same cases."""
+    return spec.kind, spec.input.channels
 
 
 def _kept_scores(path: Path, candidate: Scores) -> Scores | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import models as shipped_models
 from pipeline.deidentify.keys import read_key
 from pipeline.errors import TrainingRefused
 from pipeline.evaluation.scores import ScoresRefused
@@ -230,6 +231,16 @@ def test_an_active_version_that_cannot_be_loaded_leaves_nothing_to_decide(
     decision, sentence = verdict_of(school.hold("1.6", broken, made=first))
     assert decision == "cannot decide"
     assert "quick@1.0 could not be judged" in sentence
+
+
+def test_an_active_version_of_another_kind_leaves_nothing_to_decide(
+    school: School, first: Trained
+) -> None:
+    shipped = Path(next(iter(shipped_models.__path__))) / "threshold-lung"
+    other = replace(first, version=replace(first.version, bundle=str(shipped)))
+    decision, sentence = verdict_of(school.hold("1.7", other, made=first))
+    assert decision == "cannot decide"
+    assert "quick@1.0 is of another kind or reads other inputs" in sentence
 
 
 def test_the_verdict_is_computed_again_from_what_was_kept(
