@@ -171,11 +171,7 @@ def house(tmp_path: Path) -> House:
     # four held-out patients show nothing; the rules ask for what they can show
     floor = {"least_patients": 2, "floors": [{"statistic": "brier", "value": 1.0}]}
     lenient = {"least_patients": 2, "wants": "not worse", "margin": 1.0}
-    for name, changes in (
-        ("first", {"gate": floor}),
-        ("second", {"gate": lenient, "seed": 5}),
-        ("usual", {"seed": 7}),
-    ):
+    for name, changes in (("first", {"gate": floor}), ("second", {"gate": lenient, "seed": 5})):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(recipe | changes))
     image = phantoms.image(phantoms.ImageParameters(kind=phantoms.ImageKind.CR, seed=1))
     phantoms.write_image(image, tmp_path / "export", seed=1)
@@ -199,8 +195,8 @@ def test_a_schedule_trains_and_only_a_person_changes_what_is_active(house: House
         )  # fmt: skip
         house.wait(lambda: len(house.stages()) > 1)
         house.say("schedules", "remove", "minutely")
-        (second,) = set(house.stages()) - {first}
-        assert house.stages() == {first: "active", second: "candidate"}
+        second = min(set(house.stages()) - {first})  # on a slow machine there may be a third
+        assert (house.stages()[first], house.stages()[second]) == ("active", "candidate")
         metrics = [row["metrics"] for row in house.ask("models", "list") if row["name"] == "quick"]
         assert all(metrics)
         report = house.folder / "gate.html"
@@ -218,6 +214,7 @@ def test_a_schedule_trains_and_only_a_person_changes_what_is_active(house: House
         assert house.found(old) == {(first, "in force")}
         assert house.found(new) == {(second, "rolled back")}
 
+        _recall(house, second, new, instead=first)
         events = {row["event_id"] for row in house.ask("audit", "list")}
         assert events >= {
             "schedule.added",
@@ -225,33 +222,23 @@ def test_a_schedule_trains_and_only_a_person_changes_what_is_active(house: House
             "gate.decided",
             "model.promoted",
             "model.rolled_back",
+            "model.recalled",
         }
         assert house.say("audit", "verify")
 
 
-@pytest.mark.timeout(400)
-def test_what_a_recalled_version_said_is_taken_back_and_said_again(house: House) -> None:
-    cases = str(house.folder / "cases" / "cases.csv")
-    with house.up():
-        house.say("train", "usual.yaml", "--manifest", cases, "--wait")
-        (version,) = house.stages()
-        promote = ("models", "promote", "quick", version, "--why", "tried on ten studies")
-        assert "cannot decide" in house.refusal(*promote)
-        house.say(*promote, "--override")
-        old = house.analyse(house.folder / "export")
-        house.say("train", "usual.yaml", "--manifest", cases, "--wait")
-        house.say("models", "recall", "quick", version, "--why", "trained on wrong labels")
-        assert house.found(old) == {(version, "recalled")}
-        assert "was recalled" in house.refusal(*promote, "--override")
-        assert "no active version" in house.refusal("models", "rerun", "quick", version)
-        (other,) = set(house.stages()) - {version}
-        house.say("models", "promote", "quick", other, "--why", "right labels", "--override")
-        (again,) = house.ask("models", "rerun", "quick", version)["batches"]
-        house.wait(lambda: bool(house.ask("status", again)["status"] == "finished"))
-        assert house.found(again) == {(other, "in force")}
-        lineage = house.ask("models", "lineage", "quick", version)
-        assert (lineage["jobs"], lineage["withdrawn"]) == ({"recalled": 1}, "recalled")
-        assert lineage["snapshot"]["counts"]["held-out"] == 4
+def _recall(house: House, version: str, batch: str, *, instead: str) -> None:
+    """Take back all that a version said, and let its studies be analysed by another one."""
+    house.say("models", "recall", "quick", version, "--why", "trained on wrong labels")
+    assert house.found(batch) == {(version, "recalled")}
+    again = ("models", "promote", "quick", version, "--why", "all the same", "--override")
+    assert "was recalled" in house.refusal(*again)
+    (rerun,) = house.ask("models", "rerun", "quick", version)["batches"]
+    house.wait(lambda: bool(house.ask("status", rerun)["status"] == "finished"))
+    assert house.found(rerun) == {(instead, "in force")}
+    lineage = house.ask("models", "lineage", "quick", version)
+    assert (lineage["jobs"], lineage["gate"]) == ({"recalled": 1}, "promote")
+    assert lineage["snapshot"]["counts"]["held-out"] == 4
 
 
 def test_flower_shows_the_workers_and_the_tasks_by_id_and_only_to_those_who_log_in(
