@@ -116,7 +116,7 @@ def _create_shadow_runs() -> None:
         sa.Column("reason", sa.String(64), nullable=True, comment="why it has no answer"),
         sa.Column("results", JSON, nullable=False, comment="as results are, for comparison alone"),
         sa.Column("agreement", JSON, nullable=False, comment="with what was delivered"),
-        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["job_id"], ["jobs.id"], name=op.f("fk_shadow_runs_job_id_jobs"), ondelete="CASCADE"
