@@ -17,22 +17,12 @@ from worker.store import Store
 _SUFFIXES: Final = {MaskForm.DICOM_SEG: ".dcm", MaskForm.NIFTI: ".nii.gz"}
 
 
-def write(cases: Iterable[CorrectedCase], folder: Path, store: Store) -> list[Mapping[str, str]]:
-    """Copy images and labels of ``cases`` below ``folder``; return the rows of a manifest.
-
-    The folder names patients as the images do: it belongs where the images may lie.
-
-    Raises:
-        PipelineError, OSError: a file of a source is no longer there.
-
-    """
-    return [_write(case, folder, store) for case in cases]
-
-
 def write_manifest(
     cases: Iterable[CorrectedCase], base: Path | None, folder: Path, store: Store
 ) -> Path:
-    """Write ``folder``/manifest.csv: the rows of ``base``, then one for each case.
+    """Write ``folder``/manifest.csv, the rows of ``base`` and then one for each case, with copies.
+
+    The folder names patients as the images do: it belongs where the images may lie.
 
     Raises:
         TrainingRefused: ``base`` is no CSV manifest.
@@ -42,7 +32,8 @@ def write_manifest(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / "manifest.csv"
     partial = path.with_suffix(".partial")
-    partial.write_text(joining.joined(base, write(cases, folder, store)), encoding="utf-8")
+    rows = [_write(case, folder, store) for case in cases]
+    partial.write_text(joining.joined(base, rows), encoding="utf-8")
     return partial.replace(path)
 
 
