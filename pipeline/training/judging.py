@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pipeline.errors import StudyRejected
 from pipeline.evaluation import matching, overlap
 from pipeline.evaluation.scores import (
     Boxes,
@@ -20,10 +21,11 @@ from pipeline.evaluation.scores import (
     Scores,
 )
 from pipeline.models.predictor import Checkpoint, Predictor, TakesChannels
+from pipeline.reasons import Reason
 from pipeline.results import Classification, Detection, Prediction
 from pipeline.training import data, objects, restoration
 from pipeline.training.boxes import index_box
-from pipeline.training.manifest import Case
+from pipeline.training.manifest import Case, changed
 from pipeline.training.manifest.labels import classes_of
 from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
@@ -36,7 +38,7 @@ def judge(
     """Predict held-out cases and compare them with what is true.
 
     Raises:
-        StudyRejected: an image cannot be read any more.
+        StudyRejected: an image cannot be read any more, or is not what was hashed.
         Interrupted: by ``checkpoint``, called before and within each case.
 
     """
@@ -44,6 +46,9 @@ def judge(
     judged = []
     for case in cases:
         checkpoint()
+        if changed(case):
+            sentence = "a held-out file was changed after it was hashed"
+            raise StudyRejected(sentence, Reason.FILE_CHANGED)
         judged.append(
             CaseScores(
                 case=case.digest,

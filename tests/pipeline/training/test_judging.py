@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.errors import StudyRejected
 from pipeline.evaluation.scores import Boxes
 from pipeline.models.predictor import Checkpoint
+from pipeline.reasons import Reason
 from pipeline.results import Classification, Detection, Prediction
 from pipeline.training import judging, manifest, recipe
 from pipeline.training.boxes import Box, index_box
@@ -62,6 +64,16 @@ def test_held_out_cases_are_judged_without_naming_anybody(tmp_path: Path) -> Non
     assert found.cases[0].groups == {"sex": "female"}
     assert {one.classified.truth for one in found.cases if one.classified} == {0, 1}
     assert not any(case.patient_id in found.dump() for case in cases[:2])
+
+
+def test_93_a_held_out_file_that_is_not_what_was_hashed_is_not_judged(tmp_path: Path) -> None:
+    wanted = recipe.check(quick_training.CLASSIFICATION)
+    cases = manifest.freeze(quick_training.write_images(tmp_path), wanted).part(Part.HELD_OUT)
+    np.save(cases[0].image, np.zeros((16, 16), np.float32))
+    says = Says(wanted, Prediction(findings=()))
+    with pytest.raises(StudyRejected) as refused:
+        judging.judge(cases, wanted, says, checkpoint=lambda: None)
+    assert refused.value.reason is Reason.FILE_CHANGED
 
 
 def test_scores_are_read_by_label_not_by_order() -> None:
