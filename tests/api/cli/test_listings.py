@@ -97,7 +97,8 @@ def test_results_are_the_columns_of_the_contract(shell: Shell, home: Home) -> No
     printed = shell("results", "latest").out
     rows = list(csv.DictReader(io.StringIO(printed)))
     assert printed.splitlines()[0] == (
-        "batch,job,study,series,analysis,model,version,digest,kind,label,code,value,unit,score"
+        "batch,job,study,series,analysis,model,version,digest,kind,label,code,value,unit,score,"
+        "standing"
     )
     assert rows[0]["value"] == "4321.5"
     assert shell("results", "latest", "--format", "json").json[0]["label"] == "lung"
