@@ -1,1 +1,3 @@
 """Manifest, recipe, training loop, evaluation, bundle out."""
+
+import pipeline.models  # noqa: F401, lets torchvision be imported beside any torch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from monai.losses.contrastive import ContrastiveLoss
 from torch.nn import functional
 
 from pipeline.training import contrast
@@ -18,6 +17,8 @@ def vectors(count: int, seed: int) -> torch.Tensor:
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
 @pytest.mark.parametrize("count", [2, 7])
 def test_the_loss_is_that_of_monai(count: int, temperature: float) -> None:
+    from monai.losses.contrastive import ContrastiveLoss  # after our packages
+
     first, second = vectors(count, 0), vectors(count, 1)
     expected = ContrastiveLoss(temperature=temperature)(first, second)
     found = contrast.normalised_cross_entropy(first, second, temperature)
