@@ -59,8 +59,8 @@ class Pair(nn.Module):
         for weight, student in learnt:
             weight.lerp_(student, 1 - kept)
         counted = zip(self.teacher.buffers(), self.student.buffers(), strict=True)
-        for buffer, student in counted:
-            buffer.copy_(student)
+        for buffer, seen in counted:
+            buffer.copy_(seen)
 
 
 class Lesson(NamedTuple):
