@@ -41,7 +41,10 @@ ROUTES = [
     ("GET", "/v1/jobs/{job_id}/artifacts/{name}", READ),
     ("POST", "/v1/jobs/{job_id}/cancel", SUBMIT),
     ("POST", "/v1/jobs/{job_id}/retry", SUBMIT),
+    ("POST", "/v1/jobs/{job_id}/corrections", SUBMIT),
+    ("GET", "/v1/jobs/{job_id}/corrections", READ),
     ("GET", "/v1/analyses", READ),
+    ("GET", "/v1/analyses/{analysis}/uncertain", READ),
     ("GET", "/v1/analyses/{name}/versions/{version}", READ),
     ("GET", "/v1/models", READ),
     ("GET", "/v1/models/{name}", READ),
@@ -63,6 +66,10 @@ ROUTES = [
     ("GET", "/v1/trainings", READ),
     ("GET", "/v1/trainings/{training_id}", READ),
     ("POST", "/v1/trainings/{training_id}/cancel", TRAIN),
+    ("POST", "/v1/trainings/{training_id}/pause", TRAIN),
+    ("POST", "/v1/trainings/{training_id}/resume", TRAIN),
+    ("GET", "/v1/drift", READ),
+    ("GET", "/v1/drift/page", READ),
     ("POST", "/v1/schedules", TRAIN),
     ("GET", "/v1/schedules", READ),
     ("POST", "/v1/schedules/{name}/run", TRAIN),
@@ -88,6 +95,7 @@ def _address(path: str) -> str:
         name="nobody",
         version="1",
         digest="0" * 64,
+        analysis="nobody",
     )
 
 
