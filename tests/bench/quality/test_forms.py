@@ -11,7 +11,7 @@ import pytest
 
 from bench.quality import forms
 
-COUNT = 16
+COUNT = 24
 Rows = list[dict[str, str]]
 
 
