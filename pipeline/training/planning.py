@@ -184,7 +184,9 @@ def _decided(
         images, spatial_dims=dims, channels=3 if is_colour else 1, names=names
     )
     if asked.auto == "segmentation":
-        fields = planning_segmentation.plan(seen, budget.memory)
+        fields = planning_segmentation.plan(
+            seen, budget.memory, cases=len(cases), operations=budget.operations
+        )
     else:
         counts = _counts(cases, names)
         fields = planning_classification.plan(seen, len(cases), counts, budget, several=several)
