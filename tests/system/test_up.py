@@ -178,7 +178,7 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_schedule_trains_and_only_a_person_changes_what_is_active(house: House) -> None:
     cases = str(house.folder / "cases" / "cases.csv")
     export = house.folder / "export"
