@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, undefer
 
-from records.corrections import MaskForm, Verdict
+from records.corrections import MaskForm, Verdict, has_several_labels
 from records.tables import (
     Analysis,
     Artifact,
@@ -93,7 +93,7 @@ def _case(session: Session, correction: Correction, version: ModelVersion) -> Co
     if not truth:
         return None
     query = (
-        select(Batch.source, Study.study_instance_uid, Series)
+        select(Batch.source, Job.plan, Study.study_instance_uid, Series)
         .join(Job, Job.batch_id == Batch.id)
         .join(Study, Study.id == Job.study_id)
         .join(Series, Series.study_id == Study.id)
@@ -104,7 +104,9 @@ def _case(session: Session, correction: Correction, version: ModelVersion) -> Co
         .order_by(Series.part)
     )
     rows = session.execute(query).all()
-    files = select(File.path).where(File.series_id.in_([row.Series.id for row in rows]))
+    looked_at = _parts(rows[0].plan, correction.series_instance_uid)
+    held = [row.Series.id for row in rows if row.Series.part in looked_at]
+    files = select(File.path).where(File.series_id.in_(held))
     return CorrectedCase(
         number=correction.id,
         source=rows[0].source,
@@ -113,6 +115,17 @@ def _case(session: Session, correction: Correction, version: ModelVersion) -> Co
         series_instance_uid=correction.series_instance_uid,
         **truth,
     )
+
+
+def _parts(plan: Mapping[str, Any], series_instance_uid: str) -> set[int]:
+    """Return the parts of a series that its job was about."""
+    inputs = plan.get("inputs", {}).values()
+    return {
+        one["part"]
+        for each in inputs
+        for one in each.get("chosen", ())
+        if one["series_instance_uid"] == series_instance_uid
+    }
 
 
 def _replaced(correction: Correction) -> dict[str, Any]:
@@ -146,6 +159,8 @@ def _accepted(session: Session, correction: Correction, version: ModelVersion) -
     ).all()
     if version.kind == "detection":
         return {"boxes": [_box(row) for row in rows if row.kind == "detection"]}
+    if has_several_labels(version):  # scores alone do not say which of them hold
+        return {}
     tops = [row.label for row in rows if row.kind == "classification" and row.payload["is_top"]]
     return {"label": tops[0]} if len(tops) == 1 else {}
 

@@ -26,6 +26,11 @@ from records.transitions import NoSuchRecord
 #: bytes of a mask
 LARGEST_MASK: Final = 64 * 2**20
 MOST_BOXES: Final = 1000
+#: characters of a label
+LONGEST_LABEL: Final = 120
+#: as manifests state the labels of a case that may have several: between them, and for none
+BETWEEN: Final = "|"
+NONE: Final = "-"
 #: which model kinds a replacement fits
 _FITS: Final = {"label": "classification", "boxes": "detection", "mask": "segmentation"}
 
@@ -51,7 +56,10 @@ class CorrectionRefused(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class NewCorrection:
-    """What a reader says. A replacement has one of ``label``, ``boxes`` and ``mask``."""
+    """What a reader says. A replacement has one of ``label``, ``boxes`` and ``mask``.
+
+    Where several labels may hold, ``label`` joins them by ``BETWEEN``; ``NONE``: none holds.
+    """
 
     job_id: uuid.UUID
     step: str
@@ -121,7 +129,9 @@ def of_job(session: Session, job_id: uuid.UUID) -> Sequence[Correction]:
 
 
 def count(session: Session, analysis: str, *, model: str, after: int = 0) -> tuple[int, int]:
-    """Return how many corrections make labelled cases, and the number of the last of all.
+    """Return how many series were labelled, and the number of the last correction of all.
+
+    Of several corrections of one series the last one says whether it labels.
 
     Args:
         session: to read by.
@@ -130,14 +140,19 @@ def count(session: Session, analysis: str, *, model: str, after: int = 0) -> tup
         after: only those with a greater number.
 
     """
-    query = (
-        select(func.count().filter(Correction.verdict != Verdict.REJECT), func.max(Correction.id))
+    latest = (
+        select(func.max(Correction.id).label("id"))
         .join(Job, Job.id == Correction.job_id)
         .join(Analysis, Analysis.id == Job.analysis_id)
         .join(JobModel, (JobModel.job_id == Job.id) & (JobModel.step == Correction.step))
         .join(ModelVersion, ModelVersion.id == JobModel.model_version_id)
         .where(Analysis.name == analysis, ModelVersion.name == model, Correction.id > after)
+        .group_by(Correction.series_instance_uid)
+        .subquery()
     )
+    is_labelled = Correction.verdict != Verdict.REJECT
+    query = select(func.count().filter(is_labelled), func.max(Correction.id))
+    query = query.join(latest, latest.c.id == Correction.id)
     labelled, last = session.execute(query).one()
     return labelled, last or after
 
@@ -180,36 +195,64 @@ def _check(new: NewCorrection, model: ModelVersion) -> None:
     if model.kind != _FITS[given[0]]:
         message = f"the step is a {model.kind}: {given[0]} cannot replace its answer"
         raise CorrectionRefused(message)
-    known = {label["name"] for label in _labels(model)}
-    boxes = new.boxes or ()
+    if new.boxes is not None:
+        _check_boxes(new.boxes, model)
+    if new.label is not None:
+        _check_label(new.label, model)
+
+
+def _check_boxes(boxes: Sequence[Mapping[str, Any]], model: ModelVersion) -> None:
     if len(boxes) > MOST_BOXES:
         message = f"no more than {MOST_BOXES} boxes"
-        raise CorrectionRefused(message)
-    stated = {box.get("label") for box in boxes} | ({new.label} if new.label else set())
-    if not stated <= known:
-        message = f"the model knows the labels {', '.join(sorted(known))}"
         raise CorrectionRefused(message)
     if not all(_is_box(box) for box in boxes):
         message = "a box has a label, a centre and a size of three numbers in mm, and no more"
         raise CorrectionRefused(message)
+    _require_known({box["label"] for box in boxes}, model)
 
 
-def _labels(model: ModelVersion) -> Sequence[Mapping[str, Any]]:
-    block = model.bundle_metadata.get("nightshift", {})
-    labels: Sequence[Mapping[str, Any]] = block.get("labels", ())
-    return labels
+def _check_label(label: str, model: ModelVersion) -> None:
+    if len(label) > LONGEST_LABEL:
+        message = f"a label may have up to {LONGEST_LABEL} characters"
+        raise CorrectionRefused(message)
+    if not has_several_labels(model):
+        _require_known({label}, model)
+    elif label != NONE:
+        _require_known(set(label.split(BETWEEN)), model)
+
+
+def _require_known(stated: set[str], model: ModelVersion) -> None:
+    known = {label["name"] for label in _block(model).get("labels", ())}
+    if not stated <= known:
+        message = f"the model knows the labels {', '.join(sorted(known))}"
+        raise CorrectionRefused(message)
+
+
+def has_several_labels(model: ModelVersion) -> bool:
+    """Return whether any number of the labels of a classification may hold at once."""
+    options: Mapping[str, Any] = _block(model).get("options", {})
+    return options.get("activation") == "sigmoid"
+
+
+def _block(model: ModelVersion) -> Mapping[str, Any]:
+    block: Mapping[str, Any] = model.bundle_metadata.get("nightshift", {})
+    return block
 
 
 def _is_box(box: Mapping[str, Any]) -> bool:
     if set(box) != {"label", "centre", "size"}:
         return False
-    numbers = [*box["centre"], *box["size"]]
-    are_numbers = all(type(number) in (int, float) for number in numbers)
+    places, sizes = box["centre"], box["size"]
+    if not (isinstance(box["label"], str) and _is_triple(places) and _is_triple(sizes)):
+        return False
+    return min(sizes) > 0
+
+
+def _is_triple(numbers: object) -> bool:
     return (
-        (len(box["centre"]), len(box["size"])) == (3, 3)
-        and are_numbers
-        and all(math.isfinite(number) for number in numbers)
-        and min(box["size"]) > 0
+        isinstance(numbers, list | tuple)
+        and len(numbers) == 3
+        and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
     )
 
 

@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from records.base import BatchStatus, JobStatus
@@ -31,12 +32,16 @@ class Answered:
     """An analysis ``light`` with one step of the model ``quick``, and jobs that it answered."""
 
     def __init__(
-        self, sessions: sessionmaker[Session], kind: str = "classification", source: str = "in"
+        self,
+        sessions: sessionmaker[Session],
+        kind: str = "classification",
+        source: str = "in",
+        options: dict[str, Any] | None = None,
     ) -> None:
         self.sessions = sessions
         self.kind = kind
         self.analysis_id, self.model_id, self.batch_id = (uuid.uuid4() for _ in range(3))
-        metadata = {"nightshift": {"labels": LABELS}}
+        metadata = {"nightshift": {"labels": LABELS, "options": options or {}}}
         with unit_of_work(sessions) as session:
             session.add_all(
                 [
@@ -84,6 +89,22 @@ class Answered:
             for ordinal, result in enumerate(results):
                 session.add(self._result(job_id, uid, ordinal, result))
         return job_id
+
+    def part(self, job_id: uuid.UUID, number: int, path: str) -> None:
+        """Add a part of the series of a job that the job was not about, of one file."""
+        with unit_of_work(self.sessions) as session:
+            study_id = session.get_one(Job, job_id).study_id
+            asked = select(Series).where(Series.study_id == study_id, Series.part == 0)
+            first = session.scalars(asked).one()
+            other = Series(
+                id=uuid.uuid4(), study_id=study_id, part=number, modality="OT", verdict="ok",
+                series_instance_uid=first.series_instance_uid, sop_class_uid="1.2",
+                instance_count=1, attributes={},
+            )  # fmt: skip
+            session.add(other)
+            session.flush()
+            file = {"path": path, "size": 1, "verdict": "ok"}
+            session.add(File(batch_id=self.batch_id, series_id=other.id, **file))
 
     def artifact(self, job_id: uuid.UUID, name: str) -> None:
         """Add a segmentation that the job wrote."""

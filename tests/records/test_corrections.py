@@ -103,6 +103,9 @@ def test_an_accepted_mask_is_the_one_that_was_written(sessions: Sessions) -> Non
         ("classification", {"verdict": "accept", "label": "dark"}),
         ("classification", {"verdict": "replace"}),
         ("classification", {"verdict": "replace", "label": "green"}),
+        ("classification", {"verdict": "replace", "label": ""}),
+        ("classification", {"verdict": "replace", "label": "dark|bright"}),
+        ("classification", {"verdict": "replace", "label": "d" * 121}),
         ("classification", {"verdict": "replace", "boxes": [BOX]}),
         ("classification", {"verdict": "replace", "label": "dark", "mask": SEG}),
         ("classification", {"verdict": "accept", "step": "listen"}),
@@ -111,6 +114,9 @@ def test_an_accepted_mask_is_the_one_that_was_written(sessions: Sessions) -> Non
         ("detection", {"verdict": "replace", "boxes": [BOX | {"size": [1.0, 0.0, 1.0]}]}),
         ("detection", {"verdict": "replace", "boxes": [BOX | {"centre": [1.0, math.nan, 1.0]}]}),
         ("detection", {"verdict": "replace", "boxes": [BOX | {"more": 1}]}),
+        ("detection", {"verdict": "replace", "boxes": [BOX | {"label": ["bright"]}]}),
+        ("detection", {"verdict": "replace", "boxes": [BOX | {"centre": 1.0}]}),
+        ("detection", {"verdict": "replace", "boxes": [BOX | {"size": "123"}]}),
         ("segmentation", {"verdict": "replace", "mask": b"a picture"}),
     ],
 )
@@ -142,6 +148,39 @@ def test_corrections_are_counted_from_where_one_stood(sessions: Sessions) -> Non
         assert count(session, "light", model="quick", after=numbers[0]) == (1, numbers[2])
         assert count(session, "light", model="quick", after=numbers[2]) == (0, numbers[2])
         assert count(session, "light", model="other") == (0, 0)
+
+
+def test_a_series_that_was_looked_at_twice_is_one_case(sessions: Sessions) -> None:
+    world = Answered(sessions)
+    twice, withdrawn = (world.job(number, scores(0.9)) for number in (1, 2))
+    for job, verdict in ((twice, "reject"), (withdrawn, "accept"), (twice, "accept")):
+        say(sessions, job, verdict)
+    last = say(sessions, withdrawn, "reject")
+    with reading(sessions) as session:
+        assert corrections.count(session, "light", model="quick") == (1, last)
+    assert len(cases(sessions)) == 1
+
+
+def test_where_several_labels_may_hold_only_what_a_reader_states_is_known(
+    sessions: Sessions,
+) -> None:
+    world = Answered(sessions, options={"activation": "sigmoid"})
+    accepted, both, none = (world.job(number, scores(0.9)) for number in (1, 2, 3))
+    say(sessions, accepted, "accept")
+    say(sessions, both, "replace", label="dark|bright")
+    say(sessions, none, "replace", label="-")
+    assert [case.label for case in cases(sessions)] == ["dark|bright", "-"]
+    with pytest.raises(CorrectionRefused, match="knows the labels bright, dark"):
+        say(sessions, both, "replace", label="dark|green")
+
+
+def test_a_case_has_the_files_of_the_part_that_was_looked_at(sessions: Sessions) -> None:
+    world = Answered(sessions)
+    job = world.job(1, scores(0.9))
+    world.part(job, 1, "localizer.dcm")
+    say(sessions, job, "accept")
+    (case,) = cases(sessions)
+    assert case.paths == ("1.dcm",)
 
 
 def least_sure(sessions: Sessions, most: int = 10) -> list[UncertainCase]:

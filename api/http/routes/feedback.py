@@ -48,7 +48,11 @@ class CorrectionRequest(Body):
     step: str = Field(min_length=1, max_length=64)
     verdict: Annotated[Verdict, Field(strict=False)]
     series: str | None = Field(default=None, max_length=64, description="of a job with several")
-    label: str | None = Field(default=None, max_length=64)
+    label: str | None = Field(
+        default=None,
+        max_length=corrections.LONGEST_LABEL,
+        description="where several may hold, joined by `|`; `-` = none",
+    )
     boxes: list[Box] | None = Field(default=None, max_length=corrections.MOST_BOXES)
     mask: str | None = Field(
         default=None, description="DICOM SEG or .nii.gz in base64; `nightshift correct` takes more"
