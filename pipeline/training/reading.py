@@ -6,6 +6,7 @@ everything leaves this room in patient coordinates (LPS, mm) on (slices, rows, c
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _GRID_TOLERANCE = 1e-2
 #: files of 16 bits and of float32 hold such numbers without loss
 _MOST_OBJECTS = 2**24
+#: kinds of types that are read: neither complex values nor several to a voxel
+_NUMBERS = "iufb"
 
 
 class LabelRefused(ValueError):
@@ -172,13 +175,17 @@ def _from_nifti(path: Path, unit: str) -> Volume:
     """Read NIfTI: axes (i, j, k) become (slices, rows, columns) = (k, j, i), RAS becomes LPS."""
     import nibabel
     from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
 
+    broken = (ImageFileError, HeaderDataError, OSError, ValueError, EOFError, OverflowError)
     try:
         file: Any = nibabel.load(path)
         values = np.asarray(file.dataobj)
         affine = np.asarray(file.affine, np.float64)
-    except (ImageFileError, OSError, ValueError, EOFError) as error:
+    except (*broken, zlib.error) as error:
         raise StudyRejected("it is not a readable NIfTI file", Reason.FILE_UNREADABLE) from error
+    if values.dtype.kind not in _NUMBERS:
+        raise StudyRejected("the file holds no plain numbers", Reason.PIXELS_UNSUPPORTED)
     if values.ndim != 3:
         sentence = f"the file has {values.ndim} axes, not 3"
         raise StudyRejected(sentence, Reason.SERIES_GEOMETRY_INVALID)
@@ -236,7 +243,7 @@ def _load_array(path: Path) -> NDArray[Any]:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise StudyRejected("it is not a readable .npy array", Reason.FILE_UNREADABLE) from error
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iufb":
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in _NUMBERS:
         raise StudyRejected("the array holds no numbers", Reason.PIXELS_UNSUPPORTED)
     if not np.isfinite(values).all():
         raise StudyRejected(

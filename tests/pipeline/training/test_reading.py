@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline import phantoms
@@ -127,6 +130,27 @@ def test_a_file_of_rubbish_is_refused_not_read(tmp_path: Path, name: str) -> Non
     (tmp_path / name).write_bytes(b"\x93rubbish" * 60)
     with pytest.raises(StudyRejected):
         reading.read_image(tmp_path / name, spatial_dims=2)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@given(place=st.integers(0, 700), value=st.integers(0, 255))
+def test_a_damaged_nifti_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, name: str, place: int, value: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / name
+    save(path, np.arange(64, dtype=np.float32).reshape(4, 4, 4), np.eye(4))
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] = value
+    path.write_bytes(content)
+    with contextlib.suppress(StudyRejected):
+        assert reading.read_image(path, spatial_dims=3).stored.ndim == 3
+
+
+@pytest.mark.parametrize("kind", ["c8", [("R", "u1"), ("G", "u1"), ("B", "u1")]])
+def test_a_nifti_of_anything_but_plain_numbers_is_refused(tmp_path: Path, kind: Any) -> None:
+    path = save(tmp_path / "a.nii", np.zeros((3, 3, 3), np.dtype(kind)), np.eye(4))
+    with pytest.raises(StudyRejected):
+        reading.read_image(path, spatial_dims=3)
 
 
 def test_a_pickle_in_an_array_file_is_refused(tmp_path: Path) -> None:
