@@ -18,13 +18,12 @@ def read(path: Path) -> Stated:
     Pascal VOC itself counts pixels from 1: its boxes begin one pixel before what is read here.
 
     Raises:
-        LabelRefused: it is not of this format, or has entities of its own.
+        LabelRefused: it is not of this format and in UTF-8, or has entities of its own.
 
     """
     try:
-        data = path.read_bytes()
-        _refuse_entities(data)
-        root = ET.fromstring(data)  # noqa: S314 - it has no entities of its own
+        text = _text(path)
+        root = ET.fromstring(text)  # noqa: S314 - it has no entities of its own
         size = root.find("size")
         drawn_on = None if size is None else (_whole(size, "height"), _whole(size, "width"))
         boxes = tuple(_box(one) for one in root.iter("object"))
@@ -38,9 +37,14 @@ def read(path: Path) -> Stated:
     return Stated(boxes=boxes, drawn_on=drawn_on if drawn_on and all(drawn_on) else None)
 
 
-def _refuse_entities(data: bytes) -> None:
-    if len(data) > _LARGEST or b"<!" in data.replace(b"<!--", b""):
-        raise LabelRefused("the annotation is too large or has a document type of its own")
+def _text(path: Path) -> str:
+    """Return an annotation in UTF-8; in another encoding entities could hide from this look."""
+    if path.stat().st_size > _LARGEST:
+        raise LabelRefused("the annotation is absurdly large")
+    text = path.read_text(encoding="utf-8-sig")
+    if "<!" in text.replace("<!--", ""):
+        raise LabelRefused("the annotation has a document type of its own")
+    return text
 
 
 def _box(stated: ET.Element) -> PixelBox:

@@ -176,6 +176,17 @@ def test_an_annotation_of_another_form_is_refused(tmp_path: Path, text: str) -> 
         settled(tmp_path / "a.xml", text)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "cp037"])
+def test_entities_do_not_hide_behind_an_encoding(tmp_path: Path, encoding: str) -> None:
+    declared = f'<?xml version="1.0" encoding="{encoding}"?>'
+    head = declared.encode(encoding if encoding == "utf-16" else "ascii")
+    rest = '<!DOCTYPE a [<!ENTITY b "cell">]>' + VOC.split("?>")[1].replace("cell", "&b;")
+    content = head + rest.encode(encoding).removeprefix(b"\xff\xfe")
+    (tmp_path / "a.xml").write_bytes(content)
+    with pytest.raises(LabelRefused):
+        box_files.read(tmp_path / "a.xml")
+
+
 _PARTS = st.sampled_from(
     ["images", "annotations", "categories", "boxes", "id", "bbox", "file_name"]
 )
