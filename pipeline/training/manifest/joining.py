@@ -10,6 +10,8 @@ from typing import Final
 
 from pipeline.errors import TrainingRefused
 from pipeline.reasons import Reason
+from pipeline.training.manifest.cases import Part
+from pipeline.training.manifest.rows import PARTS
 
 _COLUMNS: Final = ("image", "label", "patient_id")
 
@@ -18,7 +20,8 @@ def joined(base: Path | None, added: Sequence[Mapping[str, str]]) -> str:
     """Return the CSV text of the rows of ``base`` with absolute paths, and the rows of ``added``.
 
     Where the base states parts, a later case goes where its patient is, else to the training
-    part: nobody changes sides, and what was held out stays as it was.
+    part: nobody changes sides, and what was held out stays as it was. It has a label, so of a
+    patient whose cases had none it is trained on.
 
     Args:
         base: a manifest; None = there is none.
@@ -30,7 +33,11 @@ def joined(base: Path | None, added: Sequence[Mapping[str, str]]) -> str:
     """
     columns, rows = ([], []) if base is None else _read(base)
     columns = list(dict.fromkeys([*columns, *_COLUMNS]))
-    parts = {row["patient_id"]: row["split"] for row in rows if row.get("split")}
+    parts = {
+        row["patient_id"]: row["split"]
+        for row in rows
+        if row.get("split") and PARTS.get(row["split"].strip().lower()) is not Part.UNLABELLED
+    }
     is_split = bool(parts)
     later = [
         {**row, "split": parts.get(row["patient_id"], "train")} if is_split else row

@@ -46,6 +46,16 @@ def test_a_later_case_goes_where_its_patient_is_and_else_to_training(tmp_path: P
     ]
 
 
+def test_what_was_unlabelled_and_now_has_a_label_is_trained_on(tmp_path: Path) -> None:
+    head = "image,label,patient_id,split\n1.npy,dark,p2,train\n2.npy,dark,p3,test\n"
+    base = write(tmp_path, head + "3.npy,,p1,unlabelled")
+    assert [row["split"] for row in rows(joining.joined(base, ADDED))][-2:] == ["train", "train"]
+    (tmp_path / "apart").mkdir()
+    undivided = head.replace("train", "").replace("test", "")
+    base = write(tmp_path / "apart", undivided + "3.npy,,p1,unlabelled")
+    assert [row["split"] for row in rows(joining.joined(base, ADDED))][-2:] == ["", ""]
+
+
 def test_where_no_parts_are_stated_none_are(tmp_path: Path) -> None:
     base = write(tmp_path, "image,label,patient_id,sex\n1.npy,dark,p1,F")
     joined = rows(joining.joined(base, ADDED))
