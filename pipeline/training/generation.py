@@ -195,8 +195,12 @@ def _made(
 
 def _kept(place: Path, image: NDArray[np.float32], number: int) -> Path:
     place.mkdir(parents=True, exist_ok=True)
-    np.save(place / "image.npy", image)
-    np.save(place / "class.npy", np.asarray(number, np.int64))
+    for name, values in (("image", image), ("class", np.asarray(number, np.int64))):
+        # other processes of this training write the same, and may read it already
+        partial = place / f"{name}.{ranks.number()}.partial"
+        with partial.open("wb") as file:
+            np.save(file, values)
+        partial.replace(place / f"{name}.npy")
     return place
 
 
