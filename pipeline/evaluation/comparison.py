@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.evaluation import bootstrap, summary
 from pipeline.evaluation.bootstrap import Interval
-from pipeline.evaluation.scores import Scores, ScoresRefused
+from pipeline.evaluation.scores import CaseScores, Scores, ScoresRefused
 from pipeline.evaluation.statistic import Statistic, Weights, value_of
 
 
@@ -77,12 +77,15 @@ class Pair:
 
     @cached_property
     def statistics(self) -> Mapping[tuple[str, str | None], tuple[Statistic, Statistic]]:
-        """What the two are compared by: (name, label) -> of the candidate, of the active one."""
-        both = zip(summary.statistics(self.candidate), summary.statistics(self.active), strict=True)
+        """What the two are compared by: (name, label) -> of the candidate, of the active one.
+
+        One of them may have more, where it was attacked too or tells objects apart.
+        """
+        active = {(old.name, old.label): old for old in summary.statistics(self.active)}
         return {
-            (new.name, new.label): (new, old)
-            for new, old in both
-            if new.is_higher_better is not None
+            (new.name, new.label): (new, active[new.name, new.label])
+            for new in summary.statistics(self.candidate)
+            if new.is_higher_better is not None and (new.name, new.label) in active
         }
 
     def of_cases(self, chosen: list[int]) -> Pair:
@@ -96,13 +99,13 @@ class Pair:
         one. Not worse: it lies above minus the margin. Worse: it lies below minus the margin.
 
         Raises:
-            ScoresRefused: no such statistic.
+            ScoresRefused: not both have such a statistic.
 
         """
         try:
             new, old = self.statistics[question.statistic, question.label]
         except KeyError:
-            sentence = f"a {self.active.kind} is not compared by {question.statistic}"
+            sentence = f"the two are not both judged by {question.statistic}"
             raise ScoresRefused(sentence) from None
         sign = 1.0 if new.is_higher_better else -1.0
         values = value_of(new), value_of(old)
@@ -165,6 +168,17 @@ def _in_one_order(scores: Scores) -> Scores:
 def _are_of_one_kind(first: Scores, second: Scores) -> bool:
     def stated(scores: Scores) -> object:
         settings = (scores.kind, scores.labels, scores.surface_tolerance_mm, scores.hit_iou)
-        return settings, [(case.case, case.patient) for case in scores.cases]
+        return settings, [(case.case, case.patient, _true(case)) for case in scores.cases]
 
     return stated(first) == stated(second)
+
+
+def _true(case: CaseScores) -> object:
+    """Return what of a case is no matter of the model: what is true, and what it was shown."""
+    return (
+        case.classified and case.classified.truth,
+        case.labelled and case.labelled.truth,
+        [one.true_size for one in case.overlaps],
+        [one.truths for one in case.boxes],
+        case.restored and case.restored.baseline,
+    )

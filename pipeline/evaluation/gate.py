@@ -93,7 +93,7 @@ def decide(
     findings += [_floor(floor, candidate, rule.least_patients, "") for floor in rule.floors]
     both, found, subgroups = None, None, tuple[Subgroup, ...]()
     if active is not None:
-        both, why = _pair(candidate, active)
+        both, why = _pair(rule, candidate, active)
         findings += [Finding(why, None)] if why else []
     elif not against and not rule.floors:
         sentence = "no version is active to compare with, and the rule states no floors"
@@ -134,11 +134,16 @@ def _sentence(decision: Decision, findings: Sequence[Finding]) -> str:
     return "; ".join(one.sentence for one in findings if one.holds is deciding)
 
 
-def _pair(candidate: Scores, active: Scores) -> tuple[Pair | None, str | None]:
+def _pair(rule: Rule, candidate: Scores, active: Scores) -> tuple[Pair | None, str | None]:
+    """Return both side by side, or why the rule cannot be asked of them."""
     try:
-        return comparison.pair(candidate, active), None
+        both = comparison.pair(candidate, active)
     except ScoresRefused as refused:
         return None, refused.sentence
+    asked = rule.question(candidate.kind)
+    if (asked.statistic, asked.label) not in both.statistics:
+        return None, f"the two versions are not both judged by {asked.statistic}"
+    return both, None
 
 
 def _compared(rule: Rule, found: Comparison, candidate: Scores) -> Finding:

@@ -182,7 +182,7 @@ def _judged(
             return kept, []
         recipe = candidate.recipe
         if _asks(loaded.spec) != _asks(recipe.spec(candidate.version)):
-            return None, [f"{active.name} is of another kind or reads other inputs"]
+            return None, [f"{active.name} is of another kind, has other labels or other inputs"]
         predictor = predictors.open(loaded, device=device)
         judged = judging.judge(candidate.held_out, recipe, predictor, checkpoint=checkpoint)
     except Interrupted:
@@ -192,9 +192,13 @@ def _judged(
     return judged, []
 
 
-def _asks(spec: ModelSpec) -> tuple[Kind, int]:
-    """Return what two versions must have in common to answer for the same cases."""
-    return spec.kind, spec.input.channels
+def _asks(spec: ModelSpec) -> tuple[Kind, int, list[tuple[int, str]]]:
+    """Return what two versions must have in common to answer for the same cases.
+
+    A version of other labels, or of the same under other numbers, would seem to err everywhere.
+    """
+    labels = [(label.number, label.name) for label in spec.labels]
+    return spec.kind, spec.input.channels, labels
 
 
 def _kept_scores(path: Path, candidate: Scores) -> Scores | None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation import gate, scores
+from pipeline.evaluation.fidelity import Fidelity
 from pipeline.evaluation.gate import Decision, Verdict
 from pipeline.evaluation.rule import Floor, Rule, SubgroupRule
-from pipeline.evaluation.scores import Overlap, Scores, ScoresRefused
+from pipeline.evaluation.scores import Attacked, Overlap, Restored, Scores, ScoresRefused
 from tests.pipeline.evaluation import made_scores
 
 ACCURACY = Rule(statistic="accuracy", least_patients=20)
@@ -171,6 +172,32 @@ def test_segmentations_are_compared_by_their_mean_dice() -> None:
     assert found.decision is Decision.PROMOTE
     assert found.comparison is not None
     assert found.comparison.candidate == pytest.approx(0.95)
+
+
+def test_a_candidate_that_was_attacked_too_is_held_against_one_that_was_not() -> None:
+    attacked = [
+        case.model_copy(update={"attacked": (Attacked(epsilon=0.1, classified=case.classified),)})
+        for case in GOOD.cases
+    ]
+    more = GOOD.model_copy(update={"attack": "pgd", "cases": tuple(attacked)})
+    assert gate.decide(ACCURACY, more, FAIR) == gate.decide(ACCURACY, GOOD, FAIR)
+    assert gate.decide(ACCURACY, FAIR, more) == gate.decide(ACCURACY, FAIR, GOOD)
+    other = more.model_copy(update={"attack": "fgsm"})
+    asked = Rule(statistic="accuracy_under_pgd_0.1")
+    assert gate.decide(asked, more, more).comparison is not None
+    found = gate.decide(asked, more, other)
+    assert found.decision is Decision.CANNOT_DECIDE
+    assert found.sentence == "the two versions are not both judged by accuracy_under_pgd_0.1"
+
+
+def test_restorations_of_images_made_worse_in_another_way_are_not_compared() -> None:
+    def restored(shown: float, answer: float) -> Scores:
+        one = Restored(answer=Fidelity(answer, 0.9), baseline=Fidelity(shown, 0.8))
+        return made_scores.scores("restoration", (), [{"restored": one}] * 25)
+
+    assert gate.decide(Rule(), restored(30, 35), restored(30, 33)).decision is Decision.PROMOTE
+    found = gate.decide(Rule(), restored(30, 35), restored(25, 33))
+    assert found.decision is Decision.CANNOT_DECIDE
 
 
 def test_a_rule_is_told_what_a_kind_is_not_judged_by() -> None:

@@ -240,7 +240,20 @@ def test_an_active_version_of_another_kind_leaves_nothing_to_decide(
     other = replace(first, version=replace(first.version, bundle=str(shipped)))
     decision, sentence = verdict_of(school.hold("1.7", other, made=first))
     assert decision == "cannot decide"
-    assert "quick@1.0 is of another kind or reads other inputs" in sentence
+    assert "quick@1.0 is of another kind, has other labels or other inputs" in sentence
+
+
+def test_an_active_version_of_other_labels_leaves_nothing_to_decide(
+    school: School, first: Trained
+) -> None:
+    def rename(manifest: Path) -> None:
+        manifest.write_text(manifest.read_text().replace(",bright,", ",shining,"))
+
+    labels = [{"number": 0, "name": "dark"}, {"number": 1, "name": "shining"}]
+    stated = RECIPE | {"labels": labels}
+    decision, sentence = verdict_of(school.hold("1.8", first, stated=stated, change=rename))
+    assert decision == "cannot decide"
+    assert "has other labels" in sentence
 
 
 def test_the_verdict_is_computed_again_from_what_was_kept(
