@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.evaluation import summary
+from pipeline.evaluation import objects, summary
 from pipeline.evaluation.comparison import Question
 from pipeline.evaluation.scores import Kind, Scores
 
@@ -76,7 +76,9 @@ class Rule(_Stated):
             least_patients=self.least_patients,
         )
 
-    def faults(self, kind: Kind, labels: Sequence[str]) -> Iterator[str]:
+    def faults(
+        self, kind: Kind, labels: Sequence[str], *, tells_objects_apart: bool = False
+    ) -> Iterator[str]:
         """Yield a sentence for each figure that a model of this kind and labels does not have."""
         blank = Scores(
             kind=kind,
@@ -91,6 +93,8 @@ class Rule(_Stated):
             for one in summary.statistics(blank)
             if one.is_higher_better is not None
         }
+        if kind == "segmentation" and not tells_objects_apart:
+            known -= {(one.name, one.label) for one in objects.statistics(blank)}
         asked = self.question(kind)
         every = [
             *self.floors,

@@ -257,7 +257,11 @@ def check(document: object) -> Recipe:
     # what a bundle may state is checked by the same rules before it is trained as when it is read
     _, found = metadata.parse(metadata.dump(recipe.spec("0"), {}), digest="")
     if recipe.gate is not None:
-        found += recipe.gate.faults(recipe.judged_as, recipe.judged_labels)
+        found += recipe.gate.faults(
+            recipe.judged_as,
+            recipe.judged_labels,
+            tells_objects_apart=recipe.tells_objects_apart,
+        )
     if found:
         raise TrainingRefused("; ".join(found), Reason.TRAINING_RECIPE_INVALID)
     return recipe

@@ -207,5 +207,8 @@ def test_a_rule_is_told_what_a_kind_is_not_judged_by() -> None:
         "a classification is not judged by dice",
         "a classification is not judged by auc",
     ]
+    apart = Rule(statistic="object_ap_50", label="a")
+    assert not [*apart.faults("segmentation", ["a"], tells_objects_apart=True)]
+    assert [*apart.faults("segmentation", ["a"])]
     with pytest.raises(ScoresRefused, match="auc"):
         gate.decide(Rule(floors=floors[:1]), GOOD, None)
