@@ -21,7 +21,7 @@ from pipeline.training.optimisation import Optimisation
 Weights = dict[str, Tensor]
 
 #: changes with what a checkpoint holds; one of another version of Nightshift is begun anew
-_FORM: Final = 2
+_FORM: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class State:
         """
         if ranks.number() != 0:
             return
-        is_cuda = torch.cuda.is_available()
+        device = next(self.network.parameters()).device
         content = {
             "form": _FORM,
             "digest": self.digest,
@@ -90,7 +90,7 @@ class State:
             "best": self.best,
             "random": {
                 "torch": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state_all() if is_cuda else [],
+                "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
                 "numpy": _numpy_state(),
                 "python": random.getstate(),
             },
@@ -119,8 +119,8 @@ class State:
         self.best = content["best"]
         chance = content["random"]
         torch.set_rng_state(chance["torch"])
-        if device.type == "cuda" and chance["cuda"]:
-            torch.cuda.set_rng_state_all(chance["cuda"])
+        if device.type == "cuda" and chance["cuda"] is not None:
+            torch.cuda.set_rng_state(chance["cuda"], device)
         kind, keys, *rest = chance["numpy"]
         np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002 - as saved
         version, internal, gauss = chance["python"]

@@ -7,6 +7,7 @@ learns, and a training that was killed goes on as if nothing had happened.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 
@@ -14,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.errors import Interrupted
+from pipeline.errors import Interrupted, TrainingRefused
+from pipeline.reasons import Reason
 from pipeline.training import ranks
 from pipeline.training.budget import Stopwatch
 from pipeline.training.checkpoint import Epoch, Progress, State, Weights
@@ -40,8 +42,8 @@ def train(task: Task, recipe: Recipe, digest: str, controls: Controls) -> tuple[
     ``digest`` names recipe and snapshot: a checkpoint of anything else is refused.
 
     Raises:
-        TrainingRefused: the loss is not finite (``training.diverged``), or the checkpoint belongs
-            to another recipe or snapshot.
+        TrainingRefused: loss or score is not finite (``training.diverged``), or the checkpoint
+            belongs to another recipe or snapshot.
         Interrupted: asked to stop; the checkpoint is written.
 
     """
@@ -135,10 +137,19 @@ def _look(task: Task, recipe: Recipe, state: State) -> None:
 
 
 def _score(task: Task, network: nn.Module) -> float | None:
-    """Validate. Of several processes the first one does; the others are told."""
+    """Validate. Of several processes the first one does; the others are told.
+
+    Raises:
+        TrainingRefused: the score is not finite (``training.diverged``).
+
+    """
     score = None
     if ranks.number() == 0:
         network.eval()
         with torch.inference_mode():
             score = task.score(network)
-    return ranks.told(score, next(network.parameters()).device)
+    score = ranks.told(score, next(network.parameters()).device)
+    if score is not None and not math.isfinite(score):
+        sentence = "the answers for the validation part are no longer finite numbers; try a lower"
+        raise TrainingRefused(f"{sentence} learning rate", Reason.TRAINING_DIVERGED)
+    return score

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -122,6 +123,12 @@ class Schedule:
 
     def step(self, score: float | None) -> None:
         """Set the rate of the next epoch. ``score``: of this one, where it was looked at."""
+        with warnings.catch_warnings():
+            # torch cannot know of steps that were taken before a checkpoint
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            self._step(score)
+
+    def _step(self, score: float | None) -> None:
         if self._warm_up.last_epoch < self._warming:
             self._warm_up.step()
         elif not isinstance(self._main, lr_scheduler.ReduceLROnPlateau):

@@ -18,7 +18,7 @@ from pipeline.errors import Interrupted, TrainingRefused
 from pipeline.reasons import Reason
 from pipeline.training import classification, data, detection, loop, manifest, recipe, segmentation
 from pipeline.training.checkpoint import Weights
-from pipeline.training.controls import Controls, EpochReport
+from pipeline.training.controls import Controls, EpochReport, StepReport
 from pipeline.training.recipe import Recipe
 from pipeline.training.task import Task
 from tests import quick_learning, quick_training
@@ -169,6 +169,33 @@ def test_a_loss_that_is_not_finite_refuses_the_training(tmp_path: Path) -> None:
     with pytest.raises(TrainingRefused) as refused:
         loop.train(Diverging(), wanted, "d", controls(tmp_path))  # type: ignore[arg-type]
     assert refused.value.reason is Reason.TRAINING_DIVERGED
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_answers_that_are_not_finite_refuse_the_training(tmp_path: Path, score: float) -> None:
+    wanted = quick_learning.recipe_of({}, epochs=3)
+    with pytest.raises(TrainingRefused) as refused:
+        loop.train(Line(scores=[-1.0, score]), wanted, "d", quick_learning.controls(tmp_path))
+    assert refused.value.reason is Reason.TRAINING_DIVERGED
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "step", "plateau"])
+def test_stopped_after_the_last_step_of_the_first_epoch_it_goes_on_to_the_same_weights(
+    tmp_path: Path, schedule: str
+) -> None:
+    (tmp_path / "whole").mkdir()
+    wanted = quick_learning.recipe_of({"schedule": schedule, "warm_up": 2}, epochs=4)
+    whole = straight(Line(), wanted, tmp_path / "whole")
+    steps: list[StepReport] = []
+    stopping = replace(
+        quick_learning.controls(tmp_path),
+        is_stopping=lambda: len(steps) == Line().steps(0),
+        on_step=steps.append,
+    )
+    with pytest.raises(Interrupted):
+        loop.train(Line(), wanted, "d", stopping)
+    assert steps[-1].step == steps[-1].steps
+    assert are_equal(straight(Line(), wanted, tmp_path), whole)
 
 
 def test_early_stopping_ends_before_the_last_epoch(tmp_path: Path) -> None:
