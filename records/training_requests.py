@@ -63,7 +63,8 @@ def resume(session: Session, training_id: uuid.UUID, *, by: str) -> TrainingStat
 
     """
     row = _locked(session, training_id)
-    if not (row.status == TrainingStatus.PAUSED or row.pause_requested):
+    is_to_pause = row.status == TrainingStatus.RUNNING and row.pause_requested
+    if not (row.status == TrainingStatus.PAUSED or is_to_pause):
         raise IllegalTransition("training", row.id, row.status, TrainingStatus.QUEUED)
     row.pause_requested = False
     if row.status == TrainingStatus.PAUSED:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from records import audit, leases, wakes
@@ -203,9 +203,12 @@ def postpone(session: Session, lease: Lease, *, reason: str, detail: str) -> Non
         Fenced: the training is no longer ours.
 
     """
-    release(session, lease)
-    query = update(Training).where(Training.id == lease.id)
-    session.execute(query.values(reason=reason, detail=detail, not_before=now(session) + _PATIENCE))
+    held = leases.hold(session, lease)
+    if held.cancel_requested:
+        finish_canceled(session, lease)
+        return
+    values = {"reason": reason, "detail": detail, "not_before": now(session) + _PATIENCE}
+    _give_back(session, lease, pauses=held.pause_requested, attempt=lease.attempt - 1, **values)
     _audit_end(session, "training.postponed", lease.id, lease.owner, reason)
 
 
@@ -223,8 +226,7 @@ def finish_canceled(session: Session, lease: Lease) -> None:
 def expire(session: Session, *, lane: str) -> int:
     """Take back trainings whose trainer went silent. Returns how many.
 
-    They are queued again, with back-off, and go on from their checkpoint; without attempts left
-    they fail.
+    They wait again, with back-off, and go on from their checkpoint; the last attempt fails.
     """
     count = 0
     for one in leases.lapsed(session, Kind.TRAINING, lane=lane):
@@ -272,7 +274,6 @@ def _digest(value: object) -> str:
 
 
 def _audit_end(session: Session, event: str, row: uuid.UUID, by: str, reason: str) -> None:
-    outcome = audit.SUCCESS if event == "training.canceled" else audit.MINOR_FAILURE
     audit.append(
         session,
         event_id=event,
@@ -280,7 +281,7 @@ def _audit_end(session: Session, event: str, row: uuid.UUID, by: str, reason: st
         by=by,
         object_type="training",
         object_id=row,
-        outcome=outcome,
+        outcome=audit.SUCCESS if event == "training.canceled" else audit.MINOR_FAILURE,
         detail={"reason": reason},
     )
 

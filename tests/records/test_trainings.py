@@ -253,6 +253,27 @@ def test_a_training_whose_trainer_died_while_it_was_to_pause_is_paused(sessions:
     assert row(sessions, training).status is TrainingStatus.PAUSED
 
 
+def test_a_training_that_ended_while_it_was_to_pause_is_not_resumed(sessions: Sessions) -> None:
+    training = create(sessions)
+    lease = must_claim(sessions, training)
+    with unit_of_work(sessions) as session:
+        training_requests.pause(session, training, by="ada")
+        trainings.reject(session, lease, reason="training.manifest_invalid", detail="no cases")
+    with pytest.raises(IllegalTransition), unit_of_work(sessions) as session:
+        training_requests.resume(session, training, by="ada")
+
+
+def test_a_training_without_room_that_was_to_be_canceled_is_canceled(sessions: Sessions) -> None:
+    training = create(sessions)
+    lease = must_claim(sessions, training)
+    with unit_of_work(sessions) as session:
+        training_requests.cancel(session, training, by="ada")
+        trainings.postpone(session, lease, reason="run.disk_full", detail="nothing is left")
+    ended = row(sessions, training)
+    assert (ended.status, ended.reason) == (TrainingStatus.CANCELED, "run.canceled")
+    assert ended.not_before is None
+
+
 def test_a_paused_training_can_be_canceled(sessions: Sessions) -> None:
     training = create(sessions)
     with unit_of_work(sessions) as session:
