@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.answers import Answer
 from pipeline.evaluation import matching
-from pipeline.results import Classification, Detection, Measurement, Prediction
+from pipeline.results import Classification, Detection, Measurement, Prediction, Segment
 
 #: boxes of two models are the same finding where they overlap at least this much, by IoU
 SAME_BOX: Final = 0.5
@@ -69,17 +69,22 @@ def _dice(one: Prediction, other: Prediction) -> dict[str, float]:
     """Return the overlap of the masks of each label that either of them found."""
     if one.label_map is None or other.label_map is None:
         return {}
-    named = {
-        finding.number: finding.label
-        for said in (one, other)
-        for finding in said.findings
-        if not isinstance(finding, Classification | Detection | Measurement)
-    }
+    first, second = _numbers(one), _numbers(other)
     found = {}
-    for number, label in sorted(named.items()):
-        mask, shadow = one.label_map == number, other.label_map == number
+    for label in dict.fromkeys([*first, *second]):
+        mask = np.isin(one.label_map, first.get(label, ()))
+        shadow = np.isin(other.label_map, second.get(label, ()))
         size = int(mask.sum()) + int(shadow.sum())
         found[label] = 2.0 * int((mask & shadow).sum()) / size if size else 1.0
+    return found
+
+
+def _numbers(said: Prediction) -> dict[str, list[int]]:
+    """Return which numbers of its mask mean each label: two versions may count them otherwise."""
+    found: dict[str, list[int]] = {}
+    for finding in said.findings:
+        if isinstance(finding, Segment):
+            found.setdefault(finding.label, []).append(finding.number)
     return found
 
 

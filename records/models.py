@@ -225,7 +225,7 @@ def retire(session: Session, name: str, version: str, *, by: str, why: str) -> M
         sentence = f"{name} {version} is retired already"
         raise StageRefused(sentence)
     detail = {"why": why, "was": row.stage.value}
-    row.stage = Stage.RETIRED
+    row.stage, row.is_shadow = Stage.RETIRED, False
     session.flush()
     _audit(session, "model.retired", "U", row, by, detail)
     return row
@@ -234,7 +234,7 @@ def retire(session: Session, name: str, version: str, *, by: str, why: str) -> M
 def recall(session: Session, name: str, version: str, *, by: str, why: str) -> ModelVersion:
     """Take back a version and everything it ever said; it cannot become active again.
 
-    Where it is active, the version before it is active again, unless that was recalled too.
+    Where it is active, the version before it is active again, unless that was withdrawn too.
 
     Raises:
         ModelVersionMissing: it is not registered.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from records import audit, models
 from records.base import Stage
@@ -70,11 +70,11 @@ def switch(session: Session, name: str, version: str, *, on: bool, by: str) -> M
 
     Raises:
         ModelVersionMissing: it is not registered.
-        StageRefused: it is active, or was withdrawn.
+        StageRefused: it is no candidate, or was withdrawn.
 
     """
     row = models.get(session, name, version)
-    if on and (row.stage is Stage.ACTIVE or row.withdrawn is not None):
+    if on and (row.stage is not Stage.CANDIDATE or row.withdrawn is not None):
         why = row.withdrawn or row.stage
         sentence = f"{name} {version} is {why}: only a candidate runs beside the active version"
         raise StageRefused(sentence)
@@ -97,7 +97,7 @@ def beside(session: Session, bound: Mapping[str, BoundModel]) -> list[dict[str, 
     names = {model.name for model in bound.values()}
     query = select(ModelVersion).where(ModelVersion.is_shadow, ModelVersion.name.in_(names))
     rows = session.scalars(query.order_by(ModelVersion.name, ModelVersion.created_at)).all()
-    return [
+    every = [
         {
             step: BoundModel(
                 id=row.id, name=row.name, version=row.version, digest=row.digest, path=row.path
@@ -107,6 +107,7 @@ def beside(session: Session, bound: Mapping[str, BoundModel]) -> list[dict[str, 
         }
         for row in rows
     ]
+    return [steps for steps in every if steps]
 
 
 def record(session: Session, runs: Sequence[NewShadowRun]) -> None:
@@ -133,6 +134,7 @@ def report(session: Session, name: str, version: str, *, most: int = 20) -> Shad
         .join(Study, Study.id == Job.study_id)
         .where(ShadowRun.model_version_id == row.id)
         .order_by(ShadowRun.id)
+        .options(defer(ShadowRun.results))
     )
     runs = session.execute(query).all()
     every = [run.agreement for run, _ in runs if run.reason is None]

@@ -24,7 +24,6 @@ from records.database import reading, unit_of_work
 from records.orders import JobOrder
 from worker import metrics, sharing, writing
 from worker.flights import Flight
-from worker.queue import messages
 from worker.services import Services
 from worker.shadow import Delivered
 from worker.store import DiskFull
@@ -66,7 +65,7 @@ def carry(flight: Flight, services: Services) -> Delivered:
     with services.gate.enter(
         alone=flight.lease.attempt > 1,
         checkpoint=flight.checkpoint,
-        yields=partial(_yields, order, services),
+        yields=partial(sharing.is_to_yield, order.queue, services.settings),
     ):
         analysis = from_document(order.document)
         deadline = min(services.settings.job_deadline.total_seconds(), analysis.limits.deadline_s)
@@ -89,11 +88,6 @@ def carry(flight: Flight, services: Services) -> Delivered:
     metrics.JOBS.labels(outcome="succeeded", reason="ok").inc()
     log.info("job.succeeded", results=len(rows), artifacts=len(files), seconds=stages.rounded())
     return Delivered(order=order, analysis=analysis, inputs=inputs, result=result)
-
-
-def _yields(order: JobOrder, services: Services) -> bool:
-    """Whether a job leaves room for a training that has the device of this process."""
-    return order.queue == messages.INFER_ROUTINE and sharing.has_training(services.settings)
 
 
 def _read(

@@ -6,9 +6,11 @@ it begins, so nothing that happens here can cost the job anything.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,7 +26,7 @@ from records import shadows
 from records.database import reading, unit_of_work
 from records.orders import BoundModel, JobOrder
 from records.shadows import NewShadowRun
-from worker import writing
+from worker import sharing, writing
 from worker.services import Services
 
 log = structlog.get_logger(__name__)
@@ -70,7 +72,7 @@ def _analyze(
     """Run the whole analysis with the candidate in its steps: later steps see what it found."""
     analysis, order = delivered.analysis, delivered.order
     seconds = min(services.settings.job_deadline.total_seconds(), analysis.limits.deadline_s)
-    deadline = time.monotonic() + seconds
+    deadline = math.inf  # counted from its turn
 
     def checkpoint() -> None:
         services.flights.note_heard()  # a watchdog must not take this for idleness
@@ -80,9 +82,14 @@ def _analyze(
             raise DeadlineExceeded("the candidate took longer than the analysis allows")
 
     with (
-        services.gate.enter(alone=False, checkpoint=checkpoint),
+        services.gate.enter(
+            alone=False,
+            checkpoint=checkpoint,
+            yields=partial(sharing.is_to_yield, order.queue, services.settings),
+        ),
         services.models.use({**order.models, **bound}) as used,
     ):
+        deadline = time.monotonic() + seconds
         return analyze(
             analysis,
             delivered.inputs,

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from worker.queue import messages
 from worker.queue.devices import physical_devices
 from worker.queue.settings import Settings
 
@@ -31,6 +32,11 @@ def training_on(settings: Settings) -> Iterator[None]:
 def has_training(settings: Settings) -> bool:
     """Say whether a training has one of the devices of these settings now."""
     return any(_is_held(path) for path in _locks(settings))
+
+
+def is_to_yield(queue: str, settings: Settings) -> bool:
+    """Say whether a job of this queue leaves room for a training that has the device."""
+    return queue == messages.INFER_ROUTINE and has_training(settings)
 
 
 def _is_held(path: Path) -> bool:

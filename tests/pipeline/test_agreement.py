@@ -46,10 +46,10 @@ def sick(score: float) -> Prediction:
     )
 
 
-def lung(voxels: int) -> Prediction:
+def lung(voxels: int, number: int = 1) -> Prediction:
     mask = np.zeros(100, np.uint8)
-    mask[:voxels] = 1
-    segment = Segment(number=1, label="lung", voxels=voxels, volume_ml=0.0, centroid=None)
+    mask[:voxels] = number
+    segment = Segment(number=number, label="lung", voxels=voxels, volume_ml=0.0, centroid=None)
     return saying(segment, mask=mask)
 
 
@@ -71,6 +71,12 @@ def test_masks_agree_by_their_overlap() -> None:
     assert agreement([answer(lung(30))], [answer(lung(10))])["dice"] == {"lung": 0.5}
     assert agreement([answer(lung(0))], [answer(lung(0))])["dice"] == {"lung": 1.0}
     assert agreement([answer(lung(5))], [answer(lung(0))])["dice"] == {"lung": 0.0}
+
+
+def test_masks_are_compared_by_label_whatever_their_numbers_are() -> None:
+    assert agreement([answer(lung(30))], [answer(lung(10, number=7))])["dice"] == {"lung": 0.5}
+    alone = agreement([answer(lung(30))], [answer(saying(mask=np.zeros(100, np.uint8)))])
+    assert alone["dice"] == {"lung": 0.0}
 
 
 def test_boxes_are_the_same_where_they_overlap_by_half() -> None:

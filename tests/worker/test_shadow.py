@@ -132,3 +132,11 @@ def test_only_a_candidate_runs_beside_and_it_ends_when_it_is_promoted(
     with unit_of_work(here.sessions) as session:
         promoted = models.promote(session, NAME, "2", by="ada", why="agrees", override=True)
         assert not promoted.is_shadow
+    with pytest.raises(StageRefused, match="is retired"), unit_of_work(here.sessions) as session:
+        shadows.switch(session, NAME, "1", on=True, by="ada")
+
+
+def test_a_candidate_that_is_retired_no_longer_runs(here: Services, tmp_path: Path) -> None:
+    add_candidate(here, tmp_path, "2")
+    with unit_of_work(here.sessions) as session:
+        assert not models.retire(session, NAME, "2", by="ada", why="not wanted").is_shadow
