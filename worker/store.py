@@ -22,6 +22,9 @@ from pipeline.reasons import Reason
 
 #: the folder of prepared cases that trainings share (``pipeline.training.cache``)
 PREPARED = "prepared"
+#: the folder of running trainings, each by its id, and that of their event files
+TRAININGS = "trainings"
+TENSORBOARD = "tensorboard"
 #: errno values that mean "no room": the disk, and the quota of the user
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 

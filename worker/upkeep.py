@@ -14,7 +14,7 @@ from pipeline.training.trimming import trim
 from records import batches, jobs, schedules, trainings
 from records.database import unit_of_work
 from records.observations import Window
-from worker import dispatch
+from worker import dispatch, retention
 from worker.services import Services
 from worker.store import PREPARED
 
@@ -106,3 +106,7 @@ class Upkeep:
         trimmed = trim(store.root / PREPARED, self._services.settings.prepared_bytes)
         if trimmed:
             log.info("store.trimmed", bytes=trimmed)
+        kept = self._services.settings.training_files_kept
+        forgotten = retention.forget_ended(self._services, after=kept)
+        if forgotten:
+            log.info("store.forgotten", folders=forgotten)

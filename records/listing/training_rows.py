@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from records.base import TrainingStatus
+from records.database import now
 from records.listing.paging import AnyRow, Order, Page, Window, page
 from records.tables import ModelVersion, Schedule, ScheduleRun, Training
 
 TRAININGS: Final = Order(listing="trainings", columns=(Training.created_at, Training.id))
 SCHEDULES: Final = Order(listing="schedules", columns=(Schedule.name,), newest_first=False)
+#: ids in one statement
+_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,20 @@ def training(session: Session, training_id: uuid.UUID) -> TrainingDetail | None:
     if row is None:
         return None
     return TrainingDetail(**_training(row, _products(session, [row.id])), recipe=row.recipe)
+
+
+def ended_trainings(
+    session: Session, ids: Collection[uuid.UUID], *, ago: timedelta
+) -> set[uuid.UUID]:
+    """Return which of these trainings ended longer than ``ago`` ago."""
+    named, before = list(ids), now(session) - ago
+    ended: set[uuid.UUID] = set()
+    for start in range(0, len(named), _AT_ONCE):
+        query = select(Training.id).where(
+            Training.id.in_(named[start : start + _AT_ONCE]), Training.finished_at < before
+        )
+        ended.update(session.scalars(query))
+    return ended
 
 
 def schedules(session: Session, *, limit: int = 50, cursor: str | None = None) -> Page[ScheduleRow]:

@@ -88,6 +88,10 @@ class Settings(BaseSettings):
         ge=0,
         description="of prepared cases that trainings share; the least used go; 0 = none is shared",
     )
+    training_files_kept: timedelta = Field(
+        default=timedelta(days=30),
+        description="event files of ended trainings, and the folders of those without a product",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @cached_property

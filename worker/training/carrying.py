@@ -19,7 +19,7 @@ from records.tables import Training
 from worker import gating, sharing
 from worker.flights import Flight
 from worker.services import Services
-from worker.store import DiskFull, Store
+from worker.store import TRAININGS, DiskFull, Store
 from worker.training import cases, hearing, process, recording
 from worker.training.hearing import Heard
 from worker.training.order import Order
@@ -84,7 +84,7 @@ def _claim(training_id: UUID, services: Services) -> tuple[Flight, Order] | None
         row = trainings.get(session, training_id)
         number = trainings.ordinal(session, training_id)
         name, major = str(row.recipe.get("name")), row.recipe.get("version", 1)
-        folder = services.store.root / "trainings" / str(training_id)
+        folder = services.store.root / TRAININGS / str(training_id)
         order = Order(
             training_id=training_id,
             recipe=row.recipe,

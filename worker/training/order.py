@@ -10,7 +10,7 @@ from uuid import UUID
 from pipeline.training.gating import GateOrder
 from records.corrections import UpTo
 from worker.services import Services
-from worker.store import PREPARED
+from worker.store import PREPARED, TENSORBOARD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Order:
             "version": self.version,
             "device": services.settings.device,
             "threads": services.settings.threads,
-            "tensorboard": str(services.store.root / "tensorboard" / str(self.training_id)),
+            "tensorboard": str(services.store.root / TENSORBOARD / str(self.training_id)),
             "deidentify_key": str(services.settings.deidentify_key_path),
             "prepared": _prepared(services),
             # among the versions it is held against is the one whose weights it begins with
