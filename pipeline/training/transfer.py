@@ -38,6 +38,10 @@ _UNREADABLE: Final = (
     RuntimeError,
     ValueError,
     EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
 )
 
 
@@ -158,7 +162,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
     content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, Mapping):
         return {}, ""
-    inside = next((content[key] for key in _INSIDE if key in content), content)
+    inside = next((one for key in _INSIDE if isinstance(one := content.get(key), Mapping)), content)
     weights = {name: one for name, one in inside.items() if isinstance(one, Tensor)}
     return weights, content_digest([path])
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -219,6 +222,28 @@ def test_a_file_that_holds_no_weights_is_refused_and_nothing_in_it_runs(
     (tmp_path / "a.safetensors").write_bytes(b"no weights")
     with pytest.raises(TrainingRefused, match=r"transfer\.source"):
         transfer.open_source(name, tmp_path / name)
+
+
+@pytest.mark.filterwarnings("ignore:.*pickle protocol")
+@pytest.mark.parametrize("is_zip", [True, False])
+@given(place=st.integers(0, 5000), value=st.integers(0, 255))
+def test_a_damaged_file_of_weights_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, *, is_zip: bool, place: int, value: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.pt"
+    weights = {"state_dict": {"a": torch.ones(2, 2)}}
+    torch.save(weights, path, _use_new_zipfile_serialization=is_zip)
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] = value
+    path.write_bytes(content)
+    with contextlib.suppress(TrainingRefused):
+        assert transfer.open_source("damaged.pt", path).weights
+
+
+def test_what_is_called_a_model_and_holds_no_weights_is_refused(tmp_path: Path) -> None:
+    torch.save({"model": [1, 2]}, tmp_path / "list.pt")
+    with pytest.raises(TrainingRefused, match="no weights"):
+        transfer.open_source("list.pt", tmp_path / "list.pt")
 
 
 @pytest.mark.parametrize("name", ["../a.pt", "/etc/a.pt", "a/../b.pt"])
