@@ -14,7 +14,7 @@ import pkgutil
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -24,11 +24,12 @@ import bench.quality
 from bench.quality import table
 from bench.quality.plan import Ablation, Task
 from bench.quality.table import Compared
-from bench.quality.training import Outcome, train
+from bench.quality.training import Outcome, TrainingEnded, train
 from pipeline.evaluation import comparison
 from pipeline.evaluation.comparison import Question
 
 _Plan = TypeVar("_Plan", Task, Ablation)
+_Made = TypeVar("_Made")
 _HEAD: Final = """\
 Written by `make bench-quality` on {cores} cores ({machine}, torch {torch}), trained from nothing.
 Intervals are 95 % bootstraps over held-out patients, or over groups of near-duplicates where a set
@@ -41,7 +42,7 @@ paired bootstrap.
 
 
 def main() -> int:
-    """Train, compare, write the page. Returns 1 where a figure was missed."""
+    """Train, compare, write the page. Returns 1 where a figure was missed or a training failed."""
     asked = _arguments()
     if asked.fresh:
         shutil.rmtree(asked.work, ignore_errors=True)
@@ -50,24 +51,25 @@ def main() -> int:
     if unknown:
         sys.stderr.write(f"no task or ablation is named {', '.join(sorted(unknown))}\n")
         return 2
-    trained = [
-        (task, train(task, asked.data, asked.work, threads=asked.threads))
+    wanted = [
+        task
         for task in tasks
         if (task.name in asked.only if asked.only else task.is_small == asked.small)
     ]
-    compared = [
-        _compare(one, asked)
-        for one in ablations
-        if (one.name in asked.only if asked.only else not asked.small)
+    questions = [
+        one for one in ablations if (one.name in asked.only if asked.only else not asked.small)
     ]
+    trained = _each(wanted, lambda task: (task, _train(task, asked)))
+    compared = _each(questions, lambda one: _compare(one, asked))
     page = _page(trained, compared)
     sys.stdout.write(page)
     if asked.page is not None:
         asked.page.write_text(page, encoding="utf-8")
+    is_whole = len(trained) == len(wanted) and len(compared) == len(questions)
     is_met = all(
         table.is_met(must, outcome.metrics) for task, outcome in trained for must in task.musts
     )
-    return 0 if is_met and all(one.is_met for one in compared) else 1
+    return 0 if is_whole and is_met and all(one.is_met for one in compared) else 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -92,12 +94,24 @@ def _planned(name: str, kind: type[_Plan]) -> list[_Plan]:
     return found
 
 
+def _each(plans: Sequence[_Plan], make: Callable[[_Plan], _Made]) -> list[_Made]:
+    """Return what came of each plan. One that fails costs the others nothing but is told."""
+    made = []
+    for plan in plans:
+        try:
+            made.append(make(plan))
+        except TrainingEnded as ended:
+            sys.stderr.write(f"{ended}\n")
+    return made
+
+
+def _train(task: Task, asked: argparse.Namespace) -> Outcome:
+    return train(task, asked.data, asked.work, threads=asked.threads)
+
+
 def _compare(ablation: Ablation, asked: argparse.Namespace) -> Compared:
     """Train both sides of an ablation and ask the bootstrap."""
-    sides = [
-        train(side, asked.data, asked.work, threads=asked.threads)
-        for side in (ablation.task, ablation.without)
-    ]
+    sides = [_train(side, asked) for side in (ablation.task, ablation.without)]
     label, statistic = None, ablation.metric
     if statistic.startswith("labels."):
         label, statistic = statistic.removeprefix("labels.").rsplit(".", 1)

@@ -10,7 +10,8 @@ second training of each pair is needed for the answer:
 - *table*: whether the hippocampus is small for an age that is drawn at random. The other training
   is not told the age.
 
-Each volume is of a patient of its own, and is held out or not by the hash of its name.
+Each volume counts as a patient (``bench.quality.hippocampus`` says what that leaves open), and is
+held out or not by the hash of its name.
 """
 
 from __future__ import annotations

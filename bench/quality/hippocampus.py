@@ -1,7 +1,9 @@
 """Anterior and posterior hippocampus (Medical Segmentation Decathlon, task 4, CC BY-SA 4.0).
 
-Cropped T1-weighted volumes, one of each patient. What lies in ``odd`` has no mask or no image and
-is left out; of the rest patients are split by the recipe.
+Cropped T1-weighted volumes of one hippocampus each. The set does not say which two are the left and
+the right one of the same head (it has about twice as many volumes as heads: Antonelli et al., "The
+Medical Segmentation Decathlon", 2022), so each counts as a patient and the two may be on both sides
+of the split, which the recipe makes. What lies in ``odd`` has no mask or no image and is left out.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from bench.quality.few_labels import Few
 from bench.quality.plan import Must, Task
 
-#: of each class; more than there are
+#: labelled images, more than there are
 _ALL = 100_000
 
 TASKS: Sequence[Task] = (

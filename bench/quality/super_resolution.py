@@ -48,6 +48,6 @@ TASKS: Sequence[Task] = (
         manifest=manifest,
         needs="sr_mr_t1_studyforrest",
         musts=(Must(metric="psnr_gain_db", least=2.0),),
-        shown=("psnr_db", "ssim", "ssim_gain"),
+        shown=("psnr_db", "without_model.psnr_db", "ssim", "without_model.ssim", "ssim_gain"),
     ),
 )

@@ -28,6 +28,8 @@ class Compared:
 def figure(metrics: Mapping[str, Any], place: str) -> Mapping[str, Any]:
     """Return value and interval of a statistic, ``labels.anterior.dice``.
 
+    What is stated as a bare number, ``without_model.psnr_db``, has no interval.
+
     Raises:
         KeyError: the evaluation states no such statistic.
 
@@ -35,6 +37,8 @@ def figure(metrics: Mapping[str, Any], place: str) -> Mapping[str, Any]:
     found: Any = metrics
     for name in place.split("."):
         found = found[name]
+    if isinstance(found, float):
+        return {"value": found, "low": None, "high": None, "patients": metrics["patients"]}
     return dict(found)
 
 
@@ -59,7 +63,7 @@ def trained(rows: Sequence[tuple[Task, Outcome]]) -> Iterator[str]:
                 task.name,
                 place.removeprefix("labels.").replace(".", " "),
                 f"{_number(found['value'])}{' **missed**' if missed else ''}",
-                f"{_number(found['low'])} to {_number(found['high'])}",
+                _between(found["low"], found["high"]),
                 wanted,
                 str(found["patients"]),
                 f"{outcome.seconds / 60:.1f}",
@@ -73,7 +77,7 @@ def compared(rows: Sequence[Compared]) -> Iterator[str]:
     for row in rows:
         found = row.found
         span = found.interval
-        interval = "" if span is None else f", {_number(span.low)} to {_number(span.high)}"
+        interval = "" if span is None else f", {_between(span.low, span.high)}"
         yield _row(
             row.ablation.name,
             row.ablation.metric,
@@ -87,6 +91,10 @@ def compared(rows: Sequence[Compared]) -> Iterator[str]:
 
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "" if low is None else f"{_number(low)} to {_number(high)}"
 
 
 def _number(value: float | None) -> str:

@@ -1,0 +1,44 @@
+"""The table of the quality bench: what was reached, and by what it is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.quality import __main__ as bench
+from bench.quality import super_resolution, table
+from bench.quality.plan import Task
+from bench.quality.training import Outcome, TrainingEnded
+
+METRICS = {
+    "patients": 6,
+    "without_model": {"psnr_db": 31.5, "ssim": 0.9},
+    **{
+        name: {"value": 2.5, "low": 2.25, "high": 2.75, "patients": 6}
+        for name in ("psnr_gain_db", "psnr_db", "ssim", "ssim_gain")
+    },
+}
+(TASK,) = super_resolution.TASKS
+
+
+def outcome(task: Task) -> Outcome:
+    return Outcome(task=task.name, recipe_digest="", metrics=METRICS, seconds=90.0, bundle="")
+
+
+def test_what_anybody_reaches_stands_beside_what_the_model_reaches() -> None:
+    rows = list(table.trained([(TASK, outcome(TASK))]))
+    name = "| t1-super-resolution"
+    assert f"{name} | psnr_gain_db | 2.500 | 2.250 to 2.750 | 2 | 6 | 1.5 |" in rows
+    assert f"{name} | without_model psnr_db | 31.500 |  |  | 6 | 1.5 |" in rows
+
+
+def test_a_training_that_fails_costs_the_others_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def train(task: Task) -> Outcome:
+        if task.name == "pneumonia":
+            raise TrainingEnded("pneumonia: memory was used up")
+        return outcome(task)
+
+    every = bench._planned("TASKS", Task)
+    assert len(bench._each(every, train)) == len(every) - 1
+    assert "pneumonia: memory was used up" in capsys.readouterr().err
