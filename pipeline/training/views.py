@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.training import augmentation, data, patches, ranks
-from pipeline.training.data import Prepared
 from pipeline.training.recipe import Recipe
 
 #: keeps these draws apart from those of labelled cases (``data.draws``)
@@ -114,8 +113,3 @@ class Views:
 
     def _stacked(self, views: Sequence[Tensor]) -> Tensor:
         return torch.stack([*views]).to(self.device)
-
-
-def unlabelled(recipe: Recipe, prepared: Prepared, device: torch.device) -> Views:
-    """Return the images of the training part and those without a label."""
-    return Views(recipe=recipe, places=(*prepared.training, *prepared.unlabelled), device=device)
