@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
+from typing import Final
 
 from pipeline.errors import TrainingRefused
 from pipeline.training import layouts, recipe
 from worker.queue.settings import Settings
 from worker.store import PREPARED
 from worker.verbs import FAILED, USAGE, WELL, complain
+
+SECONDS_BETWEEN_LINES: Final = 0.5
 
 
 def make_manifest(words: argparse.Namespace) -> int:
@@ -26,7 +30,7 @@ def make_manifest(words: argparse.Namespace) -> int:
 
 
 def check_manifest(words: argparse.Namespace) -> int:
-    """Print every fault of a manifest and what is odd about it, as JSON."""
+    """Print how far it is, line by line; then every fault and what is odd, as JSON."""
     try:
         wanted = recipe.parse(words.recipe.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
@@ -37,10 +41,20 @@ def check_manifest(words: argparse.Namespace) -> int:
 
     settings = Settings()
     shared = settings.store_path / PREPARED if settings.prepared_bytes else None
-    report = checking.check(words.manifest, wanted, shared=shared, checkpoint=_go_on)
+    report = checking.check(words.manifest, wanted, shared=shared, on_case=_Progress())
     json.dump(report.stated(), sys.stdout)
     return FAILED if report.faults else WELL
 
 
-def _go_on() -> None:
-    """Whoever asked waits for the end, or ends this process."""
+class _Progress:
+    """Prints how many cases were read as a line of JSON, not more often than anybody looks."""
+
+    def __init__(self) -> None:
+        self._printed = time.monotonic()
+
+    def __call__(self, read: int, cases: int) -> None:
+        at = time.monotonic()
+        if at >= self._printed + SECONDS_BETWEEN_LINES:
+            self._printed = at
+            sys.stdout.write(json.dumps({"read": read, "of": cases}) + "\n")
+            sys.stdout.flush()

@@ -5,12 +5,15 @@ So the command line stays light, and a machine without torch still lists, submit
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from api.cli.outcome import Problem, sentence_of
 
@@ -51,18 +54,54 @@ def ask(
     Raises:
         Problem: this machine has no pipeline.
     """
+    with _started(settings, words, environment) as child:
+        said, complained = child.communicate()
+    return Answer(child.returncode, said, complained)
+
+
+def listen(
+    settings: Settings, words: Sequence[str], told: Callable[[Mapping[str, Any]], None]
+) -> Answer:
+    """Run it as ``ask`` does and hand over the lines of JSON that it says; the last one is said.
+
+    Raises:
+        Problem: this machine has no pipeline.
+    """
+    last = ""
+    with tempfile.TemporaryFile("w+") as complaints:  # a full pipe would stop the child
+        with _started(settings, words, stderr=complaints.fileno()) as child:
+            for line in child.stdout or ():
+                if last:
+                    told(json.loads(last))
+                last = line
+        complaints.seek(0)
+        return Answer(child.returncode, last, complaints.read())
+
+
+@contextmanager
+def _started(
+    settings: Settings,
+    words: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    stderr: int = subprocess.PIPE,
+) -> Iterator[subprocess.Popen[str]]:
+    """Start the child; whatever happens, it is gone at the end."""
     from worker.queue.processes import environment_of
 
     require_pipeline()
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-P", "-m", "worker", *words],
-        capture_output=True,
-        text=True,
-        check=False,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
         env={**inherited(), **environment_of(settings), **(environment or {})},
-    )
-    return Answer(done.returncode, done.stdout, done.stderr)
+    ) as child:
+        try:
+            yield child
+            child.wait()
+        finally:
+            child.kill()
 
 
 def require_pipeline() -> None:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from api.cli import printing
-from api.cli.outcome import ExitCode, Problem, sentence_of
+from api.cli.outcome import ExitCode, Problem
 from api.cli.printing import AsJson
-
-if TYPE_CHECKING:
-    from worker.queue.settings import Settings
-
-#: seconds between two plain lines of progress
-TELL_EVERY = 10.0
 
 KeyFile = Annotated[
     Path | None,
@@ -122,64 +113,30 @@ def _carry(words: Sequence[str]) -> tuple[dict[str, Any], ExitCode]:
     Raises:
         Problem: it refused, or could not.
     """
-    from api.cli.children import require_pipeline
+    from api.cli.children import listen
     from api.cli.context import load_settings, operator
     from api.cli.signals import stoppable
 
-    require_pipeline()
-    settings = load_settings()
+    settings, counter = load_settings(), printing.Counter()
     try:
         with stoppable():
-            said, complained, status = _listen([*words, "--by", operator()], settings)
+            answer = listen(
+                settings,
+                [*words, "--by", operator()],
+                lambda heard: counter.show(f"{heard['files']:,} files"),
+            )
     except KeyboardInterrupt as stopped:
         message = "Stopped before the end; what is copied is kept."
         raise Problem(message, mend="Run the same command again to go on.") from stopped
-    if said is None:
+    counter.end()
+    status = answer.status
+    said = json.loads(answer.said) if answer.said else {}
+    if "verdicts" not in said:
         code = ExitCode(status) if status in set(ExitCode) else ExitCode.PROGRAM_FAILED
-        raise Problem(sentence_of(complained or "it said nothing"), code)
-    if complained:
-        printing.note(f"nightshift: {sentence_of(complained)}")
+        raise Problem(answer.sentence, code)
+    if answer.complained.strip():
+        printing.note(f"nightshift: {answer.sentence}")
     return said, ExitCode(status)
-
-
-def _listen(words: Sequence[str], settings: Settings) -> tuple[dict[str, Any] | None, str, int]:
-    """Return the last answer of a child, its last complaint and its status."""
-    from api.cli.children import inherited
-    from worker.queue.processes import environment_of
-
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "worker", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=inherited() | environment_of(settings),
-    )
-    try:
-        said = _follow(child)
-        _, complained = child.communicate()
-    finally:
-        child.kill()
-        child.wait()
-    lines = complained.strip().splitlines()
-    return said, lines[-1] if lines else "", child.returncode
-
-
-def _follow(child: subprocess.Popen[str]) -> dict[str, Any] | None:
-    """Show the progress a child tells until it says its last; return that."""
-    told, said = time.monotonic(), None
-    for line in child.stdout or ():
-        heard: dict[str, Any] = json.loads(line)
-        if "verdicts" in heard:
-            said = heard
-        elif sys.stderr.isatty():
-            typer.echo(f"\r{heard['files']:,} files", err=True, nl=False)
-        elif time.monotonic() - told > TELL_EVERY:
-            told = time.monotonic()
-            printing.note(f"{heard['files']:,} files")
-    if sys.stderr.isatty():
-        typer.echo("\r", err=True, nl=False)
-    return said
 
 
 def _say_copy(said: Mapping[str, Any], out: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from api.cli import printing
-from api.cli.children import ask
+from api.cli.children import ask, listen
 from api.cli.context import load_settings
 from api.cli.outcome import ExitCode, Problem
 from api.cli.printing import AsJson
@@ -79,12 +79,17 @@ def check(
     Cases that were read are kept for the training, which does not read them again.
     """
     words = ["check-manifest", str(recipe_path(recipe)), "--manifest", manifest_path(manifest)]
-    answer = ask(load_settings(), words)
-    try:
-        report = json.loads(answer.said)
-    except json.JSONDecodeError:
+    counter = printing.Counter()
+    answer = listen(
+        load_settings(),
+        words,
+        lambda told: counter.show(f"{told['read']:,} of {told['of']:,} cases"),
+    )
+    counter.end()
+    report = json.loads(answer.said) if answer.said else {}
+    if "faults" not in report:
         message = f"The manifest was not checked: {answer.sentence}"
-        raise Problem(message, ExitCode.USAGE) from None
+        raise Problem(message, ExitCode.USAGE)
     if as_json:
         printing.say_json(report)
     else:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:  # rich costs 60 ms; `nightshift --json` needs none of it
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many rows.")]
 
+#: seconds between two plain lines of progress
+TELL_EVERY = 10.0
 STATUS_COLOURS = {
     "succeeded": "green",
     "finished": "green",
@@ -168,6 +171,27 @@ def size(count: float) -> str:
 def plural(count: int, noun: str, several: str = "") -> str:
     """Return ``1 study``, ``2 studies``; thousands are set apart."""
     return f"{count:,} {noun if count == 1 else several or noun + 's'}"
+
+
+class Counter:
+    """Shows one count that grows: in place on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told = clock()
+
+    def show(self, words: str) -> None:
+        """Show how far it is."""
+        if sys.stderr.isatty():
+            typer.echo(f"\r{words}", err=True, nl=False)
+        elif self._clock() > self._told + TELL_EVERY:
+            self._told = self._clock()
+            note(words)
+
+    def end(self) -> None:
+        """Give the line back."""
+        if sys.stderr.isatty():
+            typer.echo("\r\033[K", err=True, nl=False)
 
 
 def _plain(value: Any) -> Any:

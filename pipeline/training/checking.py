@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -32,7 +33,7 @@ class Report:
 
 
 def check(
-    path: Path, recipe: Recipe, *, shared: Path | None, checkpoint: Callable[[], None]
+    path: Path, recipe: Recipe, *, shared: Path | None, on_case: Callable[[int, int], None]
 ) -> Report:
     """Read a manifest and every file that it names, as a training would.
 
@@ -40,7 +41,8 @@ def check(
         path: of the manifest.
         recipe: that it is for.
         shared: where prepared cases are kept for all trainings (``cache``); None = they are not.
-        checkpoint: called before each case; what it raises ends the work.
+        on_case: told before each case how many were read, and of how many; what it raises ends
+            the work.
 
     """
     try:
@@ -49,11 +51,18 @@ def check(
         return Report(faults=unreadable.faults, cases={})
     snapshot = snapshot_of(looked.cases)
     faults, warnings = set(looked.faults), set(looked.warnings)
+    read = itertools.count()
     with tempfile.TemporaryDirectory() as folder:
         cache = Cache(folder=Path(folder), shared=shared)
         made = tasks.preparation(recipe)
         try:
-            prepared = data.prepare(snapshot, recipe, made, cache, checkpoint=checkpoint)
+            prepared = data.prepare(
+                snapshot,
+                recipe,
+                made,
+                cache,
+                checkpoint=lambda: on_case(next(read), len(snapshot.cases)),
+            )
             warnings |= set(prepared.warnings)
         except ManifestInvalid as refused:
             # of cases that could not be taken in nobody knows what they would have taught

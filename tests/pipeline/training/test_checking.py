@@ -28,7 +28,12 @@ HIPPOCAMPUS = recipe.check(
 
 
 def check(path: Path, wanted: Recipe = BALLS, shared: Path | None = None) -> Report:
-    return checking.check(path, wanted, shared=shared, checkpoint=lambda: None)
+    told: list[tuple[int, int]] = []
+    report = checking.check(
+        path, wanted, shared=shared, on_case=lambda read, all_: told.append((read, all_))
+    )
+    assert told == [(read, len(told)) for read in range(len(told))]
+    return report
 
 
 def test_a_sound_manifest_has_no_fault_and_the_digest_that_a_training_will_state(
