@@ -202,7 +202,14 @@ def remove(
 
 
 def _manifest(services: Services, request: TrainingRequest) -> str:
-    return str(sources.admit(request.manifest, services.settings.source_roots))
+    """Return the manifest, once it and the file that the recipe begins with may be read."""
+    roots = services.settings.source_roots
+    manifest = sources.admit(request.manifest, roots)
+    transfer = request.recipe.get("transfer")
+    begins_with = transfer.get("source") if isinstance(transfer, dict) else None
+    if isinstance(begins_with, str) and "@" not in begins_with:  # else a registered version
+        sources.admit(str(manifest.parent / begins_with), roots)
+    return str(manifest)
 
 
 def _found(session: Session, training_id: uuid.UUID) -> TrainingDetail:

@@ -37,6 +37,27 @@ def test_a_training_is_queued_listed_shown_and_canceled(
     problem(trainer.post(f"{address}/cancel"), 409, "conflict")
 
 
+@pytest.mark.parametrize(
+    ("begins_with", "status"),
+    [
+        ("weights.safetensors", 201),
+        ("nodules@1.0", 201),
+        ("missing.safetensors", 422),
+        ("/etc/passwd", 403),
+        ("../../secret.pt", 403),
+    ],
+)
+@pytest.mark.parametrize("place", ["/v1/trainings", "/v1/schedules"])
+def test_a_training_over_http_begins_with_no_file_outside_the_roots(
+    clients: Clients, order: dict[str, Any], place: str, begins_with: str, status: int
+) -> None:
+    (Path(order["manifest"]).parent / "weights.safetensors").write_bytes(b"weights")
+    recipe = order["recipe"] | {"transfer": {"source": begins_with}}
+    more = {"name": "nightly", "cron": "0 3 * * *"} if place.endswith("schedules") else {}
+    asked = clients(Role.TRAINER).post(place, json=order | {"recipe": recipe} | more)
+    assert asked.status_code == status
+
+
 def test_a_training_is_paused_and_resumed(clients: Clients, order: dict[str, Any]) -> None:
     trainer = clients(Role.TRAINER)
     address = f"/v1/trainings/{trainer.post('/v1/trainings', json=order).json()['id']}"
