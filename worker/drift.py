@@ -21,6 +21,17 @@ log = structlog.get_logger(__name__)
 
 def look(sessions: sessionmaker[Session], analysis: str, window: Window, *, by: str) -> bool | None:
     """Look at one analysis and keep the report. Says whether it drifts; None: it never answered."""
+    new = find(sessions, analysis, window)
+    if new is None:
+        return None
+    with unit_of_work(sessions) as session:
+        drifts.add(session, new, by=by)
+    log.info("drift.looked", analysis=analysis, drifted=new.drifted)
+    return new.drifted
+
+
+def find(sessions: sessionmaker[Session], analysis: str, window: Window) -> NewDriftReport | None:
+    """Return what a look at one analysis finds, kept nowhere; None: it never answered."""
     with reading(sessions) as session:
         windows = observations.windows(session, analysis, window)
     if windows is None:
@@ -36,13 +47,9 @@ def look(sessions: sessionmaker[Session], analysis: str, window: Window, *, by: 
         "comparisons": [dataclasses.asdict(one) for one in verdict.comparisons],
         "too_few": list(verdict.too_few),
     }
-    new = NewDriftReport(
+    return NewDriftReport(
         analysis=analysis, version=windows.version, drifted=verdict.drifted, document=document
     )
-    with unit_of_work(sessions) as session:
-        drifts.add(session, new, by=by)
-    log.info("drift.looked", analysis=analysis, drifted=verdict.drifted)
-    return verdict.drifted
 
 
 def look_at_all(

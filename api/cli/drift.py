@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,8 @@ COLUMNS = (
     Column("Looked at", "looked_at"),
 )
 Time = Annotated[
-    datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="UTC; with --now.")
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="UTC, of the reference."),
 ]
 
 
@@ -46,17 +48,17 @@ def drift(
 ) -> None:
     """Say whether images and answers are distributed as they were, and which values are not.
 
-    The reference is the first jobs under the active models, or with --now those that ended
-    between --since and --until.
+    The reference is the first jobs under the active models. With --since or --until it is those
+    that ended then: such a look is shown and not kept, so no alarm or schedule goes by it.
     """
     from records import listing
     from records.database import reading
 
     with open_records() as records:
-        if now:
-            _look(records.settings, analysis, since, until)
+        said = _look(records.settings, analysis, since, until) if now or since or until else ""
         with reading(records.sessions) as session:
-            found = [row for row in listing.drift(session) if analysis in (None, row.analysis)]
+            kept = [row for row in listing.drift(session) if analysis in (None, row.analysis)]
+    found = _stated(said) if said else kept
     if page is not None:
         from api.reporting.drift import render
 
@@ -67,7 +69,8 @@ def drift(
 
 def _look(
     settings: Any, analysis: str | None, since: datetime | None, until: datetime | None
-) -> None:
+) -> str:
+    """Let the pipeline look. Returns what it found where that is not kept."""
     words = ["look-at-drift"]
     words += [] if analysis is None else [f"--analysis={analysis}"]
     for name, at in (("since", since), ("until", until)):
@@ -75,6 +78,15 @@ def _look(
     answer = ask(settings, words)
     if answer.status:
         raise Problem(answer.sentence, ExitCode(answer.status))
+    return answer.said
+
+
+def _stated(said: str) -> list[DriftRow]:
+    """Return looks that are not kept: since when a drift lasts, they cannot say."""
+    from records.listing import DriftRow
+
+    at = datetime.now(UTC)
+    return [DriftRow(**one, since=None, looked_at=at) for one in json.loads(said)]
 
 
 def _row(row: DriftRow) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -85,13 +86,22 @@ def test_an_analysis_that_never_answered_has_no_report(sessions: Sessions) -> No
     assert drift.look(sessions, "light", WINDOW, by="desk") is None
 
 
-def test_the_verb_looks_now_and_over_a_stated_time(
-    sessions: Sessions, world: Answered, database_url: str, monkeypatch: pytest.MonkeyPatch
+def test_the_verb_keeps_a_look_and_says_one_against_a_stated_time(
+    sessions: Sessions,
+    world: Answered,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     add(world, range(40, 80), manufacturer="Other")
     monkeypatch.setenv("NIGHTSHIFT_DATABASE_URL", database_url)
     words = {"analysis": "light", "since": AT, "until": AT + timedelta(minutes=40)}
     assert look_at_drift(argparse.Namespace(**words)) == 0
-    assert latest(sessions).drifted
-    assert latest(sessions).document["reference"]["jobs"] == 40
+    (said,) = json.loads(capsys.readouterr().out)
+    assert (said["analysis"], said["drifted"]) == ("light", True)
+    assert said["document"]["reference"]["jobs"] == 40
+    with reading(sessions) as session:
+        assert drifts.latest(session, "light") is None
+    assert look_at_drift(argparse.Namespace(analysis=None, since=None, until=None)) == 0
+    assert not latest(sessions).drifted  # the current window is empty: 200 jobs are the reference
     assert look_at_drift(argparse.Namespace(**words | {"analysis": "other"})) == 3
