@@ -15,6 +15,7 @@ from pipeline.training.cache import Cache
 from pipeline.training.checkpoint import Weights
 from pipeline.training.controls import Controls
 from pipeline.training.data import Prepared
+from pipeline.training.fields.budget import BudgetField
 from pipeline.training.live import Live
 from pipeline.training.loop import train
 from pipeline.training.manifest import Snapshot
@@ -46,18 +47,19 @@ def learn(attempt: Attempt) -> Learned:
         snapshot = replace(snapshot, warnings=(*snapshot.warnings, *prepared.warnings))
     taken = _taken(attempt, prepared)
     digest = " ".join([recipe.digest, snapshot.digest, *([taken.digest] if taken else [])])
+    before = _Before(attempt, digest)
     phases = Phases(
         recipe=recipe,
         device=attempt.device,
         folder=folder / "made",
-        train=_Phase(attempt, digest),
+        train=before,
         taken=taken,
     )
     task = tasks.open(prepared, phases)
     attempt.enter("training")
     with _live(attempt) as live:
         controls = _controls(attempt, live, _CHECKPOINT)
-        weights, progress = train(task, recipe, digest, controls)
+        weights, progress = train(task, before.left(recipe), digest, controls)
     return Learned(
         recipe=recipe,
         snapshot=snapshot,
@@ -69,12 +71,14 @@ def learn(attempt: Attempt) -> Learned:
     )
 
 
-@dataclass(frozen=True)
-class _Phase:
-    """Trains what comes before the training of the kind, with a checkpoint of its own."""
+@dataclass
+class _Before:
+    """Trains the phases before the training of the kind, each with a checkpoint of its own."""
 
     attempt: Attempt
     digest: str
+    #: that they took, over all attempts
+    seconds: float = 0.0
 
     def __call__(self, name: str, task: Task, by: Recipe) -> Weights:
         """Return the best weights of the phase ``name``."""
@@ -83,7 +87,16 @@ class _Phase:
         every = attempt.order.checkpoint_seconds
         live = Live(attempt.say, time.monotonic, None, checkpoint_every=every)
         controls = _controls(attempt, live, f"{_CHECKPOINT}-{name}")
-        return train(task, by, f"{self.digest} {name}", controls)[0]
+        weights, progress = train(task, self.left(by), f"{self.digest} {name}", controls)
+        self.seconds += progress.seconds
+        return weights
+
+    def left(self, recipe: Recipe) -> Recipe:
+        """Return a recipe whose budget is what the phases so far have left of it."""
+        if recipe.budget is None:
+            return recipe
+        left = BudgetField.model_construct(hours=recipe.budget.hours - self.seconds / 3600)
+        return recipe.model_copy(update={"budget": left})
 
 
 def _controls(attempt: Attempt, live: Live, checkpoint: str) -> Controls:

@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from pipeline.models import bundle
+from pipeline.training import learning, recipe
+from pipeline.training.attempt import Attempt, Order, Stop
+from pipeline.training.checkpoint import Progress, Weights
+from pipeline.training.fields.budget import BudgetField
+from pipeline.training.recipe import Recipe
 from tests import quick_training
+from tests.quick_learning import Line
 from tests.quick_training import write_images, write_manifest
 
 EVERYTHING: dict[str, Any] = quick_training.CLASSIFICATION | {
@@ -25,6 +32,13 @@ EVERYTHING: dict[str, Any] = quick_training.CLASSIFICATION | {
     "semi_supervised": {"batch": 4, "ramp_up": 2},
     "evaluation": {"robustness": {"method": "pgd", "steps": 2, "epsilons": [0, 0.1]}},
 }
+
+
+class Unstopped(Stop):
+    """Nobody asks to stop; no signal is listened to."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
 
 
 def order(folder: Path) -> Path:
@@ -90,3 +104,29 @@ def test_everything_together_ends_in_a_bundle_and_in_the_same_one_after_a_stop(
     code, said = run(stopped)
     assert code == 0
     assert said[-1]["digest"] == made.digest
+
+
+def test_a_budget_is_for_all_phases_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[float] = []
+
+    def train(task: object, by: Recipe, digest: str, controls: object) -> tuple[Weights, Progress]:
+        del task, digest, controls
+        assert by.budget is not None
+        left.append(by.budget.hours)
+        return {}, Progress(seconds=1800.0)
+
+    monkeypatch.setattr(learning, "train", train)
+    wanted = recipe.check(quick_training.CLASSIFICATION | {"budget": {"hours": 2}})
+    attempt = Attempt(
+        order=Order(recipe={}, manifest="", folder=str(tmp_path), bundle="", version="1.0"),
+        recipe=wanted,
+        device=torch.device("cpu"),
+        say=lambda _: None,
+        stop=Unstopped(),
+    )
+    before = learning._Before(attempt, "d")
+    for name in ("generating", "pretraining"):
+        before(name, Line(), wanted)
+    assert [*left, before.left(wanted).budget] == [2.0, 1.5, BudgetField(hours=1.0)]
