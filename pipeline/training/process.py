@@ -64,9 +64,10 @@ def run(order: Order, say: Say, stop: Stop) -> None:
     if order.threads:
         torch.set_num_threads(order.threads)
     devices = order.devices()
-    wanted = _recipe(order, devices[0], say)
     with ranks.joined(devices[0].type):
         number = ranks.number()
+        with ranks.first_before_others():  # one decides by the memory that is free, all follow
+            wanted = _recipe(order, devices[0], say)
         attempt = Attempt(
             order=order,
             recipe=wanted,
