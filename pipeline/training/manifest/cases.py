@@ -98,12 +98,20 @@ def content_digest(paths: Sequence[Path | None]) -> str:
 
 
 def changed(case: Case) -> Literal["image", "label"] | None:
-    """Say what of a case is no longer what was hashed; None = nothing."""
-    if content_digest(case.images) != case.image_digest:
+    """Say what of a case is no longer what was hashed, or no longer there; None = nothing."""
+    if not _is(case.images, case.image_digest):
         return "image"
-    if isinstance(case.label, Path) and content_digest([case.label]) != case.label_digest:
+    if isinstance(case.label, Path) and not _is([case.label], case.label_digest):
         return "label"
     return None
+
+
+def is_there(path: Path) -> bool:
+    """Say whether a name leads to a file or a folder, and not to a pipe or a device."""
+    try:
+        return path.is_file() or path.is_dir()
+    except OSError:  # a name that is too long, or a folder that may not be entered
+        return False
 
 
 def file_digest(path: Path) -> str:
@@ -113,6 +121,13 @@ def file_digest(path: Path) -> str:
         return hashlib.sha256("\n".join(inside).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is(paths: Sequence[Path | None], digest: str) -> bool:
+    try:
+        return content_digest(paths) == digest
+    except OSError:
+        return False
 
 
 def _stated(case: Case) -> list[object]:

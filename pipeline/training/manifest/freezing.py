@@ -9,7 +9,14 @@ from typing import Final
 
 from pipeline.training.faults import Fault, ManifestInvalid
 from pipeline.training.manifest import labels, parts, rows
-from pipeline.training.manifest.cases import Case, Part, Snapshot, content_digest, snapshot_of
+from pipeline.training.manifest.cases import (
+    Case,
+    Part,
+    Snapshot,
+    content_digest,
+    is_there,
+    snapshot_of,
+)
 from pipeline.training.manifest.rows import Row
 from pipeline.training.recipe import Recipe
 
@@ -92,6 +99,7 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
             label = labels.find(row, folder, recipe)
         except labels.NoLabel as refused:
             found.append(Fault(row.number, "label", str(refused)))
+    image_digest, label_digest = _digests(row, images, label, found)
     faults.extend(found)
     if found or first is None:
         return None
@@ -102,11 +110,24 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
         label=label,
         patient_id=row.patient_id,
         part=part or Part.TRAINING,
-        image_digest=content_digest(images),
-        label_digest=label if isinstance(label, str) else content_digest([label]),
+        image_digest=image_digest,
+        label_digest=label_digest,
         groups=row.groups,
         values=row.values,
     )
+
+
+def _digests(
+    row: Row, images: Sequence[Path | None], label: str | Path, found: list[Fault]
+) -> tuple[str, str]:
+    """Hash the files of a row without faults; one that cannot be read is added to them."""
+    if not found:
+        try:
+            told = label if isinstance(label, str) else content_digest([label])
+            return content_digest(images), told
+        except OSError:
+            found.append(Fault(row.number, "row", "a file of it cannot be read"))
+    return "", ""
 
 
 def _image_faults(row: Row, images: Sequence[Path | None], recipe: Recipe) -> Iterator[Fault]:
@@ -117,9 +138,9 @@ def _image_faults(row: Row, images: Sequence[Path | None], recipe: Recipe) -> It
         if path is None and place == 1:
             sentence = "the label has no image" if row.label else "there is no such file or folder"
             yield Fault(row.number, column, sentence)
-        elif path is not None and not path.exists():
+        elif path is not None and not is_there(path):
             yield Fault(row.number, column, "there is no such file or folder")
-        elif path is not None and path.is_file() and not _is_known(path):
+        elif path is not None and not path.is_dir() and not _is_known(path):
             known = ", ".join(IMAGE_SUFFIXES)
             yield Fault(row.number, column, f"neither a DICOM folder nor one of {known}")
 

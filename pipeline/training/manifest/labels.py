@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.training.dicom_labels import is_dicom
+from pipeline.training.manifest.cases import is_there
 from pipeline.training.manifest.rows import BETWEEN, NONE, Row
 from pipeline.training.recipe import Recipe
 
@@ -35,13 +36,16 @@ def find(row: Row, folder: Path, recipe: Recipe) -> str | Path:
     if recipe.kind == "classification" and (classes := _classes(row.label, recipe)) is not None:
         return classes
     path, suffixes = folder / row.label, SUFFIXES[recipe.kind]
-    is_there = path.exists()
-    if is_there and (row.label.lower().endswith(suffixes) or is_dicom(path)):
-        return path
+    is_found = is_there(path)
+    try:
+        if is_found and (row.label.lower().endswith(suffixes) or is_dicom(path)):
+            return path
+    except OSError as error:
+        raise NoLabel("the file cannot be read") from error
     if recipe.kind == "classification":
         names = ", ".join(label.name for label in recipe.labels)
         raise NoLabel(f"it is none of {names}, nor a DICOM report")
-    if is_there:
+    if is_found:
         raise NoLabel(f"it is neither DICOM nor one of {', '.join(suffixes)}")
     raise NoLabel("there is no such file")
 

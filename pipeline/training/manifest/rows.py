@@ -106,7 +106,7 @@ def _csv(text: str, recipe: Recipe) -> list[Mapping[Any, Any]]:
 def _datalist(text: str) -> list[Mapping[Any, Any]]:
     try:
         document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _whole("it is not valid JSON") from error
     sections = {}
     if isinstance(document, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.training import manifest, recipe
 from pipeline.training.faults import ManifestInvalid
 from pipeline.training.fields import SplitField
-from pipeline.training.manifest import Part
+from pipeline.training.manifest import Part, freezing
 from pipeline.training.recipe import Recipe
 from tests import quick_training
 from tests.quick_training import write_images, write_manifest
@@ -59,6 +60,35 @@ def test_every_fault_is_listed_by_row(tmp_path: Path) -> None:
         (5, "image"),
         (5, "split"),
     ]
+
+
+def test_what_is_no_file_and_what_cannot_be_read_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = images(tmp_path, 1)
+    os.mkfifo(tmp_path / "pipe.npy")  # would be waited for without an end
+    long = "x" * 300
+    rows = [
+        ("pipe.npy", "dark", "a", "train"),
+        ("/dev/zero", "dark", "b", "train"),
+        (f"{long}.npy", "dark", "c", "test"),
+        (first, long, "d", "test"),
+    ]
+    wrong = [(1, "image"), (2, "image"), (3, "image"), (4, "label")]
+    assert faults(write_manifest(tmp_path, rows)) == wrong
+
+    def refuse(paths: object) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(freezing, "content_digest", refuse)
+    assert faults(write_manifest(tmp_path, [(first, "dark", "a", "train")])) == [(1, "row")]
+
+
+def test_a_file_that_went_away_was_changed(tmp_path: Path) -> None:
+    (case, *_) = manifest.freeze(write_images(tmp_path), RECIPE).cases
+    assert manifest.changed(case) is None
+    case.image.unlink()
+    assert manifest.changed(case) == "image"
 
 
 def test_a_fault_says_no_path_and_no_value(tmp_path: Path) -> None:
