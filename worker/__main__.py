@@ -31,6 +31,7 @@ VERBS = {
     "register-model": "worker.registering:register_model",
     "tune-model": "worker.tuning:tune_model",
     "verify-gate": "worker.gating:verify_gate",
+    "gate-again": "worker.gating_again:gate_again",
     "look-at-drift": "worker.looking:look_at_drift",
     "export-corrections": "worker.exporting:export_corrections",
     "decoders": "worker.decoders:say",
@@ -97,8 +98,11 @@ def _add_models(words: Any) -> None:
     tune.add_argument("path", type=Path)
     tune.add_argument("--seconds", type=float, required=True)
     verify = words.add_parser("verify-gate", help="compute a stored gate again, as JSON")
-    verify.add_argument("name")
-    verify.add_argument("version")
+    again = words.add_parser("gate-again", help="hold a version against what is active now")
+    again.add_argument("--by", required=True)
+    for verb in (verify, again):
+        verb.add_argument("name")
+        verb.add_argument("version")
     check = words.add_parser("check-model", help="say what is wrong with a bundle, as JSON")
     register = words.add_parser("register-model", help="register a bundle as a candidate")
     for verb in (check, register):

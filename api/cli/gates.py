@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from records.listing import GateRow
+    from worker.queue.settings import Settings
 
 Name = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
 Version = Annotated[str, typer.Argument(help="Version, as `models list` shows it.")]
@@ -39,6 +40,9 @@ def gate(
     verify: Annotated[
         bool, typer.Option("--verify", help="Compute it again from what was kept.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="First hold it against what is active now.")
+    ] = False,
     page: Annotated[
         Path | None, typer.Option("--page", help="Write the page to look at into this file.")
     ] = None,
@@ -49,11 +53,15 @@ def gate(
     from records.database import reading
 
     with open_records() as records:
+        if again:
+            _decide_again(records.settings, name, version)
         with reading(records.sessions) as session, refusals():
             found = listing.gates(session, name, version)
         if not found:
             message = f"{name} {version} was not held against the active version."
-            raise Problem(message, mend="Gates are decided at the end of a training.")
+            raise Problem(
+                message, mend="Gates are decided at the end of a training; `--again` decides one."
+            )
         if page is not None:
             _write_page(records.settings.store_path, found[0].page, page)
     if verify:
@@ -129,6 +137,21 @@ def refusals() -> Iterator[None]:
         raise Problem(
             sentence_of(refused), mend="`nightshift models list` shows every version."
         ) from refused
+
+
+def _decide_again(settings: Settings, name: str, version: str) -> None:
+    """Let the pipeline decide a new gate, which is the one that counts.
+
+    Raises:
+        Problem: it cannot be decided.
+
+    """
+    from api.cli.children import ask
+
+    answer = ask(settings, ["gate-again", "--by", operator(), name, version])
+    if answer.status:
+        message = f"No gate of {name} {version} was decided: {answer.sentence}"
+        raise Problem(message, ExitCode.PROGRAM_FAILED)
 
 
 def _verify(name: str, version: str) -> None:

@@ -18,7 +18,7 @@ from records.gates import GateRefused
 from records.tables import Gate
 from tests import quick_training
 from tests.worker.test_training import manifest, services, train
-from worker import gating
+from worker import gating, gating_again
 from worker.services import Services
 from worker.verbs import FAILED, WELL
 
@@ -70,6 +70,31 @@ def test_a_training_leaves_a_gate_its_snapshot_and_files_to_compute_it_from(
     promoted.store.path(gate.statement["candidate"]["scores"]).write_bytes(b"{}")
     assert gating.verify_gate(words) == FAILED
     assert "not what it was" in capsys.readouterr().err
+
+
+def test_a_gate_is_decided_again_against_what_became_active_after_the_training(
+    services: Services, manifest: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(gating_again, "Settings", lambda: services.settings)
+    for _ in range(2):
+        train(services, manifest, gate=RULE)
+    first = argparse.Namespace(name="quick", version="1.0", by="ada")
+    words = argparse.Namespace(name="quick", version="1.1", by="ada")
+    with unit_of_work(services.sessions) as session:
+        models.promote(session, "quick", "1.0", by="grace", why="the first", override=True)
+    assert gate_of(services, "1.1").active_id is None
+    assert gating_again.gate_again(words) == WELL
+    gate = gate_of(services, "1.1")
+    with reading(services.sessions) as session:
+        assert gate.active_id == models.get(session, "quick", "1.0").id
+    assert gate.decision is GateDecision.REFUSE
+    monkeypatch.setattr(gating, "Settings", lambda: services.settings)
+    assert gating.verify_gate(words) == WELL
+    assert gating_again.gate_again(first) == FAILED
+    assert "it is the active version itself" in capsys.readouterr().err
+    manifest.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
+    assert gating_again.gate_again(words) == FAILED
+    assert "are not what they were" in capsys.readouterr().err
 
 
 def test_what_a_candidate_is_held_against_is_its_line(promoted: Services) -> None:
