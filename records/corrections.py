@@ -245,7 +245,7 @@ def _is_box(box: Mapping[str, Any]) -> bool:
     places, sizes = box["centre"], box["size"]
     if not (isinstance(box["label"], str) and _is_triple(places) and _is_triple(sizes)):
         return False
-    return min(sizes) > 0
+    return all(size > 0 for size in sizes)
 
 
 def _is_triple(numbers: object) -> bool:
