@@ -8,6 +8,7 @@ import pytest
 from api.reporting.cards import amount, headline, score_text, size_text
 from api.reporting.report import duration
 from records.listing import ResultRow
+from records.standing import Standing
 
 
 def row(**columns: Any) -> ResultRow:
@@ -29,6 +30,7 @@ def row(**columns: Any) -> ResultRow:
         "step": "s",
         "ordinal": 0,
         "payload": {},
+        "standing": Standing.IN_FORCE,
     }
     return ResultRow(**{**plain, **columns})
 

@@ -25,7 +25,7 @@ from pipeline.volume import Volume
 from tests.pipeline.dicom import made_series as series
 
 #: by this clock, files of now have been at rest for long
-LATER = time.time_ns() + 10**12
+LATER = time.time_ns() + 10**15
 
 
 def indexed(folder: Path, now: int = LATER, index: Path | None = None) -> SeriesFiles:

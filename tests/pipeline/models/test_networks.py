@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pipeline.config.tables.lookup import find
 from pipeline.models import bundle, networks, weights
+from pipeline.models.retinanet import Layout
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
 from pipeline.models.table.row import SPATIAL_DIMS, Row
 from pipeline.models.table.torchvision import TORCHVISION
@@ -132,7 +133,12 @@ def test_every_network_comes_back_from_its_bundle(tmp_path: Path, name: str) -> 
 
 
 #: factories that hand what they do not know on to a class
-HANDED_ON = {"resnet": nets.ResNet, "mednext": nets.MedNeXt, "torchvision_detectors": Trunk}
+HANDED_ON = {
+    "resnet": nets.ResNet,
+    "mednext": nets.MedNeXt,
+    "torchvision_detectors": Trunk,
+    "retinanet": Layout,
+}
 
 
 def parameters(target: Any) -> Iterator[str]:

@@ -17,7 +17,7 @@ from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
 from pipeline.models.table.torchvision import TORCHVISION
 from pipeline.networks import torchvision_networks
 from pipeline.training import recipe
-from pipeline.training.classification import Classification
+from pipeline.training.classification import Batch, Classification
 from pipeline.training.data import Prepared
 from pipeline.volume import Image
 from tests import quick_training
@@ -147,7 +147,7 @@ def test_a_classifier_of_torchvision_learns_by_a_recipe() -> None:
     torch.manual_seed(0)
     learning = task.network().train()
     optimiser = torch.optim.SGD(learning.parameters(), lr=0.01)
-    batch = torch.rand(4, 1, 32, 32), torch.tensor([0, 1, 0, 1])
+    batch = Batch(torch.rand(4, 1, 32, 32), torch.tensor([0, 1, 0, 1]), {})
     losses = []
     for _ in range(3):
         optimiser.zero_grad()
