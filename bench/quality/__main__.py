@@ -59,9 +59,10 @@ def main() -> int:
     questions = [
         one for one in ablations if (one.name in asked.only if asked.only else not asked.small)
     ]
+    left_out = [one.name for one in (*tasks, *ablations) if one not in (*wanted, *questions)]
     trained = _each(wanted, lambda task: (task, _train(task, asked)))
     compared = _each(questions, lambda one: _compare(one, asked))
-    page = _page(trained, compared)
+    page = _page(trained, compared) + _unasked(left_out if asked.only else ())
     sys.stdout.write(page)
     if asked.page is not None:
         asked.page.write_text(page, encoding="utf-8")
@@ -129,6 +130,11 @@ def _page(trained: Sequence[tuple[Task, Outcome]], compared: Sequence[Compared])
     if compared:
         lines += ["\n## Ablations\n", _ABLATIONS, *table.compared(compared)]
     return "\n".join(lines) + "\n"
+
+
+def _unasked(names: Sequence[str]) -> str:
+    """Say what the page does not speak of, because only a part was asked for."""
+    return f"\nNot asked for: {', '.join(sorted(names))}.\n" if names else ""
 
 
 if __name__ == "__main__":
