@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
@@ -105,12 +106,7 @@ def show(training_id: uuid.UUID, services: Held) -> TrainingDetail:
 )
 def cancel(training_id: uuid.UUID, caller: Trainer, once: Idempotent) -> Response:
     """Cancel it at once where it waits; ask it to stop where it runs."""
-
-    def work(session: Session) -> dict[str, Any]:
-        training_requests.cancel(session, training_id, by=caller.name)
-        return _shown(session, training_id)
-
-    return once.answer(caller.name, work)
+    return once.answer(caller.name, _asked(training_requests.cancel, training_id, by=caller.name))
 
 
 @router.post(
@@ -121,12 +117,7 @@ def cancel(training_id: uuid.UUID, caller: Trainer, once: Idempotent) -> Respons
 )
 def pause(training_id: uuid.UUID, caller: Trainer, once: Idempotent) -> Response:
     """Pause it at once where it waits; ask its trainer to let go of it where it runs."""
-
-    def work(session: Session) -> dict[str, Any]:
-        training_requests.pause(session, training_id, by=caller.name)
-        return _shown(session, training_id)
-
-    return once.answer(caller.name, work)
+    return once.answer(caller.name, _asked(training_requests.pause, training_id, by=caller.name))
 
 
 @router.post(
@@ -137,12 +128,7 @@ def pause(training_id: uuid.UUID, caller: Trainer, once: Idempotent) -> Response
 )
 def resume(training_id: uuid.UUID, caller: Trainer, once: Idempotent) -> Response:
     """Queue it again; any trainer goes on from its checkpoint."""
-
-    def work(session: Session) -> dict[str, Any]:
-        training_requests.resume(session, training_id, by=caller.name)
-        return _shown(session, training_id)
-
-    return once.answer(caller.name, work)
+    return once.answer(caller.name, _asked(training_requests.resume, training_id, by=caller.name))
 
 
 @router.post(
@@ -210,6 +196,18 @@ def _manifest(services: Services, request: TrainingRequest) -> str:
     if isinstance(begins_with, str) and "@" not in begins_with:  # else a registered version
         sources.admit(str(manifest.parent / begins_with), roots)
     return str(manifest)
+
+
+def _asked(
+    change: Callable[..., object], training_id: uuid.UUID, *, by: str
+) -> Callable[[Session], dict[str, Any]]:
+    """Return what asks for a change of a training and shows how it stands then."""
+
+    def work(session: Session) -> dict[str, Any]:
+        change(session, training_id, by=by)
+        return _shown(session, training_id)
+
+    return work
 
 
 def _found(session: Session, training_id: uuid.UUID) -> TrainingDetail:
