@@ -14,6 +14,7 @@ from pipeline.dicom.headers.wanted import KEYS
 _WANTED: Final = frozenset(KEYS.values())
 #: tag, VR and length
 _HEAD: Final = 8
+_CHARACTER_SET: Final = KEYS["SpecificCharacterSet"]
 #: SeriesInstanceUID, and the bytes of the longest; what begins the next element of its group
 _SERIES_TAG, _SERIES_ELEMENT, _NEXT = KEYS["SeriesInstanceUID"], _HEAD + 64, b" \0"
 #: Series remembered, files learned from of each, and bytes of the longest header learned from:
@@ -161,8 +162,12 @@ class SeriesRuns:
             place += size
 
     def _belongs(self, element: bytes) -> bool:
+        if element in self._constant:
+            return True
         head = element[:_HEAD]
-        return element in self._constant or (head in self._heads and head in self._sizes)
+        # the walker looks whether a character set that a run holds is the second one: not at one
+        # that changes, which therefore stays outside
+        return head[:4] != _CHARACTER_SET and head in self._heads and head in self._sizes
 
     def _run(self, elements: Sequence[bytes]) -> Run:
         held: dict[bytes, bytes] = {}

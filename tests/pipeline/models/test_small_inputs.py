@@ -152,6 +152,28 @@ def test_nobody_is_waited_for_beyond_the_bound() -> None:
     assert 0.04 < answer.waited < 1.0
 
 
+def test_a_pass_begins_when_its_batch_is_full_whatever_else_is_coming() -> None:
+    shared = batcher(Sum(), batch=2, patience=60)
+    with shared.coming():
+        said = at_once(*(lambda n=n: shared.ask(filled(n), checkpoint=go_on) for n in (1, 2)))
+    assert [outputs(one) for one in said] == [[4.0], [8.0]]
+    assert all(isinstance(one, Answer) and one.waited < 30 for one in said)
+
+
+def test_a_pass_begins_when_nothing_is_coming_any_more() -> None:
+    shared = batcher(Sum(), patience=60)
+    said: list[Answer] = []
+    asking = threading.Thread(
+        target=lambda: said.append(shared.ask(filled(1), checkpoint=go_on)), daemon=True
+    )
+    with shared.coming():
+        asking.start()
+        time.sleep(0.1)
+        assert not said
+    asking.join(30)
+    assert [outputs(one) for one in said] == [[4.0]]
+
+
 def test_a_broken_input_is_the_fault_of_its_job_alone() -> None:
     network = Sum()
     said = company(batcher(network), [filled(1), filled(float("nan")), filled(2)])

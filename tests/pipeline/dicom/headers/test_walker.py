@@ -243,13 +243,16 @@ def _with_second_character_set(data: bytes, before: str) -> bytes:
     return data[:place] + KEYS["SpecificCharacterSet"] + b"CS\x0a\0ISO_IR 192" + data[place:]
 
 
-@pytest.mark.parametrize("before", ["SOPClassUID", "Rows"])
-@pytest.mark.parametrize("files", [0, 8])
-def test_it_declines_a_second_character_set_also_in_a_series_known(files: int, before: str) -> None:
+@pytest.mark.parametrize("before", ["SpecificCharacterSet", "SOPClassUID", "Rows"])
+@pytest.mark.parametrize("others", [[], ["ISO_IR 100"], ["ISO_IR 100", "ISO_IR 101"]])
+def test_it_declines_a_second_character_set_also_in_a_series_known(
+    others: list[str], before: str
+) -> None:
     warm = Walker()
+    files = 8 if others else 0
     for number in range(files):
         one = series.instance(number)
-        one.SpecificCharacterSet = "ISO_IR 100"
+        one.SpecificCharacterSet = others[number % len(others)]
         warm.walk(_encoded(one))
     one = series.instance(files)
     one.SpecificCharacterSet = "ISO_IR 100"
