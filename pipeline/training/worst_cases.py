@@ -6,6 +6,7 @@ They show images of patients, so they stand in the report in the store, never in
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -19,6 +20,7 @@ from pipeline.errors import Interrupted, PipelineError
 from pipeline.evaluation import summary
 from pipeline.evaluation.gate_page import Picture
 from pipeline.evaluation.scores import Scores
+from pipeline.models.checks import needed_unit
 from pipeline.models.predictor import Checkpoint, Predictor
 from pipeline.overlay.slices import slice_count, telling
 from pipeline.results import Classification, Detection, Finding, Prediction
@@ -73,7 +75,7 @@ def _drawn(
     if recipe.kind == "restoration":
         return _restored(case, recipe, predictor, checkpoint)
     whole = data.read_case(case, recipe)
-    image = whole.volumes[0] if isinstance(whole, Channels) else whole
+    image = _as_meant(whole.volumes[0] if isinstance(whole, Channels) else whole, recipe)
     truth = data.read_truth(case, recipe, whole)
     prediction = judging.answer(predictor, whole, checkpoint)
     if recipe.kind == "classification":
@@ -89,6 +91,15 @@ def _drawn(
     true = _as_prediction(truth, image)
     sheet = overlay.beside(image, [prediction, true], _slice(image, prediction, true))
     return sheet, "left found, right true"
+
+
+def _as_meant(image: Input, recipe: Recipe) -> Input:
+    """Return an image without its unit where the model does not go by it.
+
+    A file that states no unit is taken for Hounsfield units where any CT is learnt from, which
+    shows whatever else is learnt from too bright or too dark to see.
+    """
+    return image if needed_unit(recipe.spec("0")) else dataclasses.replace(image, unit="")
 
 
 def _as_prediction(truth: Truth, image: Input) -> Prediction:

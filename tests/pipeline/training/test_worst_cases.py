@@ -13,9 +13,10 @@ from PIL import Image as Pictures
 
 from pipeline.models.predictor import Predictor
 from pipeline.models.spec import ModelSpec
+from pipeline.overlay.windows import window_of
 from pipeline.palette import DETECTION_COLOR
 from pipeline.results import DerivedImage, Detection, Prediction
-from pipeline.training import judging, recipe, worst_cases
+from pipeline.training import judging, reading, recipe, worst_cases
 from pipeline.training.manifest import Part, freeze
 from pipeline.volume import Input, Volume
 from tests import quick_training
@@ -84,6 +85,19 @@ def test_masks_are_drawn_as_found_and_as_they_are(tmp_path: Path) -> None:
         # what was found fills a quarter of the slice, what is true a ball in its middle
         assert coloured(left) == pytest.approx(128 * 128, rel=0.1)
         assert coloured(right[:60]) + coloured(right[-60:]) == 0
+
+
+def test_what_is_learnt_beside_ct_is_not_shown_as_ct(tmp_path: Path) -> None:
+    stated = quick_training.CLASSIFICATION["input"] | {"modalities": ["CT", "US"], "window": None}
+    wanted = recipe.check(quick_training.CLASSIFICATION | {"input": stated})
+    ramp = np.linspace(500, 1500, 256, dtype=np.float32).reshape(16, 16)
+    np.save(tmp_path / "ramp.npy", ramp)
+    image = reading.read_image(tmp_path / "ramp.npy", spatial_dims=2, unit="HU")
+    shown = worst_cases._as_meant(image, wanted)
+    grey = window_of(shown, Prediction(findings=())).apply(np.asarray(ramp))
+    assert np.ptp(grey.astype(int)) > 200  # in a window of CT all of it is white
+    alone = quick_training.CLASSIFICATION | {"input": stated | {"window": [-200, 200]}}
+    assert worst_cases._as_meant(image, recipe.check(alone)).unit == "HU"
 
 
 def test_boxes_are_drawn_as_found_and_as_they_are(tmp_path: Path) -> None:
