@@ -36,7 +36,7 @@ COLUMNS = (
     Column("Stage", "state"),
     Column("Kind", "kind"),
     Column("Digest", "short_digest"),
-    Column("Metrics", "headline"),
+    Column("Metrics", "headline", folds=True),
     Column("Registered", "created_at"),
 )
 
