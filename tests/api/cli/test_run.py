@@ -193,7 +193,11 @@ def test_two_runs_share_a_home_but_not_a_folder(desk: Desk) -> None:
         second = desk.run("two")
         first.communicate(timeout=240)
     assert (first.returncode, second.returncode) == (0, 0), second.stderr
-    assert desk.rows("one") == desk.rows("two")
+    # Both delivered the same studies, so whoever ended first may read that it was superseded.
+    one, two = (
+        [row | {"standing": ""} for row in rows] for rows in (desk.rows("one"), desk.rows("two"))
+    )
+    assert one == two
 
 
 def test_a_folder_that_another_run_writes_into_is_refused(desk: Desk) -> None:
