@@ -104,6 +104,7 @@ def option_faults(block: Block, chosen: object) -> Iterator[str]:
     """Yield what the options of a model do not go together with, in sentences."""
     yield from _averaging_faults(block.input, chosen)
     yield from _instance_faults(block, chosen)
+    yield from _restoration_faults(block, chosen)
     yield from _chain_faults(block, chosen)
     yield from _calibration_faults(block, chosen)
     if getattr(chosen, "crop_foreground", False) and block.input.window is None:
@@ -178,6 +179,21 @@ def _instance_faults(block: Block, chosen: object) -> list[str]:
     return [] if is_known else ["options.border is the number of no label"]
 
 
+def _restoration_faults(block: Block, chosen: object) -> Iterator[str]:
+    row = networks.TABLE.get(block.network.name) if block.network else None
+    if row is None or block.network is None or not isinstance(chosen, options.RestorationOptions):
+        return
+    given = block.network.arguments
+    scale = 1 if row.scale is None else given.get("scale", row.scale)
+    if chosen.scale != scale:
+        yield f"options.scale must be {scale}, as the network answers"
+    if chosen.beside and block.input.spatial_dims != 2:
+        yield "options.beside is for networks of two axes: those of three see their neighbours"
+    channels, shown = given.get(row.in_channels), block.input.channels * (2 * chosen.beside + 1)
+    if channels != shown:
+        yield f"network argument {row.in_channels} is {channels}, input and options ask for {shown}"
+
+
 def _calibration_faults(block: Block, chosen: object) -> list[str]:
     kept = block.calibration
     if kept is None or not kept.scores:
@@ -229,16 +245,10 @@ def _network_faults(block: Block) -> list[str]:
     if block.kind not in row.kinds:
         known = " or ".join(sorted(row.kinds))
         return [f"the network {block.network.name} is for {known}, not for {block.kind}"]
-    if block.kind is Kind.RESTORATION:
-        scale = 1 if row.scale is None else given.get("scale", row.scale)
-        if block.options.get("scale", 1) != scale:
-            found.append(f"options.scale must be {scale}, as the network answers")
-    stated = {
-        SPATIAL_DIMS: block.input.spatial_dims,
-        row.in_channels: block.input.channels,
-        row.outputs: _outputs(block),
-    }
-    return found + [
+    stated = {SPATIAL_DIMS: block.input.spatial_dims, row.outputs: _outputs(block)}
+    if block.kind is not Kind.RESTORATION:
+        stated[row.in_channels] = block.input.channels
+    return [
         f"network argument {name} is {given[name]!r}, the input and labels ask for {value}"
         for name, value in stated.items()
         if given[name] != value

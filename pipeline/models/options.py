@@ -128,6 +128,10 @@ class RestorationOptions(AveragingOptions):
     scale: int = Field(default=1, ge=1, le=8)
     #: whether the network answers with what is to be added to its input
     residual: bool = False
+    #: slices or frames on either side that a network of two axes sees beside the one it restores;
+    #: each channel of the input becomes ``2 * beside + 1`` of the network's, in their order. Beyond
+    #: the first and the last, these stand for their neighbours
+    beside: int = Field(default=0, ge=0, le=8)
 
 
 class ProgramOptions(_Options):

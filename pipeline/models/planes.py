@@ -28,7 +28,8 @@ from pipeline.volume import Channels, Image, Input, Volume
 class PlaneWise(nn.Module):
     """Lets a network of two axes answer for windows that are one plane thick.
 
-    (batch, channels, 1, rows, columns) becomes (batch, outputs, 1, rows, columns).
+    (batch, channels, 1, rows, columns) becomes (batch, outputs, 1, rows, columns). Windows with
+    planes beside the one that is asked for are thicker: these are more channels to the network.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -37,7 +38,7 @@ class PlaneWise(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Answer for each plane by itself."""
-        answer: Tensor = self.network(windows[:, :, 0])
+        answer: Tensor = self.network(windows.flatten(1, 2))
         return answer[:, :, None]
 
 
@@ -80,11 +81,13 @@ def tile(
     *,
     scale: Sequence[int],
     checkpoint: Checkpoint,
+    beside: int = 0,
 ) -> Tiled:
     """Run a network over windows of an image (channels, *spatial) and join what it answers.
 
     Overlapping answers are weighted by a gaussian, as ``sliding`` does. Beyond that, an answer may
-    be finer than its window: ``scale`` voxels for one, along each axis.
+    be finer than its window: ``scale`` voxels for one, along each axis. And a window may show the
+    network ``beside`` more planes at both ends of the first axis than it answers for.
 
     Raises:
         OutOfMemory: memory ran out after every step down.
@@ -94,6 +97,7 @@ def tile(
     """
     padded, inside = sliding.pad(image, plan.size)
     windows = sliding.lay(padded.shape[1:], plan.size, plan.overlap)
+    seen = with_neighbours(padded, beside)
     size = tuple(extent * times for extent, times in zip(plan.size, scale, strict=True))
     whole = [extent * times for extent, times in zip(padded.shape[1:], scale, strict=True)]
 
@@ -101,7 +105,7 @@ def tile(
         moved = sliding.on(network, tried, plan)
         weight = compute_importance_map(size, mode="gaussian", sigma_scale=0.125)
         total, weights = torch.zeros(0), torch.zeros(whole)
-        for group, pixels in sliding.batches(padded, windows, tried):
+        for group, pixels in sliding.batches(seen, windows, tried, beside=beside):
             checkpoint()
             answers = moved(pixels).to("cpu", torch.float32)
             if tuple(answers.shape[2:]) != size:
@@ -117,6 +121,14 @@ def tile(
     values, used, warnings = sliding.step_down(plan, attempt)
     kept = values[(slice(None), *_finer(inside, scale))]
     return Tiled(values=kept, windows=len(windows), plan=used, warnings=warnings)
+
+
+def with_neighbours(image: Tensor, count: int) -> Tensor:
+    """Repeat the first and the last plane of (channels, planes, ...) before and after them."""
+    if not count:
+        return image
+    last = image.shape[1] - 1
+    return image[:, torch.arange(-count, last + 1 + count).clamp_(0, last)]
 
 
 def _finer(window: sliding.Window, scale: Sequence[int]) -> sliding.Window:

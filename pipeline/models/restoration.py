@@ -43,7 +43,8 @@ class RestorationPredictor:
             device=device.torch,
             dtype=DTYPES[self._options.dtype],
         )
-        answering = Residual(network, finer) if self._options.residual else network
+        beside = self._options.beside
+        answering = Residual(network, finer, beside) if self._options.residual else network
         built = PlaneWise(answering) if is_flat else answering
         self._network = built.to(device.torch, self._plan.dtype)
 
@@ -82,7 +83,12 @@ class RestorationPredictor:
         with self._device.hold(checkpoint):
             clock.lap("wait")
             tiled = planes.tile(
-                self._network, values, self._plan, scale=self._scale, checkpoint=checkpoint
+                self._network,
+                values,
+                self._plan,
+                scale=self._scale,
+                checkpoint=checkpoint,
+                beside=self._options.beside,
             )
         clock.lap("model")
         if not torch.isfinite(tiled.values).all():
@@ -91,20 +97,25 @@ class RestorationPredictor:
 
 
 class Residual(nn.Module):
-    """Adds what a network answers to its input, stretched linearly where the answer is finer."""
+    """Adds what a network answers to its input, stretched linearly where the answer is finer.
 
-    def __init__(self, network: nn.Module, scale: int) -> None:
+    Of an input with planes beside it, as channels, the middle one is meant.
+    """
+
+    def __init__(self, network: nn.Module, scale: int, beside: int = 0) -> None:
         super().__init__()
         self.network = network
         self._scale = scale
+        self._middle = slice(beside, None, 2 * beside + 1)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Return input and answer, summed."""
         answer: Tensor = self.network(windows)
+        middle = windows[:, self._middle]
         if self._scale == 1:
-            return windows + answer
+            return middle + answer
         mode = "bilinear" if windows.ndim == 4 else "trilinear"
-        return F.interpolate(windows, scale_factor=self._scale, mode=mode) + answer
+        return F.interpolate(middle, scale_factor=self._scale, mode=mode) + answer
 
 
 def _on_axes(name: str, values: NDArray[np.float32], volume: Volume, grid: Grid) -> DerivedImage:

@@ -199,19 +199,23 @@ def on(network: nn.Module, tried: Plan, planned: Plan) -> nn.Module:
 
 
 def batches(
-    image: Tensor, windows: Sequence[Window], plan: Plan
+    image: Tensor, windows: Sequence[Window], plan: Plan, *, beside: int = 0
 ) -> Iterator[tuple[Sequence[Window], Tensor]]:
     """Yield windows and their pixels (batch, channels, *size), the batch always full.
 
     The last batch repeats its last window. The tensor is reused: take what is needed at once.
+    Where ``image`` begins and ends with ``beside`` more planes than ``windows`` are laid in, the
+    pixels have as many more on both sides.
     """
     batch = min(plan.batch, len(windows))
-    pixels = torch.empty((batch, image.shape[0], *plan.size), dtype=plan.dtype, device=plan.device)
+    size = (plan.size[0] + 2 * beside, *plan.size[1:])
+    pixels = torch.empty((batch, image.shape[0], *size), dtype=plan.dtype, device=plan.device)
     for first in range(0, len(windows), batch):
         group = windows[first : first + batch]
         for slot in range(batch):
-            window = group[min(slot, len(group) - 1)]
-            pixels[slot].copy_(image[(slice(None), *window)])
+            planes, *inside = group[min(slot, len(group) - 1)]
+            thick = slice(planes.start, planes.stop + 2 * beside)
+            pixels[slot].copy_(image[(slice(None), thick, *inside)])
         yield group, pixels
 
 

@@ -123,7 +123,9 @@ class Restoration:
     def _answering(self, network: nn.Module) -> nn.Module:
         """Return what answers with an image: the predictor's own way from network to answer."""
         is_residual = bool(self.recipe.options.get("residual"))
-        return Residual(network, self._degradation.downsample) if is_residual else network
+        if not is_residual:
+            return network
+        return Residual(network, self._degradation.downsample, self._planes // 2)
 
     def _predict(self, network: nn.Module, worse: Values) -> Values:
         is_flat = self.recipe.input.spatial_dims == 2
@@ -140,6 +142,7 @@ class Restoration:
             plan,
             scale=self._factors,
             checkpoint=lambda: None,
+            beside=self._planes // 2,
         )
         answer: Values = tiled.values.clamp(0, 1).numpy()
         return answer
@@ -152,15 +155,26 @@ class Restoration:
         axes = patches.mirrored(self.recipe, random)
         dims = self.recipe.input.spatial_dims
         warp = augmentation.warp(size[-dims:], self.recipe.augmentation, random)
+        if dims == 2:
+            image, start, size[0] = self._beside(image, start[0]), (0, *start[1:]), self._planes
         patch = np.flip(patches.cut(image, start, size, warp), axes)
         if warp is not None:
             patch = warp.image(patch)
         wanted = augmentation.vary(patch, self.recipe.augmentation, random).clamp(0, 1)
         worse = degradation.degrade(wanted.numpy(), self._degradation, self._factors, random)
-        return (
-            torch.from_numpy(worse).reshape(-1, *worse.shape[-dims:]),
-            wanted.reshape(-1, *wanted.shape[-dims:]),
-        )
+        if dims == 3:
+            return torch.from_numpy(worse), wanted
+        return torch.from_numpy(worse).flatten(0, 1), wanted[:, self._planes // 2]
+
+    @property
+    def _planes(self) -> int:
+        """How many planes a network of two axes is shown: one, and those beside it."""
+        return 2 * int(self.recipe.options.get("beside", 0)) + 1
+
+    def _beside(self, image: NDArray[Any], plane: int) -> NDArray[Any]:
+        """Return a plane between its neighbours, as the predictor shows it to a network."""
+        reach = self._planes // 2
+        return image[:, np.arange(plane - reach, plane + reach + 1).clip(0, image.shape[1] - 1)]
 
 
 def preparation(recipe: Recipe) -> data.Preparation:

@@ -36,13 +36,19 @@ class Stretch(nn.Module):
         return F.interpolate(windows, scale_factor=self.scale, mode=self.mode)
 
 
+class Nothing(nn.Module):
+    def forward(self, windows: Tensor) -> Tensor:
+        return torch.zeros_like(windows[:, :1])
+
+
 class Constant(nn.Module):
     def forward(self, windows: Tensor) -> Tensor:
         return torch.full_like(windows, 0.1)
 
 
 def restore(image: Input, network: nn.Module, **changes: Any) -> Prediction:
-    options = {key: changes.pop(key) for key in ("scale", "residual", "batch") if key in changes}
+    asked = ("scale", "residual", "batch", "beside")
+    options = {key: changes.pop(key) for key in asked if key in changes}
     stated: dict[str, Any] = {
         "modalities": ("CT", "US"),
         "spatial_dims": 3,
@@ -151,6 +157,41 @@ def test_images_are_restored_frame_by_frame_in_their_own_values(channels: int) -
     assert found.affine is None
 
 
+class Last(nn.Module):
+    """Answers with the last plane that it is shown of each channel, of five."""
+
+    def forward(self, windows: Tensor) -> Tensor:
+        return windows[:, 4::5]
+
+
+def test_a_network_sees_the_slices_beside_the_one_it_restores_and_the_last_for_what_is_beyond() -> (
+    None
+):
+    image = oblique(tiny.volume((5, 9, 20)).stored)
+    found = derived(image, Last(), spatial_dims=2, size=(8, 8), beside=2)
+    np.testing.assert_allclose(found.values, image.stored[[2, 3, 4, 4, 4]], atol=1e-3)
+
+
+def test_a_network_sees_the_frames_beside_the_one_it_restores_in_all_their_colours() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 9, 8, 3)).astype(np.uint8)
+    found = derived(
+        Image(pixels=pixels),
+        Last(),
+        spatial_dims=2,
+        size=(8, 8),
+        channels=3,
+        window=(0, 255),
+        beside=2,
+    )
+    np.testing.assert_allclose(found.values, pixels[[2, 3, 3, 3]], atol=1e-3)
+
+
+def test_a_residual_is_added_to_the_slice_in_the_middle() -> None:
+    image = oblique(tiny.volume((5, 9, 8)).stored)
+    found = derived(image, Nothing(), spatial_dims=2, size=(8, 8), beside=1, residual=True)
+    np.testing.assert_allclose(found.values, image.stored, atol=1e-3)
+
+
 def test_a_residual_is_added_to_the_input_in_its_unit() -> None:
     image = tiny.volume()
     found = derived(image, Constant(), residual=True)
@@ -228,6 +269,22 @@ def test_a_bundle_of_higher_resolution_answers_as_its_network_does(tmp_path: Pat
 def test_a_bundle_that_states_another_scale_than_its_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match="scale must be 3"):
         subpixel_bundle(tmp_path, scale=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"scale": 3, "beside": 1}, "in_channels is 1, input and options ask for 3"),
+        ({"scale": 3, "beside": "1"}, "in_channels is 1, input and options ask for 3"),
+        ({"scale": 3, "beside": "all"}, "options: beside: Input should be a valid integer"),
+        ({"scale": 3, "beside": 9}, "options: beside: Input should be less than or equal to 8"),
+    ],
+)
+def test_a_bundle_whose_network_sees_other_planes_than_it_states_is_refused(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BundleRefused, match=said):
+        subpixel_bundle(tmp_path, **options)
 
 
 OURS: dict[str, dict[str, Any]] = {

@@ -90,6 +90,45 @@ def test_the_answer_of_higher_resolution_is_finer_than_what_is_seen(tmp_path: Pa
     assert drawn.loss(drawn.network(), (worse, wanted))["pixels"].isfinite()
 
 
+FLAT_EDSR: dict[str, Any] = {
+    "name": "EDSR",
+    "arguments": {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, **SMALL["EDSR"]},
+}
+BESIDE: dict[str, Any] = FINER | {
+    "network": FLAT_EDSR | {"arguments": FLAT_EDSR["arguments"] | {"in_channels": 3}},
+    "input": {"modalities": ["MR"], "spatial_dims": 2, "window": [0, 100], "size": [8, 8]},
+    "options": {"scale": 2, "residual": True, "beside": 1},
+}
+
+
+def test_a_network_of_two_axes_is_shown_the_planes_beside_the_one_it_answers_for(
+    tmp_path: Path,
+) -> None:
+    drawn = task(tmp_path, recipe.check(BESIDE))
+    worse, wanted = next(drawn.batches(0, 0))
+    assert worse.shape[1:] == (3, 8, 8)
+    assert wanted.shape[1:] == (1, 16, 16)
+    assert functional.avg_pool2d(wanted[:, 0], 2) == pytest.approx(worse[:, 1], abs=1e-6)
+    assert float((worse[:, 0] - worse[:, 1]).abs().max()) > 0.01
+    assert drawn.loss(drawn.network(), (worse, wanted))["pixels"].isfinite()
+
+
+def test_the_first_and_the_last_plane_stand_for_what_is_beyond_them(tmp_path: Path) -> None:
+    drawn = task(tmp_path, recipe.check(BESIDE))
+    planes = data.load(drawn.prepared.training[0])["image"]
+    for plane, around in ((0, [0, 0, 1]), (7, [6, 7, 8]), (15, [14, 15, 15])):
+        np.testing.assert_array_equal(drawn._beside(planes, plane), planes[:, around])
+
+
+def test_adding_nothing_to_the_plane_in_the_middle_scores_as_stretching_it(tmp_path: Path) -> None:
+    alone = BESIDE | {"network": FLAT_EDSR, "options": {"scale": 2, "residual": True}}
+    scores = []
+    for document in (BESIDE, alone):
+        wanted = recipe.check(document)
+        scores.append(task(tmp_path, wanted).score(mute(wanted)))
+    assert scores[0] == pytest.approx(scores[1])
+
+
 @pytest.mark.parametrize("name", ["EDSR", "RCAN", "SRResNet", "DenoisingAutoEncoder"])
 def test_networks_of_ours_learn_from_such_pairs(tmp_path: Path, name: str) -> None:
     is_finer = networks.TABLE[name].scale is not None
