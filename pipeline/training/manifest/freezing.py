@@ -63,12 +63,12 @@ def look(path: Path, recipe: Recipe) -> Looked:
         ManifestInvalid: it cannot be read at all.
 
     """
-    listed = rows.read(path, recipe)
+    listed, warnings = parts.settled(rows.read(path, recipe), recipe)
     faults = parts.half_stated(listed)
     cases = [case for row in listed if (case := _case(row, path.parent, recipe, faults))]
-    warnings: list[Fault] = []
     if not parts.are_stated(listed):
-        cases, warnings = parts.divided(cases, recipe)
+        cases, left_out = parts.divided(cases, recipe)
+        warnings += left_out
     faults += _repeated(cases)
     if not faults:
         faults += [*parts.faults(cases, recipe), *_empty_classes(cases, recipe)]
@@ -89,7 +89,9 @@ def _case(row: Row, folder: Path, recipe: Recipe, faults: list[Fault]) -> Case |
         found.append(Fault(row.number, "patient_id", "it is empty; splits are made by patient"))
     part = row.stated_part
     if row.split and part is None:
-        found.append(Fault(row.number, "split", f"it is none of {', '.join(rows.PARTS)}"))
+        found.append(
+            Fault(row.number, "split", f"it is none of {', '.join([*rows.PARTS, rows.ADDED])}")
+        )
     if part is Part.UNLABELLED and not recipe.learns_from_unlabelled:
         found.append(Fault(row.number, "split", "this recipe learns nothing without labels"))
     label: str | Path = ""

@@ -10,8 +10,7 @@ from typing import Final
 
 from pipeline.errors import TrainingRefused
 from pipeline.reasons import Reason
-from pipeline.training.manifest.cases import Part
-from pipeline.training.manifest.rows import PARTS
+from pipeline.training.manifest.rows import ADDED
 
 _COLUMNS: Final = ("image", "label", "patient_id")
 
@@ -19,9 +18,8 @@ _COLUMNS: Final = ("image", "label", "patient_id")
 def joined(base: Path | None, added: Sequence[Mapping[str, str]]) -> str:
     """Return the CSV text of the rows of ``base`` with absolute paths, and the rows of ``added``.
 
-    Where the base states parts, a later case goes where its patient is, else to the training
-    part: nobody changes sides, and what was held out stays as it was. It has a label, so of a
-    patient whose cases had none it is trained on.
+    Later cases are marked as added, so that no patient changes sides and what was held out stays
+    as it was. Without a base they are a manifest like any other.
 
     Args:
         base: a manifest; None = there is none.
@@ -32,17 +30,9 @@ def joined(base: Path | None, added: Sequence[Mapping[str, str]]) -> str:
 
     """
     columns, rows = ([], []) if base is None else _read(base)
-    columns = list(dict.fromkeys([*columns, *_COLUMNS]))
-    parts = {
-        row["patient_id"]: row["split"]
-        for row in rows
-        if row.get("split") and PARTS.get(row["split"].strip().lower()) is not Part.UNLABELLED
-    }
-    is_split = bool(parts)
-    later = [
-        {**row, "split": parts.get(row["patient_id"], "train")} if is_split else row
-        for row in added
-    ]
+    mark = {} if base is None else {"split": ADDED}
+    later = [{**row, **mark} for row in added]
+    columns = list(dict.fromkeys([*columns, *_COLUMNS, *mark]))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()

@@ -25,7 +25,37 @@ def assign(patient_id: str, split: SplitField) -> Part:
 
 def are_stated(rows: Sequence[Row]) -> bool:
     """Say whether the manifest splits its cases itself; unlabelled ones count for nothing."""
-    return any(row.split and row.stated_part is not Part.UNLABELLED for row in rows)
+    return any(_states(row) for row in rows)
+
+
+def settled(rows: Sequence[Row], recipe: Recipe) -> tuple[list[Row], list[Fault]]:
+    """Give the cases that were added a part without moving a patient or what is held out.
+
+    Each goes where the labelled cases of its patient are. A new patient joins the training part
+    where the manifest states parts; else he is drawn like all others, but never held out: the
+    test set would be another one after each case, and if he were trained on he would have to
+    move once the manifest lists him.
+
+    Returns:
+        the rows without those that are left out, and which these are.
+
+    """
+    there = [row for row in rows if not row.is_added and row.stated_part is not Part.UNLABELLED]
+    known = {row.patient_id: row.split for row in there}
+    otherwise = "train" if are_stated(rows) else ""
+    left_out = {
+        row.number
+        for row in rows
+        if row.is_added and row.patient_id not in known and not otherwise
+        if assign(row.patient_id, recipe.split) is Part.HELD_OUT
+    }
+    kept = [
+        replace(row, split=known.get(row.patient_id, otherwise)) if row.is_added else row
+        for row in rows
+        if row.number not in left_out
+    ]
+    sentence = "left out: its patient would be held out, and what is held out stays as it was"
+    return kept, [Fault(number, "split", sentence) for number in sorted(left_out)]
 
 
 def half_stated(rows: Sequence[Row]) -> list[Fault]:
@@ -78,6 +108,10 @@ def faults(cases: Sequence[Case], recipe: Recipe) -> Iterator[Fault]:
     sentence = "no patient is in the {} part; add patients or a split column"
     missing = [part for part in sorted(needed) if not counts[part]]
     yield from (Fault(0, "split", sentence.format(part)) for part in missing)
+
+
+def _states(row: Row) -> bool:
+    return bool(row.split) and not row.is_added and row.stated_part is not Part.UNLABELLED
 
 
 def _side(case: Case) -> Part:

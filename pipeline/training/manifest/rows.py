@@ -36,6 +36,8 @@ PARTS: Final[Mapping[str, Part]] = {
     "held-out": Part.HELD_OUT,
     "unlabelled": Part.UNLABELLED,
 }
+#: in place of a part: a case that came after the patients were split
+ADDED: Final = "added"
 #: what stands between the classes of a case that has several
 BETWEEN: Final = "|"
 #: the label of a case that none of several classes is true of
@@ -65,6 +67,11 @@ class Row:
     def stated_part(self) -> Part | None:
         """The part that the row states, if it states one."""
         return PARTS.get(self.split.lower())
+
+    @property
+    def is_added(self) -> bool:
+        """Whether the case came after the patients were split."""
+        return self.split.lower() == ADDED
 
 
 def read(path: Path, recipe: Recipe) -> list[Row]:

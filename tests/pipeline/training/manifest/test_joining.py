@@ -1,4 +1,4 @@
-"""A manifest and cases that came later are one manifest, and nobody changes sides."""
+"""A manifest and cases that came later are one manifest."""
 
 from __future__ import annotations
 
@@ -36,30 +36,13 @@ def test_paths_mean_the_same_wherever_the_manifest_stands(tmp_path: Path) -> Non
     assert (second["image2"], second["label"]) == ("/x", "dark")
 
 
-def test_a_later_case_goes_where_its_patient_is_and_else_to_training(tmp_path: Path) -> None:
+def test_later_cases_are_marked_and_the_rows_before_them_stay_as_they_are(tmp_path: Path) -> None:
     base = write(tmp_path, "image,label,patient_id,split\n1.npy,dark,p1,test\n2.npy,dark,p2,train")
-    assert [row["split"] for row in rows(joining.joined(base, ADDED))] == [
-        "test",
-        "train",
-        "test",
-        "train",
-    ]
-
-
-def test_what_was_unlabelled_and_now_has_a_label_is_trained_on(tmp_path: Path) -> None:
-    head = "image,label,patient_id,split\n1.npy,dark,p2,train\n2.npy,dark,p3,test\n"
-    base = write(tmp_path, head + "3.npy,,p1,unlabelled")
-    assert [row["split"] for row in rows(joining.joined(base, ADDED))][-2:] == ["train", "train"]
-    (tmp_path / "apart").mkdir()
-    undivided = head.replace("train", "").replace("test", "")
-    base = write(tmp_path / "apart", undivided + "3.npy,,p1,unlabelled")
-    assert [row["split"] for row in rows(joining.joined(base, ADDED))][-2:] == ["", ""]
-
-
-def test_where_no_parts_are_stated_none_are(tmp_path: Path) -> None:
+    splits = [row["split"] for row in rows(joining.joined(base, ADDED))]
+    assert splits == ["test", "train", "added", "added"]
     base = write(tmp_path, "image,label,patient_id,sex\n1.npy,dark,p1,F")
     joined = rows(joining.joined(base, ADDED))
-    assert "split" not in joined[0]
+    assert [row["split"] for row in joined] == ["", "added", "added"]
     assert [row["sex"] for row in joined] == ["F", "", ""]
 
 
