@@ -13,13 +13,13 @@ import hashlib
 import json
 import operator
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pipeline.dicom.headers.facts import Found, header_of
 from pipeline.dicom.headers.instance import FramePlace, InstanceHeader, PixelElement
 from pipeline.dicom.headers.judging import shape_of, uid_of
-from pipeline.dicom.headers.stated import Stated
+from pipeline.dicom.headers.stated import Raw, Stated
 from pipeline.dicom.headers.wanted import IDENTITY, KEYS, VRS
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.refusal import FileRefused
@@ -28,8 +28,18 @@ from pipeline.dicom.refusal import FileRefused
 NAMES: Final = tuple(field.name for field in dataclasses.fields(InstanceHeader))
 _PLACE_NAMES: Final = tuple(field.name for field in dataclasses.fields(FramePlace))
 
-_KEPT: Final = tuple(keyword for keyword in KEYS if keyword not in IDENTITY)
-_kept_of: Final = operator.itemgetter(*(KEYS[keyword] for keyword in _KEPT))
+#: What the slices of one series do not share. The facts of the rest are the same for all of them,
+#: and are made once, as its bytes are.
+_VARYING: Final = (
+    *("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient"),
+    *("AcquisitionTime", "ContentTime"),
+)
+_SHARED: Final = tuple(
+    keyword for keyword in KEYS if keyword not in _VARYING and keyword not in IDENTITY
+)
+_shared_of: Final = operator.itemgetter(*(KEYS[keyword] for keyword in _SHARED))
+#: tags of the values that ``pack_own`` takes
+OWN_TAGS: Final = tuple(KEYS[keyword] for keyword in _VARYING)
 
 
 def form(number: int, names: Iterable[str]) -> bytes:
@@ -39,24 +49,17 @@ def form(number: int, names: Iterable[str]) -> bytes:
 
 
 _FACTS: Final = form(1, (*NAMES, *_PLACE_NAMES))
-_STATED: Final = form(2, _KEPT)
+_STATED: Final = form(4, (*_VARYING, *_SHARED))
 #: Headers packed under another version cannot be unpacked: an index on disk keeps it.
 VERSION: Final = (_FACTS + _STATED).hex()
-#: form, size of the file, offset and length of the pixel data; then the lengths of the name, the
-#: patient key and the kept values, which follow
-_HEAD: Final = struct.Struct(f"<{len(_STATED)}sQQI{2 + len(_KEPT)}H")
+#: form, size of the file, offset and length of the pixel data; then the lengths of the name and of
+#: the values that vary, which follow
+_HEAD: Final = struct.Struct(f"<{len(_STATED)}sQQI{1 + len(_VARYING)}H")
+#: behind them: the lengths of the patient key and of the shared values, which follow
+_LENGTHS: Final = struct.Struct(f"<{1 + len(_SHARED)}H")
 _UNDEFINED: Final = 0xFFFFFFFF
-#: Places in ``_KEPT`` of what the slices of one series do not share. The facts of the rest are
-#: the same for all of them, and are made once.
-_VARYING: Final = tuple(
-    _KEPT.index(keyword)
-    for keyword in (
-        *("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient"),
-        *("AcquisitionTime", "ContentTime"),
-    )
-)
-_SHARED: Final = tuple(index for index in range(len(_KEPT)) if index not in _VARYING)
-_COMMON: Final[dict[tuple[bytes, ...], dict[str, Any]]] = {}
+#: facts of what is shared, by its bytes
+_COMMON: Final[dict[bytes, dict[str, Any]]] = {}
 _MOST_COMMON: Final = 64
 #: A header was within its limits when it was packed.
 _ANYTHING: Final = HeaderLimits(pixels=2**80)
@@ -67,21 +70,34 @@ def pack(header: InstanceHeader) -> bytes:
     return _FACTS + json.dumps(list(plain(header).values()), separators=(",", ":")).encode()
 
 
-def pack_stated(
-    found: dict[bytes, bytes], name: str, size: int, pixels: tuple[int, int], patient_key: bytes
-) -> bytes:
-    """Return what the walker found as bytes, without what tells who the patient is.
+def pack_shared(found: Mapping[bytes, bytes], patient_key: bytes) -> bytes:
+    """Return what the slices of a series share as bytes, without what tells who the patient is.
 
     Args:
-        found: raw values by tag, as ``Walker.walk`` returns them.
-        name: of the file in its source.
-        size: bytes of the file.
-        pixels: offset and length of the value of PixelData.
+        found: raw values by tag, as the walker finds them.
         patient_key: as ``InstanceHeader.patient_key``.
 
     """
-    values = (name.encode("utf-8", "surrogatepass"), patient_key, *_kept_of(found))
-    return _HEAD.pack(_STATED, size, *pixels, *map(len, values)) + b"".join(values)
+    values = (patient_key, *_shared_of(found))
+    return _LENGTHS.pack(*map(len, values)) + b"".join(values)
+
+
+def pack_own(
+    own: Sequence[bytes], name: str, size: int, pixels: tuple[int, int], shared: bytes
+) -> bytes:
+    """Return what the walker found in one file as bytes.
+
+    Args:
+        own: raw values of ``OWN_TAGS``.
+        name: of the file in its source.
+        size: bytes of the file.
+        pixels: offset and length of the value of PixelData.
+        shared: all other values, from ``pack_shared``.
+
+    """
+    path = name.encode("utf-8", "surrogatepass")
+    head = _HEAD.pack(_STATED, size, *pixels, len(path), *map(len, own))
+    return b"".join((head, path, *own, shared))
 
 
 def unpack(packed: bytes) -> InstanceHeader:
@@ -137,43 +153,51 @@ def _tuples(value: Any) -> Any:
 
 def _header(packed: bytes) -> InstanceHeader:
     _, size, offset, length, *lengths = _HEAD.unpack_from(packed)
-    texts, place = [], _HEAD.size
-    for count in lengths:
-        texts.append(packed[place : place + count])
-        place += count
-    name, patient_key, *values = texts
+    (path, *values), shared = _cut(packed, _HEAD.size, lengths)
+    varying = _raw(_VARYING, values)
     own: dict[str, Any] = {
-        "path": name.decode("utf-8", "surrogatepass"),
+        "path": path.decode("utf-8", "surrogatepass"),
         "size": size,
-        "patient_key": patient_key.decode("ascii"),
         "pixels": PixelElement(offset=offset, length=None if length == _UNDEFINED else length),
     }
-    common = _COMMON.get(key := tuple(values[index] for index in _SHARED))
+    common = _COMMON.get(shared)
     if common is not None:
-        stated = Stated({_KEPT[i]: (VRS[_KEPT[i]][0], values[i]) for i in _VARYING if values[i]})
-        return InstanceHeader(**common | own | _varying(stated))
-    stated = Stated(
-        {
-            keyword: (VRS[keyword][0], value)
-            for keyword, value in zip(_KEPT, values, strict=True)
-            if value
-        }
-    )
+        return InstanceHeader(**common | own | _facts_of(Stated(varying)))
+    (patient_key, *values), rest = _cut(shared, _LENGTHS.size, _LENGTHS.unpack_from(shared))
+    if rest:
+        raise ValueError("bytes behind the last value")
+    stated = Stated(varying | _raw(_SHARED, values))
     found = Found(
         name=own["path"],
         size=size,
         transfer_syntax_uid=stated.uid("TransferSyntaxUID"),
-        patient_key=own["patient_key"],
+        patient_key=patient_key.decode("ascii"),
         pixels=own["pixels"],
     )
     header = header_of(stated, found, shape_of(stated, _ANYTHING, is_float=False))
     if len(_COMMON) >= _MOST_COMMON:
         _COMMON.clear()
-    _COMMON[key] = {field: getattr(header, field) for field in NAMES}
+    _COMMON[shared] = {field: getattr(header, field) for field in NAMES}
     return header
 
 
-def _varying(stated: Stated) -> dict[str, Any]:
+def _cut(packed: bytes, place: int, lengths: Iterable[int]) -> tuple[list[bytes], bytes]:
+    """Return values that begin at a place, and what follows them."""
+    values = []
+    for length in lengths:
+        values.append(packed[place : place + length])
+        place += length
+    if place > len(packed):
+        raise ValueError("values that are cut short")
+    return values, packed[place:]
+
+
+def _raw(keywords: Sequence[str], values: Sequence[bytes]) -> dict[str, Raw]:
+    pairs = zip(keywords, values, strict=True)
+    return {keyword: (VRS[keyword][0], value) for keyword, value in pairs if value}
+
+
+def _facts_of(stated: Stated) -> dict[str, Any]:
     """Return what the slices of a series do not share, as ``header_of`` does."""
     return {
         "sop_instance_uid": uid_of(stated, "SOPInstanceUID"),

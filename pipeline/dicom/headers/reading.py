@@ -52,7 +52,7 @@ class HeaderReader:
 
         """
         try:
-            return Indexed(*self._common.read(file, name))
+            return self._common.read(file, name)
         except Declined:
             header = read_by_pydicom(file, name=name, limits=self._limits, salt=self._salt)
         return Indexed(
@@ -65,7 +65,7 @@ class HeaderReader:
     def read(self, file: OpenFile, name: str) -> InstanceHeader:
         """Read the header of one file, as ``index`` does."""
         try:
-            *_, packed = self._common.read(file, name)
+            packed = self._common.read(file, name).packed
         except Declined:
             return read_by_pydicom(file, name=name, limits=self._limits, salt=self._salt)
         return packing.unpack(packed)

@@ -5,20 +5,21 @@ times faster than a parser. Whatever is not plainly of this kind is left to pydi
 accepts or declines, it never refuses.
 
 Three things make it fast. What follows from the eight bytes before a value (tag, VR, length) is
-worked out once and remembered. Files of one series have most of their elements at the same
-distances, so whole runs of elements are compared, and their values taken, at once. And no value
-is converted here.
+worked out once and remembered. Files of one series are laid out alike, so a header is compared,
+and its values taken, in a few pieces, and what the files share is one object for all of them.
+And no value is converted here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from pydicom.datadict import dictionary_VR
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
 
-from pipeline.dicom.headers.runs import Known, Runs, series_of
+from pipeline.dicom.headers.layouts import HEAD, NOTHING, OWN, START, Layout
+from pipeline.dicom.headers.runs import Known, Runs, SeriesRuns, Span, series_of
 from pipeline.dicom.headers.sizes import (
     LONG_VRS,
     SHORT_VRS,
@@ -42,15 +43,29 @@ _PLAIN_VRS: Final = frozenset(str(vr) for vr in EXPLICIT_VR_LENGTH_16)
 _LONGEST: Final = 8 + (1 << 16)
 #: stands for the tag of the element that a walk ends before
 _END: Final = b"end"
-_SPECIAL: Final = frozenset((_END, _CHARACTER_SET))
 #: Different heads remembered before starting again: tags x VRs x lengths of hostile files.
 _REMEMBERED: Final = 1 << 14
 
 #: keyword by tag as it stands in a file; the values of a walk come in this order
 KEYWORDS: Final = {key: keyword for keyword, key in KEYS.items()}
 _VRS: Final = {KEYS[keyword]: tuple(vr.encode() for vr in vrs) for keyword, vrs in VRS.items()}
-#: what a walk starts from: every wanted element absent
-NOTHING: Final = dict.fromkeys(KEYWORDS, b"")
+
+
+class Walked(NamedTuple):
+    """What a walk found in a file."""
+
+    #: how the file is laid out, with the values that it shares with others
+    layout: Layout
+    #: its own values, of ``layout.tags``
+    values: Sequence[bytes]
+    #: where the value of PixelData begins, and its length as stated (0xFFFFFFFF: undefined)
+    offset: int
+    length: int
+
+    @property
+    def found(self) -> dict[bytes, bytes]:
+        """Return all raw values by tag (``KEYWORDS``), empty where absent."""
+        return {**self.layout.held, **dict(zip(self.layout.tags, self.values, strict=True))}
 
 
 class Walker:
@@ -58,18 +73,15 @@ class Walker:
 
     def __init__(self) -> None:
         self._meta, self._explicit, self._implicit = _MetaHeads(), _Heads(), _ImplicitHeads()
+        self._runs = Runs()
         #: where the last file stated its series
         self._near = -1
 
-    def walk(self, data: bytes) -> tuple[dict[bytes, bytes], int, int]:
+    def walk(self, data: bytes) -> Walked:
         """Find the wanted elements of a file.
 
         Args:
             data: the file from its start, as far as its pixel data or further.
-
-        Returns:
-            Raw values by tag (``KEYWORDS``), empty where absent; where the value of PixelData
-            begins; its length as stated, 0xFFFFFFFF where undefined.
 
         Raises:
             Declined: the file is to be read in another way.
@@ -78,103 +90,93 @@ class Walker:
         """
         if data[128:140] != _BEGINNING:
             raise Declined
-        found = NOTHING.copy()
         series, self._near = series_of(data, self._near)
-        start = self._meta.walk(data, 132, found, series)
+        runs = self._runs.of(series)
+        layout = runs.layout
+        if layout is not None and (along := layout.along(data)) is not None:
+            return Walked(layout, *along, layout.length)
+        return self._walk(data, runs)
+
+    def _walk(self, data: bytes, runs: SeriesRuns) -> Walked:
+        """Walk from element to element and run to run, and learn from the file."""
+        found = NOTHING.copy()
+        start = self._meta.walk(data, START, found, {})
         is_implicit = found[_SYNTAX].rstrip(b"\0 ") == _IMPLICIT
-        end = (self._implicit if is_implicit else self._explicit).walk(data, start, found, series)
-        if is_implicit:
-            return found, end + 8, int.from_bytes(data[end + 4 : end + 8], "little")
+        heads = self._implicit if is_implicit else self._explicit
+        end = heads.walk(data, start, found, runs.by_head)
+        if end + 12 > len(data):
+            raise Short(end + 12)
         # Long VRs keep two bytes free and then their length in four (PS3.5 7.1.2).
-        if data[end + 4 : end + 6] not in (b"OB", b"OW"):
+        if not is_implicit and data[end + 4 : end + 6] not in (b"OB", b"OW"):
             raise Declined
-        return found, end + 12, int.from_bytes(data[end + 8 : end + 12], "little")
+        offset = end + (8 if is_implicit else 12)
+        runs.learn(data, Span(self._meta, START, start), Span(heads, start, end), offset)
+        length = int.from_bytes(data[offset - 4 : offset], "little")
+        return Walked(OWN, tuple(found.values()), offset, length)
 
 
 class _Heads:
     """What is remembered of heads: the eight bytes of tag, VR and length before a value."""
 
-    def __init__(self, size_of: Callable[[bytes, int], int] = size_of) -> None:
+    def __init__(self) -> None:
         #: (size, tag) of elements whose heads say it; no tag where nobody wants them
-        self._known: dict[bytes, tuple[int, bytes]] = {}
-        self._runs = Runs(size_of, self._known)
+        self.known: dict[bytes, tuple[int, bytes]] = {}
 
-    def walk(self, data: bytes, place: int, found: dict[bytes, bytes], series: bytes) -> int:
-        """Walk from ``place`` to the end, put what is wanted into ``found``; return the end."""
-        runs = self._runs.of(series)
-        end, is_known = self._walk(data, place, found, runs.by_head)
-        if not is_known:
-            runs.learn(data, place, end)
-        return end
-
-    def _walk(
-        self, data: bytes, place: int, found: dict[bytes, bytes], runs: Known
-    ) -> tuple[int, bool]:
-        """Return where the walk ends; whether every run that began as one of ``runs`` was it."""
-        known, last = self._known, len(data)
-        is_known = bool(runs)
+    def walk(self, data: bytes, place: int, found: dict[bytes, bytes], runs: Known) -> int:
+        """Walk from ``place`` to the end, and put what is wanted into ``found``; return the end."""
+        known, last = self.known, len(data)
         while True:
-            head = data[place : place + 8]
+            head = data[place : place + HEAD]
             if (run := runs.get(head)) is not None:
                 size, same, fixed, held, changing, tags = run
                 if place + size <= last and same(data, place) == fixed:
                     if _CHARACTER_SET in held and found[_CHARACTER_SET]:
                         raise Declined
                     found.update(held)
-                    if tags:
-                        found.update(zip(tags, changing(data, place), strict=True))
+                    found.update(zip(tags, changing(data, place), strict=True))
                     place += size
                     continue
-                is_known = False
-            if (entry := known.get(head)) is None:
-                size = self._meet(data, place, head)
-                place += size
-                continue
-            size, tag = entry
+            size, tag = known.get(head) or self.entry(data, place, head)
             if tag:
-                if tag in _SPECIAL and self._is_over(tag, place, last, found):
-                    return place, is_known
-                found[tag] = data[place + 8 : place + size]
+                if tag == _END:
+                    return place
+                if tag == _CHARACTER_SET and found[tag]:
+                    raise Declined  # two that contradict each other
+                found[tag] = data[place + HEAD : place + size]
             place += size
 
-    @staticmethod
-    def _is_over(tag: bytes, place: int, last: int, found: dict[bytes, bytes]) -> bool:
-        """Say whether a walk of ``last`` bytes ends before an element."""
-        if tag == _CHARACTER_SET:
-            if found[tag]:
-                raise Declined  # two that contradict each other
-            return False
-        if place + 12 > last:
-            raise Short(place + 12)
-        return True
+    def entry(self, data: bytes, place: int, head: bytes) -> tuple[int, bytes]:
+        """Return size and tag of the element at a place; no tag where nobody wants it.
 
-    def _meet(self, data: bytes, place: int, head: bytes) -> int:
-        """Return how far it is to the next element.
+        What follows from its head alone is remembered.
 
-        For an element that is not remembered. What follows from its head alone is remembered and
-        the element met again, so 0.
+        Raises:
+            Declined, Short: as ``Walker.walk``.
+
         """
+        if (entry := self.known.get(head)) is not None:
+            return entry
         if place + 12 > len(data):
             raise Short(place + 12)
         if self._is_end(int.from_bytes(head[:2], "little") << 16 | head[3] << 8 | head[2]):
             return self._remember(head, 0, _END)
         return self._classify(data, place, head)
 
-    def _classify(self, data: bytes, place: int, head: bytes) -> int:
+    def _classify(self, data: bytes, place: int, head: bytes) -> tuple[int, bytes]:
         vr, tag = head[4:6], head[:4]
         if vr in LONG_VRS:
             if tag in KEYWORDS:
                 raise Declined  # a sequence whose content is wanted
-            return _without_character_set(data, place, size_of(data, place))
+            return _without_character_set(data, place, size_of(data, place)), b""
         if vr not in SHORT_VRS or (tag in KEYWORDS and vr not in _VRS[tag]):
             raise Declined
         return self._remember(head, size_of(data, place))
 
-    def _remember(self, head: bytes, size: int, tag: bytes = b"") -> int:
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[head] = size, tag or (head[:4] if head[:4] in KEYWORDS else b"")
-        return 0
+    def _remember(self, head: bytes, size: int, tag: bytes = b"") -> tuple[int, bytes]:
+        if len(self.known) >= _REMEMBERED:
+            self.known.clear()
+        entry = self.known[head] = size, tag or (head[:4] if head[:4] in KEYWORDS else b"")
+        return entry
 
     def _is_end(self, tag: int) -> bool:
         """Say whether a walk ends before an element, as it should."""
@@ -193,17 +195,14 @@ class _MetaHeads(_Heads):
 class _ImplicitHeads(_Heads):
     """Heads without VRs: the tag, and a length in four bytes."""
 
-    def __init__(self) -> None:
-        super().__init__(implicit_size_of)
-
-    def _classify(self, data: bytes, place: int, head: bytes) -> int:
+    def _classify(self, data: bytes, place: int, head: bytes) -> tuple[int, bytes]:
         size = implicit_size_of(data, place)
         # Letters in its place are the VR of a file that says of itself what is not so.
         if head[4:6].isalpha() or (head[:4] in KEYWORDS and not self._is_short(head[:4], size)):
             raise Declined
         if head[:4] in KEYWORDS or self._is_plain(head[:4]):
             return self._remember(head, size)
-        return _without_character_set(data, place, size)
+        return _without_character_set(data, place, size), b""
 
     @staticmethod
     def _is_short(tag: bytes, size: int) -> bool:

@@ -43,11 +43,12 @@ def _mute() -> Iterator[None]:
 
 def _walked(data: bytes) -> tuple[Stated, int, int] | None:
     try:
-        found, offset, length = Walker().walk(data)
+        walked = Walker().walk(data)
     except (Declined, Short):
         return None
-    values = {KEYWORDS[tag]: (VRS[KEYWORDS[tag]][0], value) for tag, value in found.items()}
-    return Stated({keyword: raw for keyword, raw in values.items() if raw[1]}), offset, length
+    values = {KEYWORDS[tag]: (VRS[KEYWORDS[tag]][0], value) for tag, value in walked.found.items()}
+    stated = Stated({keyword: raw for keyword, raw in values.items() if raw[1]})
+    return stated, walked.offset, walked.length
 
 
 def _value(dataset: Dataset, keyword: str) -> Any:

@@ -72,6 +72,13 @@ def test_a_packed_header_that_is_cut_is_damaged(indexed: Indexed) -> None:
             InstanceHeader.unpack(packed[:50])
 
 
+def test_what_the_walker_packs_is_neither_cut_nor_longer(indexed: Indexed) -> None:
+    for packed in (*(indexed.packed[:end] for end in range(5, 900, 7)), indexed.packed + b"x"):
+        if packed != indexed.packed:
+            with pytest.raises(ValueError, match="damaged"):
+                InstanceHeader.unpack(packed)
+
+
 @settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -22,7 +22,7 @@ from pipeline.dicom.headers.common_files import CommonFiles
 from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.headers.reading import read_by_pydicom
 from pipeline.dicom.headers.sizes import Declined, Short
-from pipeline.dicom.headers.walker import Walker
+from pipeline.dicom.headers.walker import Walked, Walker
 from pipeline.dicom.headers.wanted import KEYS
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.sources.folder import RegularFile
@@ -45,6 +45,10 @@ def _nested(depth: int) -> Dataset:
     return dataset
 
 
+def _content(walked: Walked) -> tuple[dict[bytes, bytes], int, int]:
+    return walked.found, walked.offset, walked.length
+
+
 def _accepts(data: bytes) -> bool:
     try:
         Walker().walk(data)
@@ -55,12 +59,13 @@ def _accepts(data: bytes) -> bool:
 
 def test_it_finds_raw_values_and_the_pixels() -> None:
     data = _encoded(series.instance(2))
-    found, offset, length = Walker().walk(data)
+    walked = Walker().walk(data)
+    found = walked.found
     assert found[KEYS["SOPInstanceUID"]].rstrip(b"\0") == b"1.2.3.1.1.3"
     assert found[KEYS["ImagePositionPatient"]].rstrip() == b"10.0\\20.0\\40.0"
     assert found[KEYS["Rows"]] == b"\x06\0"
     assert found[KEYS["Units"]] == b""
-    assert data[offset : offset + length] == series.pixels(2).tobytes()
+    assert data[walked.offset : walked.offset + walked.length] == series.pixels(2).tobytes()
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
@@ -79,14 +84,14 @@ def _implicit(dataset: Dataset) -> bytes:
 
 def test_it_finds_the_same_where_no_vrs_are_stated() -> None:
     one = series.instance(2)
-    explicit, offset, _ = Walker().walk(_encoded(one))
+    explicit = Walker().walk(_encoded(one)).found
     one.ReferencedImageSequence = [_nested(3), Dataset()]
     one.private_block(0x0011, "TEST", create=True).add_new(1, "SQ", [_nested(1)])
     data = _implicit(one)
-    implicit, offset, length = Walker().walk(data)
+    walked = Walker().walk(data)
     syntax = {KEYS["TransferSyntaxUID"]: b""}
-    assert implicit | syntax == explicit | syntax
-    assert data[offset : offset + length] == series.pixels(2).tobytes()
+    assert walked.found | syntax == explicit | syntax
+    assert data[walked.offset : walked.offset + walked.length] == series.pixels(2).tobytes()
 
 
 @pytest.mark.parametrize("items", [16, 17])
@@ -114,9 +119,9 @@ def test_sequences_are_passed_over_with_and_without_length(is_open: bool) -> Non
     one["ReferencedImageSequence"].is_undefined_length = is_open
     for item in one.ReferencedImageSequence:
         item.is_undefined_length_sequence_item = is_open
-    found, offset, _ = Walker().walk(data := _encoded(one))
-    assert found[KEYS["Columns"]] == b"\x08\0"
-    assert data[offset:] == series.pixels(0).tobytes()
+    walked = Walker().walk(data := _encoded(one))
+    assert walked.found[KEYS["Columns"]] == b"\x08\0"
+    assert data[walked.offset :] == series.pixels(0).tobytes()
 
 
 @pytest.mark.parametrize("depth", [20, 200])
@@ -135,7 +140,7 @@ def test_it_declines_a_wanted_element_of_another_vr(vr: str) -> None:
 
 def test_a_header_longer_than_the_bytes_given_asks_for_more() -> None:
     data = _encoded(series.instance(0))
-    _, offset, _ = Walker().walk(data)
+    offset = Walker().walk(data).offset
     for end in range(140, offset):
         with pytest.raises(Short) as short:
             Walker().walk(data[:end])
@@ -149,7 +154,7 @@ def test_a_long_header_is_read_in_steps(tmp_path: Path) -> None:
         block.add_new(number, "OB", bytes(5000))
     (tmp_path / "x").write_bytes(_encoded(one))
     with RegularFile(tmp_path / "x") as file:
-        *_, packed = CommonFiles(HeaderLimits(), b"").read(file, "x")
+        packed = CommonFiles(HeaderLimits(), b"").read(file, "x").packed
         other = read_by_pydicom(file, name="x", limits=HeaderLimits())
     assert InstanceHeader.unpack(packed) == other
 
@@ -162,7 +167,7 @@ def test_compressed_pixels_are_taken_where_their_fragments_are_whole(tmp_path: P
     (tmp_path / "whole").write_bytes(data)
     (tmp_path / "cut").write_bytes(data[:-8])
     with RegularFile(tmp_path / "whole") as file:
-        *_, packed = common.read(file, "whole")
+        packed = common.read(file, "whole").packed
     assert InstanceHeader.unpack(packed).pixels.length is None
     with RegularFile(tmp_path / "cut") as file, pytest.raises(Declined):
         common.read(file, "cut")
@@ -195,14 +200,14 @@ def test_what_was_walked_before_changes_nothing(
         for keyword, value in change.items():
             setattr(one, keyword, value)
         data = _implicit(one) if is_implicit else _encoded(one)
-        assert warm.walk(data) == Walker().walk(data)
+        assert _content(warm.walk(data)) == _content(Walker().walk(data))
 
 
 def test_a_run_that_is_cut_at_the_end_is_not_taken_for_whole() -> None:
     warm = Walker()
     for number in range(6):
         data = _encoded(series.instance(number))
-        _, offset, _ = warm.walk(data)
+        offset = warm.walk(data).offset
     for end in range(140, offset):
         with pytest.raises(Short):
             warm.walk(data[:end])
@@ -234,8 +239,7 @@ def test_of_an_element_that_comes_twice_the_second_counts_also_in_a_series_known
         data = _encoded(series.instance(number))
         place = data.index(KEYS["Rows"])
         twice = data[:place] + KEYS["Rows"] + b"US\2\0" + bytes([number, 0]) + data[place:]
-        found, *_ = warm.walk(twice)
-        assert found[KEYS["Rows"]] == b"\6\0"
+        assert warm.walk(twice).found[KEYS["Rows"]] == b"\6\0"
 
 
 def _with_second_character_set(data: bytes, before: str) -> bytes:
@@ -257,8 +261,7 @@ def test_it_declines_a_second_character_set_also_in_a_series_known(
     one = series.instance(files)
     one.SpecificCharacterSet = "ISO_IR 100"
     data = _encoded(one)
-    found, *_ = warm.walk(data)
-    assert found[KEYS["SpecificCharacterSet"]] == b"ISO_IR 100"
+    assert warm.walk(data).found[KEYS["SpecificCharacterSet"]] == b"ISO_IR 100"
     with pytest.raises(Declined):
         warm.walk(_with_second_character_set(data, before))
 
