@@ -42,12 +42,18 @@ class Order:
     prepared: str = ""
     #: folders of the registered bundles that a recipe transfers from, by ``name@version``
     sources: dict[str, str] = field(default_factory=dict)
+    #: where files of weights that a recipe transfers from lie; empty = beside the manifest
+    weights: str = ""
     #: what the candidate is held against, as ``gating.GateOrder``; None = it is not
     gate: dict[str, Any] | None = None
 
     def shared_cases(self) -> Path | None:
         """Return the folder of prepared cases that trainings share, if there is one."""
         return Path(self.prepared) if self.prepared else None
+
+    def weights_folder(self) -> Path:
+        """Return the folder of the files of weights that a recipe may begin with."""
+        return Path(self.weights) if self.weights else Path(self.manifest).parent
 
     def devices(self) -> list[torch.device]:
         """Return the device of each process."""

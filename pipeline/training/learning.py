@@ -129,7 +129,7 @@ def _taken(attempt: Attempt, prepared: Prepared) -> Taken | None:
     recipe, order = attempt.recipe, attempt.order
     if recipe.transfer is None:
         return None
-    source = transfer.find(recipe.transfer, order.sources, Path(order.manifest).parent)
+    source = transfer.find(recipe.transfer, order.sources, order.weights_folder())
     taken = tasks.taken(recipe, recipe.transfer, prepared, source)
     attempt.say({"event": "transfer", **taken.report()})
     return taken

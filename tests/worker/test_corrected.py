@@ -12,8 +12,10 @@ from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
+from safetensors.torch import save_file
 
 from pipeline import phantoms
+from pipeline.models import networks
 from pipeline.training import manifest, recipe
 from pipeline.training.gating import GateOrder
 from records import corrected, corrections, models, schedules, trainings
@@ -127,6 +129,7 @@ def test_a_training_is_frozen_with_the_corrections_that_there_were_when_it_began
         training_id=job,
         recipe=quick_training.CLASSIFICATION,
         manifest=str(base),
+        weights=base.parent,
         corrections=UpTo(analysis="light", number=1),
         version="1.0",
         folder=tmp_path / "training",
@@ -148,6 +151,10 @@ def test_new_cases_of_a_schedule_end_in_a_candidate_that_has_learnt_from_them(
 ) -> None:
     (tmp_path / "base").mkdir()
     base = quick_training.write_images(tmp_path / "base")
+    # weights lie beside the manifest that was asked for, not beside the one that was joined
+    network = networks.build(**quick_training.CLASSIFICATION["network"])
+    save_file(network.state_dict(), base.parent / "begin.safetensors")
+    transfer = {"transfer": {"source": "begin.safetensors"}}
     settings = Settings(
         home=tmp_path / "home",
         database_url=SecretStr(sqlite_url),
@@ -158,7 +165,7 @@ def test_new_cases_of_a_schedule_end_in_a_candidate_that_has_learnt_from_them(
     services = make_services(settings)
     new = NewSchedule(
         name="learning",
-        recipe=quick_training.CLASSIFICATION | {"epochs": 1, "version": 2},
+        recipe=quick_training.CLASSIFICATION | {"epochs": 1, "version": 2} | transfer,
         manifest=str(base),
         new_cases=2,
         analysis="light",
@@ -174,6 +181,7 @@ def test_new_cases_of_a_schedule_end_in_a_candidate_that_has_learnt_from_them(
         ended = trainings.get(session, made)
         assert (ended.status, ended.detail) == (TrainingStatus.SUCCEEDED, None)
         assert sum(ended.progress["cases"].values()) == 18
+        assert ended.progress["transfer"]["fresh"] == []
         version = models.find(session, "quick", "2.0")
         assert version is not None
         assert version.stage is Stage.CANDIDATE

@@ -36,6 +36,7 @@ def test_a_training_is_told_where_the_shared_cases_are(
         training_id=uuid.uuid4(),
         recipe={},
         manifest="cases.csv",
+        weights=tmp_path,
         version="1.0",
         folder=tmp_path,
         bundle=tmp_path / "bundle",

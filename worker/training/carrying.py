@@ -89,6 +89,7 @@ def _claim(training_id: UUID, services: Services) -> tuple[Flight, Order] | None
             training_id=training_id,
             recipe=row.recipe,
             manifest=row.manifest,
+            weights=Path(row.manifest).parent,
             corrections=_corrections(row),
             version=models.next_version(session, name, major, at_least=number),
             folder=folder,

@@ -20,6 +20,8 @@ class Order:
     training_id: UUID
     recipe: dict[str, Any] = field(repr=False)
     manifest: str = field(repr=False)
+    #: folder of the manifest as it was asked for: files of weights lie there, whatever joins it
+    weights: Path = field(repr=False)
     #: what joins the manifest; None = nothing
     corrections: UpTo | None = None
     version: str
@@ -33,6 +35,7 @@ class Order:
         return {
             "recipe": self.recipe,
             "manifest": self.manifest,
+            "weights": str(self.weights),
             "folder": str(self.folder),
             "bundle": str(self.bundle),
             "version": self.version,
