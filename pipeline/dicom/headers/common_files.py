@@ -23,12 +23,12 @@ from pipeline.dicom.headers.judging import (
     sop_class_of,
     uid_of,
 )
-from pipeline.dicom.headers.layouts import OWN, Layout
+from pipeline.dicom.headers.layouts import OWN, Layout, Walked
 from pipeline.dicom.headers.packing import OWN_TAGS, pack_own, pack_shared
 from pipeline.dicom.headers.pixel_element import check_fragments
 from pipeline.dicom.headers.sizes import Declined, Short
 from pipeline.dicom.headers.stated import Stated, encodings_of
-from pipeline.dicom.headers.walker import Walked, Walker
+from pipeline.dicom.headers.walker import Walker
 from pipeline.dicom.headers.wanted import IDENTITY, KEYS, VRS
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.refusal import FileRefused

@@ -6,6 +6,7 @@ import itertools
 import operator
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
@@ -41,18 +42,12 @@ class Heads(Protocol):
 class Element(NamedTuple):
     """One element of a file that was walked."""
 
+    #: as it stands in the file
     content: bytes
+    #: its first eight, and its first four bytes
+    head: bytes
+    tag: bytes
     heads: Heads
-
-    @property
-    def tag(self) -> bytes:
-        """Return the tag as it stands in the file."""
-        return self.content[:4]
-
-    @property
-    def head(self) -> bytes:
-        """Return tag, VR and length."""
-        return self.content[:HEAD]
 
 
 class Run(NamedTuple):
@@ -72,7 +67,7 @@ class Run(NamedTuple):
     tags: tuple[bytes, ...]
 
 
-def run_of(elements: Sequence[Element], constant: frozenset[bytes]) -> Run:
+def run_of(elements: Sequence[Element], constant: AbstractSet[bytes]) -> Run:
     """Return the run of elements, of which those in ``constant`` are the same in all files."""
     held: dict[bytes, bytes] = {}
     tags: list[bytes] = []
@@ -120,6 +115,23 @@ class _Step(NamedTuple):
     run: Run
 
 
+class Walked(NamedTuple):
+    """What a walk found in a file."""
+
+    #: how the file is laid out, with the values that it shares with others
+    layout: Layout
+    #: its own values, of ``layout.tags``
+    values: Sequence[bytes]
+    #: where the value of PixelData begins, and its length as stated (0xFFFFFFFF: undefined)
+    offset: int
+    length: int
+
+    @property
+    def found(self) -> dict[bytes, bytes]:
+        """Return all raw values by tag (``NOTHING``), empty where absent."""
+        return {**self.layout.held, **dict(zip(self.layout.tags, self.values, strict=True))}
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Layout:
     """Which elements files have from the meta information to their pixels, and what they share.
@@ -135,15 +147,14 @@ class Layout:
     #: of the pixels, as stated
     length: int
 
-    def along(self, data: bytes) -> tuple[list[bytes], int] | None:
+    def along(self, data: bytes) -> Walked | None:
         """Walk a file that may be laid out like this.
 
         A walk from element to element would find the same: every step begins where the one
         before ended, and the heads that say where elements end were compared.
 
         Returns:
-            The values of ``tags``, and where the pixels begin; None: it is laid out otherwise, or
-            there is something wrong with it.
+            None: it is laid out otherwise, or there is something wrong with it.
 
         """
         values: list[bytes] = []
@@ -164,14 +175,14 @@ class Layout:
                 place += run_size
         except (struct.error, Declined, Short):  # the first: the bytes end before the run does
             return None
-        return values, place
+        return Walked(self, values, place, self.length)
 
 
 #: of a file that shares nothing with others
 OWN: Final = Layout((), NOTHING, tuple(NOTHING), 0)
 
 
-def layout_of(parts: Sequence[Sequence[Element]], constant: frozenset[bytes]) -> Layout:
+def layout_of(parts: Sequence[Sequence[Element]], constant: AbstractSet[bytes]) -> Layout:
     """Return the layout of a file in parts, each of which begins with an element of any length.
 
     Args:

@@ -12,14 +12,13 @@ And no value is converted here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from pydicom.datadict import dictionary_VR
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
 
-from pipeline.dicom.headers.layouts import HEAD, NOTHING, OWN, START, Layout
-from pipeline.dicom.headers.runs import Known, Runs, SeriesRuns, Span, series_of
+from pipeline.dicom.headers.layouts import HEAD, NOTHING, OWN, START, Walked
+from pipeline.dicom.headers.learning import Learned, SeriesLayouts, Span
 from pipeline.dicom.headers.sizes import (
     LONG_VRS,
     SHORT_VRS,
@@ -51,31 +50,12 @@ KEYWORDS: Final = {key: keyword for keyword, key in KEYS.items()}
 _VRS: Final = {KEYS[keyword]: tuple(vr.encode() for vr in vrs) for keyword, vrs in VRS.items()}
 
 
-class Walked(NamedTuple):
-    """What a walk found in a file."""
-
-    #: how the file is laid out, with the values that it shares with others
-    layout: Layout
-    #: its own values, of ``layout.tags``
-    values: Sequence[bytes]
-    #: where the value of PixelData begins, and its length as stated (0xFFFFFFFF: undefined)
-    offset: int
-    length: int
-
-    @property
-    def found(self) -> dict[bytes, bytes]:
-        """Return all raw values by tag (``KEYWORDS``), empty where absent."""
-        return {**self.layout.held, **dict(zip(self.layout.tags, self.values, strict=True))}
-
-
 class Walker:
     """Walks headers, faster the more they are alike. For one thread."""
 
     def __init__(self) -> None:
         self._meta, self._explicit, self._implicit = _MetaHeads(), _Heads(), _ImplicitHeads()
-        self._runs = Runs()
-        #: where the last file stated its series
-        self._near = -1
+        self._learned = Learned()
 
     def walk(self, data: bytes) -> Walked:
         """Find the wanted elements of a file.
@@ -90,27 +70,26 @@ class Walker:
         """
         if data[128:140] != _BEGINNING:
             raise Declined
-        series, self._near = series_of(data, self._near)
-        runs = self._runs.of(series)
-        layout = runs.layout
-        if layout is not None and (along := layout.along(data)) is not None:
-            return Walked(layout, *along, layout.length)
-        return self._walk(data, runs)
+        learned = self._learned.of(data)
+        for layout in learned.layouts:
+            if (walked := layout.along(data)) is not None:
+                return walked
+        return self._walk(data, learned)
 
-    def _walk(self, data: bytes, runs: SeriesRuns) -> Walked:
-        """Walk from element to element and run to run, and learn from the file."""
+    def _walk(self, data: bytes, learned: SeriesLayouts) -> Walked:
+        """Walk from element to element, and learn from the file."""
         found = NOTHING.copy()
-        start = self._meta.walk(data, START, found, {})
+        start = self._meta.walk(data, START, found)
         is_implicit = found[_SYNTAX].rstrip(b"\0 ") == _IMPLICIT
         heads = self._implicit if is_implicit else self._explicit
-        end = heads.walk(data, start, found, runs.by_head)
+        end = heads.walk(data, start, found)
         if end + 12 > len(data):
             raise Short(end + 12)
         # Long VRs keep two bytes free and then their length in four (PS3.5 7.1.2).
         if not is_implicit and data[end + 4 : end + 6] not in (b"OB", b"OW"):
             raise Declined
         offset = end + (8 if is_implicit else 12)
-        runs.learn(data, Span(self._meta, START, start), Span(heads, start, end), offset)
+        learned.learn(data, Span(self._meta, START, start), Span(heads, start, end), offset)
         length = int.from_bytes(data[offset - 4 : offset], "little")
         return Walked(OWN, tuple(found.values()), offset, length)
 
@@ -122,20 +101,11 @@ class _Heads:
         #: (size, tag) of elements whose heads say it; no tag where nobody wants them
         self.known: dict[bytes, tuple[int, bytes]] = {}
 
-    def walk(self, data: bytes, place: int, found: dict[bytes, bytes], runs: Known) -> int:
+    def walk(self, data: bytes, place: int, found: dict[bytes, bytes]) -> int:
         """Walk from ``place`` to the end, and put what is wanted into ``found``; return the end."""
-        known, last = self.known, len(data)
+        known = self.known
         while True:
             head = data[place : place + HEAD]
-            if (run := runs.get(head)) is not None:
-                size, same, fixed, held, changing, tags = run
-                if place + size <= last and same(data, place) == fixed:
-                    if _CHARACTER_SET in held and found[_CHARACTER_SET]:
-                        raise Declined
-                    found.update(held)
-                    found.update(zip(tags, changing(data, place), strict=True))
-                    place += size
-                    continue
             size, tag = known.get(head) or self.entry(data, place, head)
             if tag:
                 if tag == _END:
@@ -222,7 +192,7 @@ class _ImplicitHeads(_Heads):
 def _without_character_set(data: bytes, place: int, size: int) -> int:
     """Return the size of an element in which others may be nested, but no encoding of its own.
 
-    Only here may one lie: runs hold nothing that was not walked through before.
+    Only here may one lie: layouts hold nothing that was not walked through before.
     """
     if data.find(_CHARACTER_SET, place + 8, place + size) >= 0:
         raise Declined

@@ -20,9 +20,10 @@ from pydicom.uid import (
 
 from pipeline.dicom.headers.common_files import CommonFiles
 from pipeline.dicom.headers.instance import InstanceHeader
+from pipeline.dicom.headers.layouts import Walked
 from pipeline.dicom.headers.reading import read_by_pydicom
 from pipeline.dicom.headers.sizes import Declined, Short
-from pipeline.dicom.headers.walker import Walked, Walker
+from pipeline.dicom.headers.walker import Walker
 from pipeline.dicom.headers.wanted import KEYS
 from pipeline.dicom.limits import HeaderLimits
 from pipeline.dicom.sources.folder import RegularFile
