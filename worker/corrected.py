@@ -22,7 +22,8 @@ def write_manifest(
 ) -> Path:
     """Write ``folder``/manifest.csv, the rows of ``base`` and then one for each case, with copies.
 
-    The folder names patients as the images do: it belongs where the images may lie.
+    The copies are named from the manifest, so that the folder may be moved. It names patients as
+    the images do: it belongs where the images may lie.
 
     Raises:
         TrainingRefused: ``base`` is no CSV manifest.
@@ -47,8 +48,8 @@ def _write(case: CorrectedCase, folder: Path, store: Store) -> Mapping[str, str]
         (images / f"{number:05}.dcm").write_bytes(content)
         patient = patient or patient_id(content)
     return {
-        "image": str(images),
-        "label": _label(case, folder / "labels", store),
+        "image": str(images.relative_to(folder)),
+        "label": _label(case, folder, store),
         "patient_id": patient or case.study_instance_uid,
     }
 
@@ -57,12 +58,13 @@ def _label(case: CorrectedCase, folder: Path, store: Store) -> str:
     """Return the label of a case as manifests state it; boxes and masks are files."""
     if case.label is not None:
         return case.label
-    folder.mkdir(mode=0o700, exist_ok=True)
+    labels = folder / "labels"
+    labels.mkdir(mode=0o700, exist_ok=True)
     if case.mask is None or case.mask_form is None:
-        path = folder / f"{case.number}.json"
+        path = labels / f"{case.number}.json"
         path.write_text(json.dumps({"boxes": case.boxes}))
-        return str(path)
-    path = folder / f"{case.number}{_SUFFIXES[case.mask_form]}"
-    mask = case.mask
-    path.write_bytes(store.path(mask).read_bytes() if isinstance(mask, str) else mask)
-    return str(path)
+    else:
+        path = labels / f"{case.number}{_SUFFIXES[case.mask_form]}"
+        mask = case.mask
+        path.write_bytes(store.path(mask).read_bytes() if isinstance(mask, str) else mask)
+    return str(path.relative_to(folder))

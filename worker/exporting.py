@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
 
 from pipeline.errors import PipelineError
 from records import corrected
+from records.corrected import CorrectedCase
 from records.database import connect, reading, session_factory
 from worker import logging
 from worker.corrected import write_manifest
@@ -26,10 +30,18 @@ def export_corrections(words: argparse.Namespace) -> int:
     if not cases:
         return complain("no correction labels a case of that model", NOTHING_TO_ANALYSE)
     try:
-        path = write_manifest(cases, None, words.out, store)
+        _write(cases, words.out, store)
     except PipelineError as fault:
         return complain(fault.sentence, FAILED)
     except OSError as fault:
         return complain(fault.strerror or "a file cannot be read or written", FAILED)
-    sys.stdout.write(f"{len(cases)} cases: {path}\n")
+    sys.stdout.write(f"{len(cases)} cases: {words.out / 'manifest.csv'}\n")
     return WELL
+
+
+def _write(cases: Iterable[CorrectedCase], out: Path, store: Store) -> None:
+    """Write the folder beside its place and move it there once it is whole."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as beside:
+        write_manifest(cases, None, Path(beside) / "cases", store)
+        (Path(beside) / "cases").rename(out)

@@ -93,7 +93,7 @@ def test_boxes_and_masks_are_written_as_files(world: Answered, tmp_path: Path) -
         corrected.CorrectedCase(number=3, mask=b"drawn", mask_form=form.NIFTI, **case),  # type: ignore[arg-type]
     ]
     path = write_manifest(cases, None, tmp_path / "cases", store)
-    labels = [Path(row["label"]) for row in csv.DictReader(path.read_text().splitlines())]
+    labels = [path.parent / row["label"] for row in csv.DictReader(path.read_text().splitlines())]
     assert json.loads(labels[0].read_bytes()) == {"boxes": [box]}
     assert [label.read_bytes() for label in labels[1:]] == [b"a mask that was written", b"drawn"]
     assert [label.name for label in labels[1:]] == ["2.dcm", "3.nii.gz"]
@@ -113,7 +113,28 @@ def test_the_verb_says_how_many_cases_it_wrote_and_where(
     say(world, world.job(1, scores(0.9)), Verdict.ACCEPT)
     assert export_corrections(words) == 0
     assert capsys.readouterr().out == f"1 cases: {tmp_path / 'out' / 'manifest.csv'}\n"
-    assert (tmp_path / "out" / "manifest.csv").exists()
+    listed = manifest.look(
+        tmp_path / "out" / "manifest.csv", recipe.check(quick_training.CLASSIFICATION)
+    )
+    assert [case.label for case in listed.cases] == ["dark"]
+
+
+def test_an_export_that_fails_leaves_nothing_behind(
+    world: Answered,
+    tmp_path: Path,
+    sqlite_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NIGHTSHIFT_DATABASE_URL", sqlite_url)
+    for number in (1, 2):
+        say(world, world.job(number, scores(0.9)), Verdict.ACCEPT)
+    (tmp_path / "in" / "2.dcm").unlink()
+    out = tmp_path / "exports" / "out"
+    assert export_corrections(argparse.Namespace(analysis="light", model="quick", out=out)) == 1
+    assert list(out.parent.iterdir()) == []
+    assert capsys.readouterr().out == ""
 
 
 def test_a_training_is_frozen_with_the_corrections_that_there_were_when_it_began(

@@ -23,7 +23,7 @@ def joined(base: Path | None, added: Sequence[Mapping[str, str]]) -> str:
 
     Args:
         base: a manifest; None = there is none.
-        added: image, label and patient_id of each case, with absolute paths.
+        added: image, label and patient_id of each case, as they stand in the manifest it becomes.
 
     Raises:
         TrainingRefused: the base is no CSV file.
