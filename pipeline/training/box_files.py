@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -36,9 +37,10 @@ def read(path: Path, image_name: str = "") -> Stated:
         return voc.read(path)
     broken = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
     try:
-        document = json.loads(path.read_bytes())
-        if coco.is_coco(document):
-            return coco.boxes_of(document, image_name)
+        about = path.stat()
+        document = _parsed(path, (about.st_ino, about.st_size, about.st_mtime_ns))
+        if isinstance(document, coco.Index):
+            return document.boxes_of(image_name)
         size = document.get("drawn_on")
         return Stated(
             boxes=tuple(map(_stated, document["boxes"])),
@@ -56,6 +58,20 @@ def dump(stated: Stated) -> str:
     if stated.drawn_on is not None:
         document["drawn_on"] = stated.drawn_on
     return json.dumps(document)
+
+
+@functools.lru_cache(maxsize=4)  # one file may be that of a whole set, or of a part of it
+def _parsed(path: Path, stamp: tuple[int, int, int]) -> Any:
+    """Return the document of a file, one of COCO by image; once, as long as the file is the same.
+
+    Args:
+        path: of the file.
+        stamp: by which a file that was changed is told: inode, bytes, time.
+
+    """
+    del stamp
+    document = json.loads(path.read_bytes())
+    return coco.index(document) if coco.is_coco(document) else document
 
 
 def _stated(stated: Any) -> AnyBox:

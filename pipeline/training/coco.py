@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,29 +17,57 @@ def is_coco(document: object) -> bool:
     return isinstance(document, dict) and {"images", "annotations", "categories"} <= set(document)
 
 
-def boxes_of(document: Any, image_name: str) -> Stated:
-    """Return the boxes of one image; ``bbox`` is [x, y, width, height] in edges of pixels.
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """What a file says, by image: as it stands there, but for what finds it."""
 
-    Regions that stand for a crowd (``iscrowd``) are no boxes of single objects: they are left out.
+    #: by the last part of their file names
+    images: Mapping[str, Sequence[Any]]
+    #: by the id of their image
+    annotations: Mapping[Any, Sequence[Any]]
+    #: names by id
+    categories: Mapping[Any, str]
+
+    def boxes_of(self, image_name: str) -> Stated:
+        """Return the boxes of one image; ``bbox`` is [x, y, width, height] in edges of pixels.
+
+        Regions that stand for a crowd (``iscrowd``) are no boxes of single objects: they are left
+        out.
+
+        Raises:
+            LabelRefused: the file does not know the image, or several of its name.
+            LookupError, TypeError, AttributeError, ValueError, OverflowError: it is of another
+                format.
+
+        """
+        known = self.images.get(_name(image_name), ())
+        if len(known) != 1:
+            raise LabelRefused(f"the file knows {len(known)} images of this name, not exactly one")
+        (image,) = known
+        of_it = self.annotations.get(image["id"], ())
+        single = [one for one in of_it if not one.get("iscrowd")]
+        crowds = len(of_it) - len(single)
+        return Stated(
+            boxes=tuple(_box(one["bbox"], self.categories[one["category_id"]]) for one in single),
+            drawn_on=(int(image["height"]), int(image["width"])),
+            notes=(f"regions of crowds were left out: {crowds}",) if crowds else (),
+        )
+
+
+def index(document: Any) -> Index:
+    """Return what a document says, by image.
 
     Raises:
-        LabelRefused: the file does not know the image, or several of its name.
         LookupError, TypeError, AttributeError, ValueError, OverflowError: it is of another format.
 
     """
-    known = [one for one in document["images"] if _name(one["file_name"]) == _name(image_name)]
-    if len(known) != 1:
-        raise LabelRefused(f"the file knows {len(known)} images of this name, not exactly one")
-    (image,) = known
+    images, annotations = defaultdict(list), defaultdict(list)
+    for one in document["images"]:
+        images[_name(one["file_name"])].append(one)
+    for one in document["annotations"]:
+        annotations[one["image_id"]].append(one)
     names = {one["id"]: str(one["name"]) for one in document["categories"]}
-    of_it = [one for one in document["annotations"] if one["image_id"] == image["id"]]
-    single = [one for one in of_it if not one.get("iscrowd")]
-    crowds = len(of_it) - len(single)
-    return Stated(
-        boxes=tuple(_box(one["bbox"], names[one["category_id"]]) for one in single),
-        drawn_on=(int(image["height"]), int(image["width"])),
-        notes=(f"regions of crowds were left out: {crowds}",) if crowds else (),
-    )
+    return Index(images=images, annotations=annotations, categories=names)
 
 
 def _name(path: str) -> str:

@@ -43,10 +43,11 @@ def of_coco(folder: Path, out: Path) -> Sequence[Line]:
     labels.mkdir(parents=True, exist_ok=True)
     lines = []
     try:
+        index = coco.index(document)
         for number, image in enumerate(document["images"]):
             name = Path(str(image["file_name"])).name
             label = labels / f"{number:06d}.json"
-            label.write_text(box_files.dump(coco.boxes_of(document, name)))
+            label.write_text(box_files.dump(index.boxes_of(name)))
             lines.append(Line(image=images.get(name), label=label))
     except (LabelRefused, LookupError, TypeError, ValueError, AttributeError) as error:
         raise LayoutRefused("the annotations are not in the format of COCO") from error

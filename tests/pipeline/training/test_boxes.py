@@ -80,6 +80,35 @@ def test_an_image_that_a_coco_file_does_not_know_is_refused(tmp_path: Path) -> N
         settled(tmp_path / "a.json", json.dumps(COCO), name="c.png")
 
 
+def test_a_coco_file_of_a_whole_set_is_parsed_once_for_all_its_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [
+        {"id": number, "file_name": f"{number}.png", "width": 30, "height": 20}
+        for number in range(50)
+    ]
+    drawn = [
+        {"image_id": number, "category_id": 3, "bbox": [0, 0, 1 + number, 1]}
+        for number in range(50)
+    ]
+    path = tmp_path / "all.json"
+    path.write_text(json.dumps(COCO | {"images": images, "annotations": drawn}))
+    parsed: list[bytes] = []
+    loads = json.loads
+
+    def counting(content: bytes) -> object:
+        parsed.append(content)
+        return loads(content)
+
+    monkeypatch.setattr(json, "loads", counting)
+    widths = [box_files.read(path, f"{number}.png").boxes[0] for number in range(50)]
+    assert [box.high for box in widths] == [(1.0, 1.0 + number) for number in range(50)]
+    assert len(parsed) == 1
+    path.write_text(json.dumps(COCO))  # another file under the same name
+    assert box_files.read(path, "a.png").boxes == (CELL,)
+    assert len(parsed) == 2
+
+
 def test_boxes_drawn_on_another_image_are_refused(tmp_path: Path) -> None:
     for name, content in (
         ("a.xml", VOC.replace("<width>30", "<width>31")),
