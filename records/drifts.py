@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from records import audit
@@ -91,3 +91,27 @@ def began(session: Session, analysis: str) -> datetime | None:
     if last_calm is not None:
         query = query.where(DriftReport.created_at > last_calm)
     return session.scalar(query)
+
+
+def forget(session: Session, *, keep: int) -> int:
+    """Remove the looks at each analysis but the latest ``keep``. Returns how many went.
+
+    The look by which the drift that there is was found stays whatever its age: schedules train
+    once for a drift, and know it by its beginning.
+    """
+    many = select(DriftReport.analysis).group_by(DriftReport.analysis).having(func.count() > keep)
+    gone = 0
+    for analysis in session.scalars(many).all():
+        of_analysis = DriftReport.analysis == analysis
+        newest = (
+            select(DriftReport.id)
+            .where(of_analysis)
+            .order_by(DriftReport.created_at.desc(), DriftReport.id)
+            .limit(keep)
+        )
+        old = delete(DriftReport).where(of_analysis, DriftReport.id.not_in(newest))
+        since = began(session, analysis)
+        if since is not None:
+            old = old.where(DriftReport.created_at != since)
+        gone += len(session.scalars(old.returning(DriftReport.id)).all())
+    return gone

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from pipeline.training.trimming import trim
-from records import batches, jobs, schedules, trainings
+from records import batches, drifts, jobs, schedules, trainings
 from records.database import unit_of_work
 from records.observations import Window
 from worker import dispatch, retention
@@ -110,3 +110,7 @@ class Upkeep:
         forgotten = retention.forget_ended(self._services, after=kept)
         if forgotten:
             log.info("store.forgotten", folders=forgotten)
+        with unit_of_work(self._services.sessions) as session:
+            looks = drifts.forget(session, keep=self._services.settings.drift_reports_kept)
+        if looks:
+            log.info("drift.forgotten", looks=looks)

@@ -15,7 +15,7 @@ from records.corrections import NewCorrection, Verdict
 from records.database import reading, unit_of_work
 from records.drifts import NewDriftReport
 from records.schedules import NewSchedule, TriggerInvalid
-from records.tables import AuditRecord, Training
+from records.tables import AuditRecord, DriftReport, Training
 from tests.records.answered import Answered, scores
 
 Sessions = sessionmaker[Session]
@@ -90,6 +90,37 @@ def test_a_drift_starts_one_training_until_it_has_gone(sessions: Sessions) -> No
     look(sessions, drifted=False)
     look(sessions, drifted=True)
     assert len(due(sessions)) == 1
+
+
+def test_old_looks_are_forgotten_but_not_when_the_drift_that_there_is_began(
+    sessions: Sessions,
+) -> None:
+    add(sessions, on_drift=True, analysis="light")
+    looks = (True, False, True, True, True, True)
+    for drifted in looks:
+        look(sessions, drifted=drifted)
+    assert len(due(sessions)) == 1
+    with unit_of_work(sessions) as session:
+        kept = list(session.scalars(select(DriftReport.id).order_by(DriftReport.created_at)))
+        assert drifts.forget(session, keep=len(looks)) == 0
+        assert drifts.forget(session, keep=2) == 3
+        left = session.scalars(select(DriftReport.id).order_by(DriftReport.created_at)).all()
+        assert left == [kept[2], *kept[-2:]]
+    assert due(sessions) == []  # it is the same drift
+    look(sessions, drifted=False)
+    with unit_of_work(sessions) as session:
+        assert drifts.forget(session, keep=1) == 3
+        assert drifts.began(session, "light") is None
+
+
+def test_looks_at_one_analysis_push_out_none_at_another(sessions: Sessions) -> None:
+    for analysis in ("dark", "light", "light"):
+        new = NewDriftReport(analysis=analysis, version="1", drifted=False, document={})
+        with unit_of_work(sessions) as session:
+            drifts.add(session, new, by="desk")
+    with unit_of_work(sessions) as session:
+        assert drifts.forget(session, keep=1) == 1
+        assert [one.analysis for one in drifts.latest_of_all(session)] == ["dark", "light"]
 
 
 def test_a_drift_of_another_analysis_starts_nothing(sessions: Sessions) -> None:

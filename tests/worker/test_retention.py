@@ -4,10 +4,13 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import func, select
 
-from records import trainings
+from records import drifts, trainings
 from records.base import TrainingStatus
-from records.database import now, unit_of_work
+from records.database import now, reading, unit_of_work
+from records.drifts import NewDriftReport
+from records.tables import DriftReport
 from records.trainings import NewTraining
 from tests.worker.test_prepared import with_settings
 from worker.retention import forget_ended
@@ -45,6 +48,16 @@ def test_what_trainings_left_goes_a_stated_time_after_their_end(here: Services) 
     assert forget_ended(here, after=MONTH) == 2
     assert left(here) == {TRAININGS: kept, TENSORBOARD: kept}
     assert forget_ended(here, after=MONTH) == 0
+
+
+def test_a_tick_keeps_as_many_looks_at_drift_as_the_settings_say(here: Services) -> None:
+    new = NewDriftReport(analysis="light", version="1", drifted=False, document={})
+    for _ in range(3):
+        with unit_of_work(here.sessions) as session:
+            drifts.add(session, new, by="desk")
+    Upkeep(with_settings(here, drift_reports_kept=2)).tick()
+    with reading(here.sessions) as session:
+        assert session.scalar(select(func.count()).select_from(DriftReport)) == 2
 
 
 def test_folders_of_nobody_known_stay(here: Services) -> None:

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     drift_window: int = Field(
         default=200, ge=1, description="jobs of each of the windows that are compared"
     )
+    drift_reports_kept: int = Field(
+        default=1000, ge=1, description="looks at the drift of each analysis; the oldest go"
+    )
     prepared_bytes: int = Field(
         default=32 * 2**30,
         ge=0,
