@@ -8,6 +8,7 @@ import sys
 from types import TracebackType
 from typing import Final, Self
 
+from fuzz import inputs
 from pipeline.dicom.headers.answers import Indexed, decode, encode
 from pipeline.dicom.headers.instance import InstanceHeader
 from pipeline.dicom.headers.reading import HeaderReader, read_by_pydicom
@@ -18,6 +19,9 @@ LIMITS: Final = HeaderLimits(pixels=2**24, inflated_bytes=2**22, memory_bytes=2*
 #: bytes that reading one input of a few hundred kB may add to what the process has ever used
 _MEMORY: Final = 2**27
 _SALT: Final = b"fuzz"
+#: Inputs after which a reader is made anew, and the files of each series that it sees first: what
+#: it learns wears away with broken ones.
+_FORGOTTEN, _SEEN = 128, 4
 
 
 class Finding(Exception):
@@ -58,7 +62,8 @@ class Checker:
     """Checks inputs one after the other, with a reader that has seen those before."""
 
     def __init__(self) -> None:
-        self._reader = HeaderReader(LIMITS, _SALT)
+        self._reader = _experienced()
+        self._checked = 0
 
     def check(self, data: bytes, number: int) -> bool:
         """Check one input; say whether it holds an image.
@@ -70,6 +75,9 @@ class Checker:
         """
         before = _peak()
         file = Held(data)
+        self._checked += 1
+        if self._checked % _FORGOTTEN == 0:
+            self._reader = _experienced()
         warm = _answer(self._reader, file)
         if warm != _answer(HeaderReader(LIMITS, _SALT), file):
             raise Finding("what a reader has read before changes what it answers")
@@ -82,6 +90,14 @@ class Checker:
         if _peak() - before > _MEMORY:
             raise Finding(f"it takes {_peak() - before} bytes of memory")
         return isinstance(warm, Indexed)
+
+
+def _experienced() -> HeaderReader:
+    """Return a reader that knows the series which most inputs are made from."""
+    reader = HeaderReader(LIMITS, _SALT)
+    for data in inputs.slices(_SEEN):
+        _answer(reader, Held(data))
+    return reader
 
 
 def _answer(reader: HeaderReader, file: Held) -> Indexed | tuple[str, str]:

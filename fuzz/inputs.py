@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import random
 import re
 import struct
@@ -52,6 +53,10 @@ _ITEM, _END_ITEM, _END = (
     b"\xfe\xff\x0d\xe0\0\0\0\0",
     b"\xfe\xff\xdd\xe0\0\0\0\0",
 )
+_SYNTAXES: Final = (
+    *(ExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian),
+    *(ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian),
+)
 _OPEN: Final = b"\xff\xff\xff\xff"
 
 
@@ -72,23 +77,30 @@ def bases() -> tuple[bytes, ...]:
     small = (p.read_bytes() for p in paths if p.is_file() and p.stat().st_size <= _LARGEST)
     # Made files are smaller and so are changed where it matters more often: as many as of pydicom.
     real = tuple(small)
-    made = tuple(_made())
+    made = slices(1)
     return real + made * max(1, len(real) // len(made))
 
 
-def _made() -> list[bytes]:
+@functools.cache
+def slices(count: int) -> tuple[bytes, ...]:
+    """Return so many files of each of the series that the made inputs come from."""
     made = []
-    for is_open in (False, True):
-        for syntax in (
-            *(ExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian),
-            *(ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian),
-        ):
-            buffer = io.BytesIO()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                dcmwrite(buffer, _image(syntax, is_open=is_open), enforce_file_format=True)
-            made.append(buffer.getvalue())
-    return made
+    kinds = itertools.product((False, True), _SYNTAXES)
+    for series, (is_open, syntax) in enumerate(kinds):
+        image = _image(syntax, is_open=is_open)
+        image.SeriesInstanceUID = UID(f"1.2.3.{series}")
+        made += [_encoded(image, number) for number in range(count)]
+    return tuple(made)
+
+
+def _encoded(image: Dataset, number: int) -> bytes:
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.4.{number}")
+    image.ImagePositionPatient = [1.5, -2, 40 * number]
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dcmwrite(buffer, image, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def _image(syntax: UID, *, is_open: bool) -> Dataset:
@@ -96,12 +108,10 @@ def _image(syntax: UID, *, is_open: bool) -> Dataset:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4")
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = UID("1.2.3"), UID("1.2.3.1")
+    dataset.StudyInstanceUID = UID("1.2.3")
     dataset.SpecificCharacterSet, dataset.SeriesDescription = "ISO_IR 100", "Sch\u00e4del"
     dataset.PatientID, dataset.Modality = "P1", "CT"
     dataset.ImageType = ["ORIGINAL", "PRIMARY"]
-    dataset.ImagePositionPatient = [1.5, -2, 3]
     dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     dataset.PixelSpacing = [0.5, 0.5]
     code = Dataset()
