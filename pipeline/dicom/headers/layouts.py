@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import operator
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -23,9 +21,6 @@ START: Final = 132
 
 #: takes bytes and a place, and returns pieces of them
 Cut: TypeAlias = Callable[[bytes, int], tuple[Any, ...]]
-#: kind as ``struct`` writes it, and bytes
-_Piece: TypeAlias = tuple[str, int]
-_CUT, _SKIP = "s", "x"
 
 
 class Heads(Protocol):
@@ -71,39 +66,35 @@ def run_of(elements: Sequence[Element], constant: AbstractSet[bytes]) -> Run:
     """Return the run of elements, of which those in ``constant`` are the same in all files."""
     held: dict[bytes, bytes] = {}
     tags: list[bytes] = []
-    same: list[_Piece] = []
-    changing: list[_Piece] = []
-    for element in elements:
-        tag, size = element.tag, len(element.content)
-        if element.content in constant:
-            same.append((_CUT, size))
-            changing.append((_SKIP, size))
+    same = changing = ""
+    #: bytes that are the same, and bytes of no interest, behind the last piece
+    equal = passed = 0
+    for content, _, tag, _ in elements:
+        size = len(content)
+        if content in constant:
+            equal += size
+            passed += size
             if tag in WANTED:
-                held[tag] = element.content[HEAD:]
+                held[tag] = content[HEAD:]
             continue
-        same += (_CUT, HEAD), (_SKIP, size - HEAD)
-        changing += (_SKIP, HEAD), (_CUT if tag in WANTED else _SKIP, size - HEAD)
+        same += f"{equal + HEAD}s{size - HEAD}x"
+        equal = 0
         if tag in WANTED:
+            changing += f"{passed + HEAD}x{size - HEAD}s"
+            passed = 0
             tags.append(tag)
-    content = b"".join(element.content for element in elements)
-    cut = _compiled(same)
+        else:
+            passed += size
+    whole = b"".join(element.content for element in elements)
+    cut = struct.Struct(f"{same}{equal}s").unpack_from
     return Run(
-        size=len(content),
+        size=len(whole),
         same=cut,
-        fixed=cut(content, 0),
+        fixed=cut(whole),
         held=held,
-        changing=_compiled(changing),
+        changing=struct.Struct(changing).unpack_from,
         tags=tuple(tags),
     )
-
-
-def _compiled(pieces: Sequence[_Piece]) -> Cut:
-    """Return what cuts pieces out at once; neighbours of one kind become one piece."""
-    joined = (
-        f"{sum(size for _, size in group)}{kind}"
-        for kind, group in itertools.groupby(pieces, operator.itemgetter(0))
-    )
-    return struct.Struct("".join(joined)).unpack_from
 
 
 class _Step(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -164,10 +164,12 @@ class _Kind:
         return layout_of(parts, self._constant)
 
 
-def _elements(data: bytes, span: Span) -> Iterator[Element]:
+def _elements(data: bytes, span: Span) -> list[Element]:
     heads, place, end = span
+    elements = []
     while place < end:
         head = data[place : place + HEAD]
-        size, _ = heads.entry(data, place, head)
-        yield Element(data[place : place + size], head, head[:4], heads)
+        size, _ = heads.known.get(head) or heads.entry(data, place, head)
+        elements.append(Element(data[place : place + size], head, head[:4], heads))
         place += size
+    return elements
