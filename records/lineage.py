@@ -5,17 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from records import models
 from records.base import JobStatus
-from records.standing import Standing, standings
+from records.standing import Standing, standing
 from records.tables import Analysis, Job, JobModel, ModelVersion, Snapshot, Study, Training
-
-_CHUNK: Final = 500  # jobs in one statement
 
 
 def training_of(session: Session, version: ModelVersion) -> Training | None:
@@ -79,25 +77,35 @@ class Use:
 
 def uses(session: Session, version: ModelVersion) -> Iterator[Use]:
     """Yield every job that is bound to a version, oldest first."""
+    stands = standing().label("stands")
     query = (
-        select(Job.id, Job.batch_id, Study.study_instance_uid, Analysis.name, Job.status)
-        .join(JobModel, JobModel.job_id == Job.id)
+        select(Job.id, Job.batch_id, Study.study_instance_uid, Analysis.name, Job.status, stands)
         .join(Study, Study.id == Job.study_id)
         .join(Analysis, Analysis.id == Job.analysis_id)
-        .where(JobModel.model_version_id == version.id)
+        .where(_is_bound(version))
         .order_by(Job.created_at, Job.id)
-        .distinct()
     )
-    rows = session.execute(query.add_columns(Job.created_at)).all()
-    for start in range(0, len(rows), _CHUNK):
-        chunk = rows[start : start + _CHUNK]
-        standing = standings(session, [row.id for row in chunk])
-        for row in chunk:
-            yield Use(
-                job=row.id,
-                batch=row.batch_id,
-                study=row.study_instance_uid,
-                analysis=row.name,
-                status=row.status,
-                standing=standing[row.id],
-            )
+    for row in session.execute(query):
+        yield Use(
+            job=row.id,
+            batch=row.batch_id,
+            study=row.study_instance_uid,
+            analysis=row.name,
+            status=row.status,
+            standing=Standing(row.stands),
+        )
+
+
+def counts(session: Session, version: ModelVersion) -> dict[str, int]:
+    """Return how many of the jobs that a version answered in stand in which way."""
+    each = select(standing().label("stands")).where(
+        Job.status == JobStatus.SUCCEEDED, _is_bound(version)
+    )
+    stands = each.subquery().c.stands
+    query = select(stands, func.count()).group_by(stands)
+    return {str(how): count for how, count in session.execute(query)}
+
+
+def _is_bound(version: ModelVersion) -> ColumnElement[bool]:
+    bound = select(JobModel.job_id).where(JobModel.model_version_id == version.id)
+    return Job.id.in_(bound)

@@ -12,7 +12,7 @@ import enum
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import Select, exists, or_, select
+from sqlalchemy import ColumnElement, case, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from records.base import JobStatus, Withdrawal
@@ -30,40 +30,50 @@ class Standing(enum.StrEnum):
 
 def standings(session: Session, job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Standing]:
     """Return how the results of each of these jobs stand; as many as fit one statement."""
-    found = dict.fromkeys(job_ids, Standing.IN_FORCE)
-    found |= dict.fromkeys(session.scalars(_superseded(job_ids)), Standing.SUPERSEDED)
-    withdrawn = (
-        select(JobModel.job_id, ModelVersion.withdrawn)
-        .join(ModelVersion, ModelVersion.id == JobModel.model_version_id)
-        .where(JobModel.job_id.in_(job_ids), ModelVersion.withdrawn.is_not(None))
+    query = select(Job.id, standing()).where(Job.id.in_(job_ids))
+    return {job_id: Standing(stands) for job_id, stands in session.execute(query)}
+
+
+def standing() -> ColumnElement[str]:
+    """Return how the results of a job stand (a ``Standing``), for any statement about ``Job``."""
+    return case(
+        (_is_withdrawn(Job, Withdrawal.RECALLED), Standing.RECALLED.value),
+        (_is_withdrawn(Job, *Withdrawal), Standing.ROLLED_BACK.value),
+        (_is_superseded(), Standing.SUPERSEDED.value),
+        else_=Standing.IN_FORCE.value,
     )
-    for job_id, why in session.execute(withdrawn):
-        if found[job_id] is not Standing.RECALLED:
-            is_recalled = why is Withdrawal.RECALLED
-            found[job_id] = Standing.RECALLED if is_recalled else Standing.ROLLED_BACK
-    return found
 
 
-def _superseded(job_ids: Sequence[uuid.UUID]) -> Select[uuid.UUID]:
-    """Select those of the jobs that a later one of the same study and analysis replaced."""
+def _is_withdrawn(job: type[Job], *why: Withdrawal) -> ColumnElement[bool]:
+    """Say whether a job is bound to a version that was withdrawn in one of these ways."""
+    bound, version = aliased(JobModel), aliased(ModelVersion)
+    return (
+        select(bound.job_id)
+        .join(version, version.id == bound.model_version_id)
+        .where(bound.job_id == job.id, version.withdrawn.in_(why))
+        .correlate(job)
+        .exists()
+    )
+
+
+def _is_superseded() -> ColumnElement[bool]:
+    """Say whether a later job of the same study and analysis replaced a job."""
+    study, analysis = aliased(Study), aliased(Analysis)
     later, its_study, its_analysis = aliased(Job), aliased(Study), aliased(Analysis)
-    is_withdrawn = (
-        exists()
-        .where(JobModel.job_id == later.id, JobModel.model_version_id == ModelVersion.id)
-        .where(ModelVersion.withdrawn.is_not(None))
-    )
     is_later = or_(
         later.finished_at > Job.finished_at,
         (later.finished_at == Job.finished_at) & (later.id > Job.id),
     )
     return (
-        select(Job.id)
-        .join(Study, Study.id == Job.study_id)
-        .join(Analysis, Analysis.id == Job.analysis_id)
-        .join(its_study, its_study.study_instance_uid == Study.study_instance_uid)
+        select(later.id)
+        .select_from(study)
+        .join(analysis, analysis.id == Job.analysis_id)
+        .join(its_study, its_study.study_instance_uid == study.study_instance_uid)
         .join(later, later.study_id == its_study.id)
         .join(its_analysis, its_analysis.id == later.analysis_id)
-        .where(Job.id.in_(job_ids), its_analysis.name == Analysis.name)
-        .where(later.status == JobStatus.SUCCEEDED, is_later, ~is_withdrawn)
-        .distinct()
+        .where(study.id == Job.study_id, its_analysis.name == analysis.name)
+        .where(later.status == JobStatus.SUCCEEDED, is_later)
+        .where(~_is_withdrawn(later, *Withdrawal))
+        .correlate(Job)
+        .exists()
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import operator
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Row, or_, select
 from sqlalchemy.orm import Session
 
 from records.base import JobStatus
@@ -18,6 +19,22 @@ from records.tables import Analysis, Correction, Job, Result, Study
 
 #: the measurements of answers that state how unsure they are, in bit
 _STATED: Final = ("predictive entropy", "mean entropy of ")
+#: the columns that say it, and whose answer it is
+_READ: Final = (
+    Result.job_id,
+    Result.step,
+    Result.series_instance_uid,
+    Study.study_instance_uid,
+    Result.kind,
+    Result.label,
+    Result.value,
+    Result.score,
+)
+#: the rows that say it
+_TELLS: Final = or_(
+    Result.kind.in_(("classification", "detection")) & Result.score.is_not(None),
+    (Result.kind == "measurement") & or_(*(Result.label.startswith(word) for word in _STATED)),
+)
 _ROWS_AT_ONCE: Final = 2000
 
 
@@ -49,8 +66,9 @@ def uncertain(session: Session, analysis: str, *, most: int) -> list[UncertainCa
 
 def _cases(session: Session, analysis: str) -> Iterator[UncertainCase]:
     is_seen = select(Correction.id).where(Correction.job_id == Job.id).exists()
+    # of millions of rows nothing but what is reckoned with: no payload, no object for each
     query = (
-        select(Result, Study.study_instance_uid)
+        select(*_READ)
         .join(Job, Job.id == Result.job_id)
         .join(Study, Study.id == Job.study_id)
         .join(Analysis, Analysis.id == Job.analysis_id)
@@ -59,21 +77,21 @@ def _cases(session: Session, analysis: str) -> Iterator[UncertainCase]:
             Job.status == JobStatus.SUCCEEDED,
             Result.series_instance_uid.is_not(None),
             ~is_seen,
+            _TELLS,
         )
         .order_by(Result.job_id, Result.step, Result.series_instance_uid)
         .execution_options(yield_per=_ROWS_AT_ONCE)
     )
-    rows = ((row.Result, row.study_instance_uid) for row in session.execute(query))
-    for (job, step, series), group in itertools.groupby(
-        rows, key=lambda row: (row[0].job_id, row[0].step, row[0].series_instance_uid)
+    by_answer = operator.attrgetter("job_id", "step", "series_instance_uid", "study_instance_uid")
+    for (job, step, series, study), group in itertools.groupby(
+        session.execute(query), key=by_answer
     ):
-        results, studies = zip(*group, strict=True)
-        found = _entropy(results)
+        found = _entropy(list(group))
         if found is not None:
             entropy, source = found
             yield UncertainCase(
                 job=job,
-                study=studies[0],
+                study=study,
                 series=series,
                 step=step,
                 entropy=round(entropy, 6),
@@ -81,7 +99,7 @@ def _cases(session: Session, analysis: str) -> Iterator[UncertainCase]:
             )
 
 
-def _entropy(results: Sequence[Result]) -> tuple[float, str] | None:
+def _entropy(results: Sequence[Row[*tuple[Any, ...]]]) -> tuple[float, str] | None:
     """Return how unsure an answer is, and how that is known; None where it is not."""
     stated = [
         result.value

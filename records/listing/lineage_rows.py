@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,7 +46,6 @@ def lineage_of(session: Session, name: str, version: str) -> LineageDetail:
     kept = lineage.snapshot_of(session, row)
     source = None if training is None else lineage.source_of(session, training.recipe)
     decided = gates.of(session, row)
-    uses = (one for one in lineage.uses(session, row) if one.status == "succeeded")
     return LineageDetail(
         model=row.name,
         version=row.version,
@@ -60,5 +58,5 @@ def lineage_of(session: Session, name: str, version: str) -> LineageDetail:
         snapshot=None if kept is None else snapshot(session, kept.digest),
         trained_from=None if source is None else f"{source.name}@{source.version}",
         gate=decided[0].decision if decided else None,
-        jobs=dict(Counter(one.standing.value for one in uses)),
+        jobs=lineage.counts(session, row),
     )

@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from records import corrected, corrections
@@ -198,6 +198,22 @@ def test_the_least_sure_come_first_and_what_was_looked_at_no_more(sessions: Sess
     assert [case.job for case in found] == [unsure, sure]
     assert (found[0].entropy, found[0].source) == (1.0, "scores")
     assert [case.job for case in least_sure(sessions, 1)] == [unsure]
+
+
+def test_to_find_the_least_sure_nothing_is_read_but_what_tells(sessions: Sessions) -> None:
+    world = Answered(sessions)
+    world.job(1, [*scores(0.5), {"kind": "segment", "label": "Lung", "value": 1.0}])
+    asked: list[str] = []
+    with reading(sessions) as session:
+
+        def hear(_: object, __: object, statement: str, *___: object) -> None:
+            asked.append(statement)
+
+        event.listen(session.connection(), "before_cursor_execute", hear)
+        assert [case.entropy for case in uncertain(session, "light", most=10)] == [1.0]
+    (statement,) = asked
+    assert "payload" not in statement
+    assert "results.kind IN" in statement
 
 
 def test_what_a_model_states_of_itself_goes_before_its_scores(sessions: Sessions) -> None:

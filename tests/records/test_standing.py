@@ -6,13 +6,13 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from records import audit, jobs, leases, lineage, models, orders, reruns
 from records.base import BatchStatus, JobStatus, Stage, Withdrawal
 from records.database import reading, unit_of_work
-from records.listing import results_of
+from records.listing import lineage_of, results_of
 from records.models import ModelVersionMissing, NewModelVersion, StageRefused
 from records.standing import Standing, standings
 from records.tables import (
@@ -196,6 +196,22 @@ def test_a_recall_takes_back_every_result_and_goes_back_to_what_was_active(night
     with pytest.raises(StageRefused, match="recalled already"):  # noqa: SIM117 - what is refused
         with unit_of_work(nights.sessions) as session:
             models.recall(session, "lung", "1.1", by="grace", why="again")
+
+
+def test_how_the_jobs_of_a_version_stand_is_counted_in_one_statement(nights: Nights) -> None:
+    nights.analyse()
+    nights.analyse()
+    nights.analyse(study="1.2.840.2")
+    nights.analyse(study="1.2.840.3", status=JobStatus.FAILED)
+    asked: list[str] = []
+    with reading(nights.sessions) as session:
+
+        def hear(_: object, __: object, statement: str, *___: object) -> None:
+            asked.append(statement)
+
+        event.listen(session.connection(), "before_cursor_execute", hear)
+        assert lineage_of(session, "lung", "1.0").jobs == {"in force": 2, "superseded": 1}
+    assert len([one for one in asked if "job_models" in one]) == 1
 
 
 def test_lineage_leads_from_a_version_to_its_jobs(nights: Nights) -> None:
