@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from bench.quality import forms
+from pipeline.training import recipe
 
 COUNT = 24
+RECIPES = Path(forms.__file__).parent / "recipes"
 Rows = list[dict[str, str]]
 
 
@@ -44,6 +46,18 @@ def written(source: Path, folder: Path, name: str) -> Rows:
     folder.mkdir()
     with task.manifest(source, folder).open() as table:
         return list(csv.DictReader(table))
+
+
+def test_one_series_is_learnt_from_as_two_are_but_for_the_series() -> None:
+    two, one = (
+        recipe.parse((RECIPES / f"{name}.yaml").read_text()).model_dump()
+        for name in ("series", "one-series")
+    )
+    for stated, channels, images in ((two, 2, None), (one, 1, (0,))):
+        assert stated["network"]["arguments"].pop("in_channels") == channels
+        assert stated["input"].pop("channels") == channels
+        assert (stated["input"].pop("images") or None) == images
+    assert two == one
 
 
 def test_slices_run_as_the_label_says_and_are_shuffled_where_nothing_is_judged(
