@@ -50,6 +50,7 @@ def share(
 def courses(by_epoch: Mapping[str, Points]) -> Iterator[Plot]:
     """Yield a curve over the epochs for each name, on a scale of its own from least to most."""
     for name, points in by_epoch.items():
+        words = name.replace("_", " ")
         if len(points) < 2:
             continue
         first, last = points[0][0], points[-1][0]
@@ -57,9 +58,9 @@ def courses(by_epoch: Mapping[str, Points]) -> Iterator[Plot]:
         span = most - least or 1.0
         placed = [((x - first) / (last - first), (y - least) / span) for x, y in points]
         yield Plot(
-            title=name.capitalize(),
+            title=words.capitalize(),
             across="epoch",
-            up=name,
+            up=words,
             points=_placed(placed),
             left=f"{first:g}",
             right=f"{last:g}",

@@ -34,6 +34,11 @@ def test_a_course_runs_from_its_least_to_its_most() -> None:
     assert (plot.left, plot.right, plot.bottom, plot.top) == ("1", "5", "0.25", "0.75")
 
 
+def test_the_name_of_a_loss_is_shown_as_words() -> None:
+    (plot,) = plots.courses({"box_regression": [(1, 0.75), (2, 0.5)]})
+    assert (plot.title, plot.up) == ("Box regression", "box regression")
+
+
 def test_a_course_that_never_changes_is_a_level_line() -> None:
     (plot,) = plots.courses({"rate": [(1, 0.1), (2, 0.1)]})
     assert len({y for _, y in places(plot.points)}) == 1
