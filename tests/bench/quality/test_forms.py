@@ -53,10 +53,10 @@ def test_one_series_is_learnt_from_as_two_are_but_for_the_series() -> None:
         recipe.parse((RECIPES / f"{name}.yaml").read_text()).model_dump()
         for name in ("series", "one-series")
     )
-    for stated, channels, images in ((two, 2, None), (one, 1, (0,))):
+    for stated, channels, images in ((two, 2, ()), (one, 1, (0,))):
         assert stated["network"]["arguments"].pop("in_channels") == channels
         assert stated["input"].pop("channels") == channels
-        assert (stated["input"].pop("images") or None) == images
+        assert tuple(stated["input"].pop("images", ())) == images
     assert two == one
 
 
