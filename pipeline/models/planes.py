@@ -97,7 +97,8 @@ def tile(
     """
     padded, inside = sliding.pad(image, plan.size)
     windows = sliding.lay(padded.shape[1:], plan.size, plan.overlap)
-    seen = with_neighbours(padded, beside)
+    # a copy only where there are neighbours to show
+    seen = padded[:, reaching(0, padded.shape[1], beside, padded.shape[1])] if beside else padded
     size = tuple(extent * times for extent, times in zip(plan.size, scale, strict=True))
     whole = [extent * times for extent, times in zip(padded.shape[1:], scale, strict=True)]
 
@@ -123,12 +124,12 @@ def tile(
     return Tiled(values=kept, windows=len(windows), plan=used, warnings=warnings)
 
 
-def with_neighbours(image: Tensor, count: int) -> Tensor:
-    """Repeat the first and the last plane of (channels, planes, ...) before and after them."""
-    if not count:
-        return image
-    last = image.shape[1] - 1
-    return image[:, torch.arange(-count, last + 1 + count).clamp_(0, last)]
+def reaching(first: int, past: int, beside: int, count: int) -> NDArray[np.int64]:
+    """Return the planes from ``first`` on, and ``beside`` more on either side, of ``count``.
+
+    Beyond the first and the last of all planes these stand for their neighbours.
+    """
+    return np.arange(first - beside, past + beside, dtype=np.int64).clip(0, count - 1)
 
 
 def _finer(window: sliding.Window, scale: Sequence[int]) -> sliding.Window:

@@ -156,7 +156,9 @@ class Restoration:
         dims = self.recipe.input.spatial_dims
         warp = augmentation.warp(size[-dims:], self.recipe.augmentation, random)
         if dims == 2:
-            image, start, size[0] = self._beside(image, start[0]), (0, *start[1:]), self._planes
+            plane, reach = start[0], self._planes // 2
+            image = image[:, planes.reaching(plane, plane + 1, reach, image.shape[1])]
+            start, size[0] = (0, *start[1:]), self._planes
         patch = np.flip(patches.cut(image, start, size, warp), axes)
         if warp is not None:
             patch = warp.image(patch)
@@ -170,11 +172,6 @@ class Restoration:
     def _planes(self) -> int:
         """How many planes a network of two axes is shown: one, and those beside it."""
         return 2 * int(self.recipe.options.get("beside", 0)) + 1
-
-    def _beside(self, image: NDArray[Any], plane: int) -> NDArray[Any]:
-        """Return a plane between its neighbours, as the predictor shows it to a network."""
-        reach = self._planes // 2
-        return image[:, np.arange(plane - reach, plane + reach + 1).clip(0, image.shape[1] - 1)]
 
 
 def preparation(recipe: Recipe) -> data.Preparation:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from pipeline.errors import Interrupted, TrainingRefused
 from pipeline.evaluation.fidelity import BEST_PSNR
-from pipeline.models import networks
+from pipeline.models import networks, planes
 from pipeline.models.devices import Device, one_thread
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.restoration import RestorationPredictor
@@ -113,11 +113,10 @@ def test_a_network_of_two_axes_is_shown_the_planes_beside_the_one_it_answers_for
     assert drawn.loss(drawn.network(), (worse, wanted))["pixels"].isfinite()
 
 
-def test_the_first_and_the_last_plane_stand_for_what_is_beyond_them(tmp_path: Path) -> None:
-    drawn = task(tmp_path, recipe.check(BESIDE))
-    planes = data.load(drawn.prepared.training[0])["image"]
+def test_the_first_and_the_last_plane_stand_for_what_is_beyond_them() -> None:
     for plane, around in ((0, [0, 0, 1]), (7, [6, 7, 8]), (15, [14, 15, 15])):
-        np.testing.assert_array_equal(drawn._beside(planes, plane), planes[:, around])
+        assert planes.reaching(plane, plane + 1, 1, 16).tolist() == around
+    assert planes.reaching(0, 3, 2, 3).tolist() == [0, 0, 0, 1, 2, 2, 2]
 
 
 def test_adding_nothing_to_the_plane_in_the_middle_scores_as_stretching_it(tmp_path: Path) -> None:
