@@ -99,15 +99,17 @@ def test_boxes_and_masks_are_written_as_files(world: Answered, tmp_path: Path) -
     assert [label.name for label in labels[1:]] == ["2.dcm", "3.nii.gz"]
 
 
-def test_the_verb_says_how_many_cases_it_wrote_and_where(
-    world: Answered,
-    tmp_path: Path,
-    sqlite_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def of_the_verb(tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point the verb at the home and the database of the test."""
     monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NIGHTSHIFT_DATABASE_URL", sqlite_url)
+
+
+@pytest.mark.usefixtures("of_the_verb")
+def test_the_verb_says_how_many_cases_it_wrote_and_where(
+    world: Answered, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = argparse.Namespace(analysis="light", model="quick", out=tmp_path / "out")
     assert export_corrections(words) == 3
     say(world, world.job(1, scores(0.9)), Verdict.ACCEPT)
@@ -119,15 +121,10 @@ def test_the_verb_says_how_many_cases_it_wrote_and_where(
     assert [case.label for case in listed.cases] == ["dark"]
 
 
+@pytest.mark.usefixtures("of_the_verb")
 def test_an_export_that_fails_leaves_nothing_behind(
-    world: Answered,
-    tmp_path: Path,
-    sqlite_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    world: Answered, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NIGHTSHIFT_DATABASE_URL", sqlite_url)
     for number in (1, 2):
         say(world, world.job(number, scores(0.9)), Verdict.ACCEPT)
     (tmp_path / "in" / "2.dcm").unlink()
