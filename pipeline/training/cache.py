@@ -42,6 +42,7 @@ _WITHOUT_BEARING: Final = frozenset(
         "epochs",
         "batch",
         "patches",
+        "patches_by",
         "foreground",
         "augmentation",
         "early_stopping",

@@ -62,11 +62,11 @@ class Classification:
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
         del epoch
-        return data.batch_count(self.recipe, len(self.prepared.training))
+        return data.batch_count(self.recipe, self.prepared.training)
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """Yield the batches of an epoch from position ``first`` on."""
-        drawn = data.draws(self.recipe, len(self.prepared.training), epoch)
+        drawn = data.draws(self.recipe, self.prepared.training, epoch)
         if self.recipe.classes.balance == "sampling":
             drawn = balance.sampled(drawn, self._truths, (self.recipe.seed, epoch))
         in_order = data.in_batches(drawn, self.recipe.batch, first)

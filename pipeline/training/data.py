@@ -241,22 +241,31 @@ class Draw:
     random: np.random.Generator
 
 
-def draws(recipe: Recipe, cases: int, epoch: int) -> list[Draw]:
+def draws(recipe: Recipe, places: Sequence[Path], epoch: int) -> list[Draw]:
     """Return the patches of an epoch in their order, the same however often it is asked."""
-    order = np.random.default_rng((recipe.seed, epoch)).permutation(_drawn(recipe, cases))
+    cases = _drawn(recipe, places)
+    order = np.random.default_rng((recipe.seed, epoch)).permutation(len(cases))
     return [
-        Draw(int(place) % cases, np.random.default_rng((recipe.seed, epoch, 1, int(place))))
+        Draw(cases[place], np.random.default_rng((recipe.seed, epoch, 1, int(place))))
         for place in order
     ]
 
 
-def batch_count(recipe: Recipe, cases: int) -> int:
+def batch_count(recipe: Recipe, places: Sequence[Path]) -> int:
     """Return how many batches the draws of an epoch make."""
-    return -(-_drawn(recipe, cases) // recipe.batch)
+    return -(-len(_drawn(recipe, places)) // recipe.batch)
 
 
-def _drawn(recipe: Recipe, cases: int) -> int:
-    return cases * (1 if recipe.kind == "classification" else recipe.patches)
+def _drawn(recipe: Recipe, places: Sequence[Path]) -> list[int]:
+    """Return the case of each patch of an epoch, every case once before any a second time."""
+    if recipe.kind == "classification" or not places:
+        return list(range(len(places)))
+    counts = np.full(len(places), recipe.patches)
+    if recipe.patches_by == "size":
+        sizes = np.array([load(place)["image"][0].size for place in places])
+        shares = recipe.patches * sizes / np.median(sizes)
+        counts = np.maximum(1, np.rint(shares)).astype(np.int64)
+    return [int(case) for turn in range(counts.max()) for case in np.flatnonzero(counts > turn)]
 
 
 def in_batches(items: Sequence[Draw], size: int, first: int) -> Iterator[Sequence[Draw]]:

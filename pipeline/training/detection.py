@@ -51,11 +51,11 @@ class Detection:
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
         del epoch
-        return data.batch_count(self.recipe, len(self.prepared.training))
+        return data.batch_count(self.recipe, self.prepared.training)
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """Yield images, each (channels, *size), and of each its boxes and labels (``Target``)."""
-        drawn = data.draws(self.recipe, len(self.prepared.training), epoch)
+        drawn = data.draws(self.recipe, self.prepared.training, epoch)
         for batch in data.in_batches(drawn, self.recipe.batch, first):
             pairs = [self._patch(draw) for draw in batch]
             yield [image for image, _ in pairs], [target for _, target in pairs]

@@ -62,11 +62,11 @@ class Restoration:
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
         del epoch
-        return data.batch_count(self.recipe, len(self.prepared.training))
+        return data.batch_count(self.recipe, self.prepared.training)
 
     def batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images made worse (B, channels, *size) and as they were, finer by the scale."""
-        drawn = data.draws(self.recipe, len(self.prepared.training), epoch)
+        drawn = data.draws(self.recipe, self.prepared.training, epoch)
         for batch in data.in_batches(drawn, self.recipe.batch, first):
             worse, wanted = zip(*(self._patch(draw) for draw in batch), strict=True)
             yield torch.stack(worse).to(self.device), torch.stack(wanted).to(self.device)

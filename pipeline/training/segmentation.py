@@ -45,11 +45,11 @@ class Segmentation:
     def steps(self, epoch: int) -> int:
         """Return how many batches this epoch has."""
         del epoch
-        return data.batch_count(self.recipe, len(self.prepared.training))
+        return data.batch_count(self.recipe, self.prepared.training)
 
     def batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (B, channels, *size) float32 and masks (B, 1, *size) int64."""
-        drawn = data.draws(self.recipe, len(self.prepared.training), epoch)
+        drawn = data.draws(self.recipe, self.prepared.training, epoch)
         for batch in data.in_batches(drawn, self.recipe.batch, first):
             images, masks = zip(*(self._patch(draw) for draw in batch), strict=True)
             yield torch.stack(images).to(self.device), torch.stack(masks).to(self.device)

@@ -147,7 +147,7 @@ def test_of_an_unlabelled_case_the_image_is_kept_and_nothing_is_said_of_it(
 @given(epoch=st.integers(0, 50))
 def test_every_patch_of_an_epoch_is_drawn_once_and_in_the_same_order_always(epoch: int) -> None:
     wanted = recipe.check(quick_training.SEGMENTATION | {"patches": 3})
-    first, second = (data.draws(wanted, 5, epoch) for _ in range(2))
+    first, second = (data.draws(wanted, _places(5), epoch) for _ in range(2))
     assert [draw.case for draw in first] == [draw.case for draw in second]
     assert sorted(draw.case for draw in first) == sorted([*range(5)] * 3)
     assert [draw.random.random() for draw in first] == [draw.random.random() for draw in second]
@@ -155,13 +155,13 @@ def test_every_patch_of_an_epoch_is_drawn_once_and_in_the_same_order_always(epoc
 
 def test_two_epochs_have_other_orders() -> None:
     wanted = recipe.check(quick_training.SEGMENTATION)
-    orders = [[draw.case for draw in data.draws(wanted, 30, epoch)] for epoch in (0, 1)]
+    orders = [[draw.case for draw in data.draws(wanted, _places(30), epoch)] for epoch in (0, 1)]
     assert orders[0] != orders[1]
 
 
 def test_batches_begin_where_they_are_asked_to() -> None:
     wanted = recipe.check(quick_training.CLASSIFICATION)
-    drawn = data.draws(wanted, 10, 0)
+    drawn = data.draws(wanted, _places(10), 0)
     assert [len(batch) for batch in data.in_batches(drawn, 4, 0)] == [4, 4, 2]
     assert [len(batch) for batch in data.in_batches(drawn, 4, 1)] == [4, 2]
 
@@ -245,5 +245,25 @@ def test_boxes_are_mirrored_with_their_patch() -> None:
 @pytest.mark.parametrize("document", [quick_training.CLASSIFICATION, quick_training.SEGMENTATION])
 def test_an_epoch_has_as_many_batches_as_are_counted(document: dict[str, Any], cases: int) -> None:
     wanted = recipe.check(document | {"batch": 3})
-    drawn = data.draws(wanted, cases, 0)
-    assert len(list(data.in_batches(drawn, 3, 0))) == data.batch_count(wanted, cases)
+    places = _places(cases)
+    drawn = data.draws(wanted, places, 0)
+    assert len(list(data.in_batches(drawn, 3, 0))) == data.batch_count(wanted, places)
+
+
+def test_a_case_of_many_voxels_gives_as_many_more_patches_where_that_is_asked(
+    tmp_path: Path,
+) -> None:
+    for number, side in enumerate((4, 8, 8, 16)):
+        (tmp_path / str(number)).mkdir()
+        np.save(tmp_path / str(number) / "image.npy", np.zeros((3, 1, side, side), np.float32))
+    places = sorted(tmp_path.iterdir())
+    wanted = recipe.check(quick_training.SEGMENTATION | {"patches": 2, "patches_by": "size"})
+    drawn = data.draws(wanted, places, 0)
+    # the median is 64 voxels, whatever the channels; a quarter of it comes to half a patch
+    assert np.bincount([draw.case for draw in drawn]).tolist() == [1, 2, 2, 8]
+    assert data.batch_count(wanted, places) == -(-13 // wanted.batch)
+
+
+def _places(count: int) -> list[Path]:
+    """Return folders of cases, which need not be there to be drawn from case by case."""
+    return [Path(str(number)) for number in range(count)]
