@@ -11,6 +11,7 @@ from typing import Final
 
 from monai.networks.blocks.convolutions import Convolution
 from monai.networks.blocks.upsample import SubpixelUpsample
+from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 #: finer steps, one after the other, by the scale they come to; 1 leaves the grid as it is
@@ -21,16 +22,32 @@ class SuperResolution(nn.Module):
     """Head, a body around which a skip leads, finer steps, tail."""
 
     def __init__(
-        self, *, head: nn.Module, body: nn.Module, finer: nn.Module, tail: nn.Module
+        self,
+        *,
+        head: nn.Module,
+        body: nn.Module,
+        finer: nn.Module,
+        tail: nn.Module,
+        mean: float = 0.0,
     ) -> None:
         super().__init__()
         self.head, self.body, self.finer, self.tail = head, body, finer, tail
+        self._mean = mean
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, in_channels, *size) to (B, out_channels, *size x scale)."""
-        shallow = self.head(images)
+        shallow = self.head(images - self._mean)
         answer: Tensor = self.tail(self.finer(shallow + self.body(shallow)))
         return answer
+
+    def begin_with_nothing(self) -> None:
+        """Let the answer be 0 until something is learnt, for who adds it to what is there."""
+        last = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)][
+            -1
+        ]
+        nn.init.zeros_(last.weight)
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
 
 
 class Skip(nn.Module):
@@ -56,13 +73,21 @@ def convolution(
     )
 
 
-def finer(spatial_dims: int, features: int, scale: int, *, activated: bool = False) -> nn.Module:
-    """Return steps from (B, features, *size) to (B, features, *size x scale).
+def finer(
+    spatial_dims: int,
+    features: int,
+    scale: int,
+    *,
+    out_channels: int | None = None,
+    activated: bool = False,
+) -> nn.Module:
+    """Return steps from (B, features, *size) to (B, out_channels, *size x scale).
 
     Args:
         spatial_dims: 2 or 3.
-        features: channels, before and after.
+        features: channels before the steps and between them.
         scale: 1, 2, 3 or 4; 4 is twice 2.
+        out_channels: after the last step; None = as many as before.
         activated: whether a PReLU follows each step.
 
     Raises:
@@ -72,10 +97,22 @@ def finer(spatial_dims: int, features: int, scale: int, *, activated: bool = Fal
     if scale not in _STEPS:
         raise ValueError(f"scale is one of {', '.join(map(str, _STEPS))}, not {scale}")
     made: list[nn.Module] = []
-    for step in _STEPS[scale]:
+    steps = _STEPS[scale]
+    for number, step in enumerate(steps, 1):
+        is_last = number == len(steps)
+        after = (out_channels or features) if is_last else features
+        # MONAI's own begins with weights so large that a network takes long to come down from them
+        convolution = Conv[Conv.CONV, spatial_dims](
+            features, after * step**spatial_dims, kernel_size=3, padding=1
+        )
         made.append(
             SubpixelUpsample(
-                spatial_dims, features, features, scale_factor=step, apply_pad_pool=False
+                spatial_dims,
+                features,
+                after,
+                scale_factor=step,
+                conv_block=convolution,
+                apply_pad_pool=False,
             )
         )
         if activated:

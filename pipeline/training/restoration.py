@@ -18,6 +18,7 @@ from pipeline.models import networks, planes, sliding
 from pipeline.models.planes import PlaneWise
 from pipeline.models.predictor import Checkpoint, Predictor
 from pipeline.models.restoration import Residual
+from pipeline.networks.super_resolution import SuperResolution
 from pipeline.training import augmentation, data, degradation, patches, restoration_losses
 from pipeline.training.checkpoint import Weights
 from pipeline.training.data import Draw, Prepared
@@ -42,6 +43,8 @@ class Restoration:
     def network(self) -> nn.Module:
         """Return the network with fresh weights, and its critic beside it where there is one."""
         built = networks.build(self.recipe.network.name, self.recipe.network.arguments)
+        if self._is_residual and isinstance(built, SuperResolution):
+            built.begin_with_nothing()
         _ = self._features  # what cannot be built is refused now, not at the first batch
         wanted = self.recipe.critic
         if wanted is None:
@@ -120,10 +123,13 @@ class Restoration:
     def _factors(self) -> tuple[int, int, int]:
         return degradation.factors(self.recipe)
 
+    @property
+    def _is_residual(self) -> bool:
+        return bool(self.recipe.options.get("residual"))
+
     def _answering(self, network: nn.Module) -> nn.Module:
         """Return what answers with an image: the predictor's own way from network to answer."""
-        is_residual = bool(self.recipe.options.get("residual"))
-        if not is_residual:
+        if not self._is_residual:
             return network
         return Residual(network, self._degradation.downsample, self._planes // 2)
 

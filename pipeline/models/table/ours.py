@@ -45,7 +45,7 @@ OURS: Mapping[str, Row] = {
     "EDSR": _ours(
         "pipeline.networks.edsr.EDSR",
         IMAGES,
-        "scale features blocks residual_weight",
+        "scale features blocks residual_weight mean direct",
         scale=2,
     ),
     "RCAN": _ours(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -76,6 +77,48 @@ def test_in_two_axes_a_finer_step_is_a_convolution_and_a_pixel_shuffle(scale: in
     for step in steps:
         expected = F.pixel_shuffle(step.conv_block(expected), step.scale_factor)
     assert torch.equal(steps(features), expected)
+
+
+def test_finer_steps_end_with_the_channels_that_are_asked_for() -> None:
+    assert tuple(finer(2, 6, 4, out_channels=1)(torch.zeros(2, 6, 3, 5)).shape) == (2, 1, 12, 20)
+
+
+def test_a_finer_step_begins_with_weights_no_larger_than_those_around_it() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(1, 32, 24, 24)
+    # MONAI's own sub-pixel convolution answers with a deviation of 1.4
+    assert finer(2, 32, 2)(features).std() < 1.0
+
+
+@pytest.mark.parametrize("make", [EDSR, RCAN, SRResNet, partial(EDSR, direct=True)])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_who_begins_with_nothing_answers_0_and_learns_all_the_same(
+    make: Make, spatial_dims: int
+) -> None:
+    made = EDSR if isinstance(make, partial) else make
+    network = small(made, spatial_dims, **getattr(make, "keywords", {}))
+    assert network(gratings(spatial_dims, 6)).abs().max() > 0
+    network.begin_with_nothing()
+    answer = network(gratings(spatial_dims, 6))
+    assert answer.abs().max() == 0
+    (answer - 1).square().mean().backward()
+    assert max(float(one.grad.abs().max()) for one in network.parameters()) > 0
+
+
+def test_edsr_subtracts_the_mean_it_is_told() -> None:
+    network = small(EDSR, mean=0.5)
+    with torch.no_grad():
+        assert torch.equal(network(gratings(2, 6)), small(EDSR)(gratings(2, 6) - 0.5))
+
+
+def test_edsr_without_a_convolution_on_the_fine_grid_answers_with_its_finer_step() -> None:
+    network = small(EDSR, direct=True, scale=4, out_channels=3)
+    (first, last) = network.finer
+    assert (first.conv_block.out_channels, last.conv_block.out_channels) == (8 * 4, 3 * 4)
+    with torch.no_grad():
+        assert tuple(network(gratings(2, 6)).shape) == (2, 3, 24, 24)
+    with pytest.raises(ValueError, match="scale 1"):
+        small(EDSR, direct=True, scale=1)
 
 
 def test_in_three_axes_a_finer_step_lays_channels_out_slices_first() -> None:

@@ -128,6 +128,14 @@ def test_adding_nothing_to_the_plane_in_the_middle_scores_as_stretching_it(tmp_p
     assert scores[0] == pytest.approx(scores[1])
 
 
+def test_a_network_that_adds_begins_with_what_it_adds_to(tmp_path: Path) -> None:
+    wanted = recipe.check(BESIDE)
+    drawn = task(tmp_path, wanted)
+    assert drawn.score(drawn.network().eval()) == drawn.score(mute(wanted))
+    alone = replace(drawn, recipe=recipe.check(BESIDE | {"options": {"scale": 2, "beside": 1}}))
+    assert any(bool(one.any()) for one in alone.network().tail.parameters())
+
+
 @pytest.mark.parametrize("name", ["EDSR", "RCAN", "SRResNet", "DenoisingAutoEncoder"])
 def test_networks_of_ours_learn_from_such_pairs(tmp_path: Path, name: str) -> None:
     is_finer = networks.TABLE[name].scale is not None
