@@ -96,7 +96,8 @@ class Recipe(Strict):
     patches: int = Field(default=1, ge=1, le=1024)
     #: size: so many are drawn from a case of middling size, from others by how large they are
     patches_by: Annotated[Literal["case", "size"], LATER] = "case"
-    #: share of the patches that are centred on a labelled voxel or box
+    #: share of the patches that are centred on a labelled voxel or box, of a restoration on one
+    #: that is no air
     foreground: Probability = 0.7
     #: of a segmentation: whether all labels of a case are as likely to be in those centres
     balanced: Annotated[bool, LATER] = False

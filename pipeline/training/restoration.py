@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -30,6 +30,10 @@ from pipeline.training.recipe import Recipe
 from pipeline.training.restoration_losses import Features, Judged
 from pipeline.training.task import Turn
 from pipeline.volume import Input
+
+#: what is no brighter, of 0 to 1, shows nothing; so many voxels are looked at for one that does
+_AIR: Final = 0.05
+_TRIES: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +161,7 @@ class Restoration:
         image, random = data.load(self.prepared.training[draw.case])["image"], draw.random
         window = patches.window(self.recipe.input)
         size = [n * times for n, times in zip(window, self._factors, strict=True)]
-        start = data.patch_start(image.shape[1:], size, None, random)
+        start = data.patch_start(image.shape[1:], size, self._centre(image, random), random)
         axes = patches.mirrored(self.recipe, random)
         dims = self.recipe.input.spatial_dims
         warp = augmentation.warp(size[-dims:], self.recipe.augmentation, random)
@@ -173,6 +177,14 @@ class Restoration:
         if dims == 3:
             return torch.from_numpy(worse), wanted
         return torch.from_numpy(worse).flatten(0, 1), wanted[:, self._planes // 2]
+
+    def _centre(self, image: NDArray[np.float32], random: np.random.Generator) -> list[int] | None:
+        """Return a voxel that shows something, None for anywhere: air has little to teach."""
+        if random.random() >= self.recipe.foreground:
+            return None
+        tried = random.integers(image.shape[1:], size=(_TRIES, image.ndim - 1))
+        found = np.flatnonzero(image[:, *tried.T].max(axis=0) > _AIR)
+        return [int(at) for at in tried[found[0]]] if len(found) else None
 
     @property
     def _planes(self) -> int:

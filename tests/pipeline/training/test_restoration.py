@@ -74,6 +74,23 @@ def test_what_a_network_sees_is_the_noisy_form_of_what_it_should_answer(tmp_path
         assert 0.05 < float(noise.std()) < 0.12
 
 
+@pytest.mark.parametrize(("foreground", "least", "most"), [(1.0, 0.9, 1.0), (0.0, 0.0, 0.5)])
+def test_patches_show_what_is_no_air_as_often_as_is_asked(
+    tmp_path: Path, foreground: float, least: float, most: float
+) -> None:
+    place = tmp_path / "case"
+    place.mkdir()
+    image = np.zeros((1, 16, 128, 128), np.float32)
+    image[:, 4:12, 72:, 72:] = 0.5
+    np.save(place / "image.npy", image)
+    wanted = recipe.check(BESIDE | {"patches": 64, "foreground": foreground})
+    prepared = data.Prepared(training=(place,), validation=())
+    drawn = restoration.Restoration(recipe=wanted, prepared=prepared, device=CPU)
+    shown = [bool(one.any()) for _, wanted in drawn.batches(0, 0) for one in wanted]
+    assert len(shown) == 64
+    assert least <= np.mean(shown) <= most
+
+
 def test_patches_of_one_epoch_are_the_same_again_and_others_in_the_next(tmp_path: Path) -> None:
     drawn = task(tmp_path, recipe.check(DENOISING))
     first, again, later = (next(drawn.batches(epoch, 0))[0] for epoch in (0, 0, 1))
