@@ -38,8 +38,10 @@ class Beside:
 def of(image: Input | Channels, spec: ModelSpec) -> Beside:
     """Return what the network of a model takes beside this input."""
     tensors: dict[str, Tensor] = {}
-    if isinstance(image, Channels) and networks.takes_missing(spec.network):
-        tensors["present"] = torch.tensor([image.present])
+    if networks.takes_missing(spec.network):
+        whole = (True,) * spec.input.channels
+        present = image.present if isinstance(image, Channels) else whole
+        tensors["present"] = torch.tensor([present])
     if not spec.input.table:
         return Beside(tensors=tensors, known={})
     patient = _patient(image)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Final, TypeGuard
 
 import numpy as np
@@ -22,13 +24,15 @@ from pipeline.models import (
     sliding,
     uncertainty,
 )
+from pipeline.models.beside import Beside
+from pipeline.models.company import Batcher
 from pipeline.models.devices import Device
 from pipeline.models.engines import DTYPES
 from pipeline.models.options import ClassificationOptions
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.sampling import Sampled
 from pipeline.models.segmentation import Laps
-from pipeline.models.small_inputs import Answer, Batcher, Later, together
+from pipeline.models.small_inputs import Answer, forward, together
 from pipeline.models.spec import ModelSpec
 from pipeline.models.whole_inputs import network_input, on_source
 from pipeline.results import Classification, Prediction, ValueMap
@@ -36,6 +40,19 @@ from pipeline.volume import Channels, Image, Input, Volume
 
 #: values of an image
 _SMALL: Final = 2**16
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """What one job asks about: checked inputs, and what was done for them in its own thread."""
+
+    images: Sequence[Input | Channels]
+    #: how many frames there are of each
+    frames: Sequence[int]
+    #: (all frames, channels, *size); None = small ones, prepared by whoever leads the pass
+    inputs: Tensor | None
+    besides: Sequence[Beside]
+    clock: Laps
 
 
 class ClassificationPredictor:
@@ -59,7 +76,7 @@ class ClassificationPredictor:
         )
         self._network = network.to(device.torch, dtype)
         self._plan = plan
-        self._batcher = Batcher(self._network, plan, device)
+        self._batcher = Batcher(self._answered, device, most=plan.batch)
 
     def predict(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
         """Answer with every label's score. See ``Predictor.predict``."""
@@ -80,37 +97,53 @@ class ClassificationPredictor:
         self, images: Sequence[Input | Channels], checkpoint: Checkpoint
     ) -> list[Prediction]:
         self._device.enter_thread()
-        clock = Laps()
         with self._batcher.coming():
-            checked = [self._checked(image) for image in images]
-            inputs, frames = self._inputs(checked)
-            besides = [beside.of(image, self.spec) for image in checked]
-            clock.lap("preprocess")
+            group = self._group(images)
+        return self._batcher.ask(group, count=sum(group.frames), checkpoint=checkpoint)
 
-        def predictions(answer: Answer) -> list[Prediction]:
-            clock.book(answer.seconds)
-            each = {stage: spent / len(images) for stage, spent in clock.seconds.items()}
-            parts = np.split(self._scores(answer.outputs.numpy()), np.cumsum(frames)[:-1])
-            return [
-                self._prediction(scores, self._joined(scores), answer, each, its.report())
-                for scores, its in zip(parts, besides, strict=True)
-            ]
+    def _group(self, images: Sequence[Input | Channels]) -> _Group:
+        """Check the inputs of one job, and prepare what is not prepared in no time."""
+        clock = Laps()
+        checked = [self._checked(image) for image in images]
+        frames = [len(image.pixels) for image in checked if _is_small(image)]
+        inputs = None
+        if len(frames) < len(checked):
+            prepared = [network_input(image, self.spec) for image in checked]
+            inputs, frames = torch.cat(prepared), [len(one) for one in prepared]
+        besides = [beside.of(image, self.spec) for image in checked]
+        clock.lap("preprocess")
+        return _Group(images=checked, frames=frames, inputs=inputs, besides=besides, clock=clock)
 
-        rows = beside.rows(besides, frames)
-        return self._batcher.ask_for(predictions, inputs, checkpoint=checkpoint, beside=rows)
+    def _answered(self, groups: Sequence[_Group], checkpoint: Checkpoint) -> list[list[Prediction]]:
+        """Answer for the inputs of several jobs in one pass of the network."""
+        clocks = [group.clock for group in groups]
+        _lap(clocks, "wait")
+        inputs = torch.cat([part for group in groups for part in self._prepared(group)])
+        _lap(clocks, "preprocess")
+        frames = [count for group in groups for count in group.frames]
+        rows = beside.rows([its for group in groups for its in group.besides], frames)
+        answer = forward(self._network, self._plan, inputs, checkpoint=checkpoint, beside=rows)
+        _lap(clocks, "model")
+        scores = self._scores(answer.outputs.numpy())
+        every = iter(np.split(scores, np.cumsum(frames)[:-1]))
+        return [
+            self._predictions(group, islice(every, len(group.images)), answer) for group in groups
+        ]
 
-    def _inputs(self, images: Sequence[Input | Channels]) -> tuple[Tensor | Later, list[int]]:
-        """Return what the network sees of several inputs, and how many frames of each."""
+    def _prepared(self, group: _Group) -> list[Tensor]:
+        if group.inputs is not None:
+            return [group.inputs]
+        return [network_input(image, self.spec) for image in group.images]
 
-        def prepared() -> list[Tensor]:
-            return [network_input(image, self.spec) for image in images]
-
-        frames = [len(image.pixels) for image in images if _is_small(image)]
-        if len(frames) < len(images):
-            made = prepared()
-            return torch.cat(made), [len(one) for one in made]
-        shape = (sum(frames), self.spec.input.channels, *self.spec.input.size)
-        return Later(shape=shape, prepare=lambda: torch.cat(prepared())), frames
+    def _predictions(
+        self, group: _Group, every: Iterable[NDArray[np.float64]], answer: Answer
+    ) -> list[Prediction]:
+        """Say what the scores of each input of a group mean."""
+        each = {stage: spent / len(group.images) for stage, spent in group.clock.seconds.items()}
+        return [
+            self._prediction(scores, self._joined(scores), answer, each, its.report())
+            for its, scores in zip(group.besides, every, strict=True)
+        ]
 
     def predict_with_uncertainty(
         self, image: Input | Channels, asked: Uncertainty, *, checkpoint: Checkpoint
@@ -123,8 +156,11 @@ class ClassificationPredictor:
         inputs, its = network_input(checked, self.spec), beside.of(checked, self.spec)
         rows = beside.rows([its], [len(inputs)])
         clock.lap("preprocess")
-        batcher = Batcher(Sampled(self._network, asked, checkpoint), self._plan, self._device)
-        answer = batcher.ask(inputs, checkpoint=checkpoint, beside=rows)
+        run = partial(forward, plan=self._plan, inputs=inputs, checkpoint=checkpoint, beside=rows)
+        with self._device.hold(checkpoint):
+            clock.lap("wait")
+            answer = run(Sampled(self._network, asked, checkpoint))
+        clock.lap("model")
         each = np.array([self._scores(one) for one in answer.outputs.numpy().swapaxes(0, 1)])
         samples = np.array([self._joined(scores) for scores in each])
         if asked.temperature is not None:
@@ -132,10 +168,10 @@ class ClassificationPredictor:
             samples = calibration.tempered(samples, temperature, is_exclusive=is_exclusive)
         sure = uncertainty.of_input(samples, self._options.activation)
         if asked.conformal is not None:
-            plain = self._batcher.ask(inputs, checkpoint=checkpoint, beside=rows)
-            in_set = self._prediction_set(plain.outputs.numpy(), asked.conformal.coverage)
+            with self._device.hold(checkpoint):
+                logits = run(self._network).outputs.numpy()
+            in_set = self._prediction_set(logits, asked.conformal.coverage)
             sure = replace(sure, in_set=in_set)
-        clock.book(answer.seconds)
         more = {**its.report(), "uncertainty": uncertainty.report(asked)}
         prediction = self._prediction(each.mean(0), sure.mean, answer, clock.seconds, more)
         sureness = sure.measurements(self.spec.labels)
@@ -197,7 +233,7 @@ class ClassificationPredictor:
                 "dtype": str(answer.plan.dtype).removeprefix("torch."),
                 "batch": answer.plan.batch,
                 "frames": len(by_frame),
-                "together": answer.together,
+                "together": len(answer.outputs),
                 **more,
             },
             seconds=seconds,
@@ -242,6 +278,11 @@ class ClassificationPredictor:
             )
             for label in self.spec.labels
         )
+
+
+def _lap(clocks: Sequence[Laps], stage: str) -> None:
+    for clock in clocks:
+        clock.lap(stage)
 
 
 def _is_small(image: Input | Channels) -> TypeGuard[Image]:

@@ -191,6 +191,13 @@ def test_of_several_series_the_first_tells_of_the_patient() -> None:
     assert beside.of(series, film()).known == {"age": True, "sex": True, "weight": True}
 
 
+def test_a_whole_input_says_so_where_a_network_could_do_without_a_part() -> None:
+    lone = replace(film(), network="EarlyFusion", input=replace(film().input, table=()))
+    for one in (patient(), Channels(volumes=(patient(),), present=(True,))):
+        assert beside.of(one, lone).tensors["present"].tolist() == [[True]]
+        assert not beside.of(one, replace(lone, network="FiLM")).tensors
+
+
 def test_metadata_keep_the_table_and_say_nothing_of_it_where_there_is_none() -> None:
     written = metadata.dump(film(), {})
     spec, found = metadata.parse(written, digest="")

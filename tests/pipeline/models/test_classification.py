@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +17,10 @@ from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.devices import Device
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
 from pipeline.models.whole_inputs import network_input
-from pipeline.results import Classification
+from pipeline.results import Classification, Prediction
 from pipeline.volume import Image, Volume
 from tests.pipeline.models import tiny
-from tests.pipeline.models.tiny import go_on
+from tests.pipeline.models.tiny import at_once, go_on
 
 
 class Mean(nn.Module):
@@ -133,6 +136,57 @@ def test_several_inputs_together_get_the_answers_they_get_alone() -> None:
             assert one.score == pytest.approx(other.score, abs=1e-6)
         assert found.options["frames"] == len(image.pixels)
     assert together[0].options["together"] == 1 + 2 + 3
+
+
+def in_company(network: nn.Module, images: Sequence[Image]) -> list[object]:
+    """Ask for each image in a thread of its own; the device is held until all of them wait."""
+    device = Device()
+    predictor = ClassificationPredictor(spec(), network, device)
+    is_held = threading.Event()
+    waits = [threading.Event() for _ in images]
+
+    def hold() -> None:
+        with device.hold(go_on):
+            is_held.set()
+            assert all(one.wait(30) for one in waits)
+
+    def ask(image: Image, waiting: threading.Event) -> Prediction:
+        assert is_held.wait(30)
+        return predictor.predict(image, checkpoint=waiting.set)
+
+    asks = (partial(ask, image, one) for image, one in zip(images, waits, strict=True))
+    return at_once(hold, *asks)[1:]
+
+
+def bright(said: object) -> float:
+    assert isinstance(said, Prediction), said
+    return next(float(one.score) for one in said.findings if one.label == "bright")
+
+
+def test_jobs_share_a_pass_whatever_the_size_of_their_images() -> None:
+    small, several = frames(25), frames(0, 100)
+    large = Image(pixels=np.full((1, 300, 400), 75, np.float32))  # prepared by its own thread
+    said = in_company(Mean(), [small, several, large])
+    expected = [sigmoid(1), (0.5 + sigmoid(4)) / 2, sigmoid(3)]
+    assert list(map(bright, said)) == pytest.approx(expected)
+    for one, count in zip(said, (1, 2, 1), strict=True):
+        assert isinstance(one, Prediction)
+        assert one.options["together"] == 4
+        assert one.options["frames"] == count
+        assert set(one.seconds) == {"preprocess", "wait", "model"}
+        assert one.seconds["wait"] > 0.05  # until all waited
+        assert one.seconds["model"] < one.seconds["wait"]
+
+
+def test_an_answer_that_is_not_finite_costs_one_job_of_a_pass() -> None:
+    class Breaking(Mean):
+        def forward(self, image: Tensor) -> Tensor:
+            logits = super().forward(image)
+            return torch.where(logits.sum(1, keepdim=True) > 3.5, torch.nan, logits)
+
+    said = in_company(Breaking(), [frames(25), frames(100), frames(50)])
+    assert isinstance(said[1], ModelMismatch)
+    assert [bright(one) for one in said[::2]] == pytest.approx([sigmoid(1), sigmoid(2)])
 
 
 def test_a_smaller_batch_is_tried_when_memory_runs_out() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,25 @@ UNET: dict[str, Any] = {
 
 def go_on() -> None:
     """Stand for a checkpoint that never stops."""
+
+
+def at_once(*asks: Callable[[], object]) -> list[object]:
+    """Run each in a thread of its own; return what each said or raised."""
+    said: list[object] = [None] * len(asks)
+
+    def run(number: int) -> None:
+        try:
+            said[number] = asks[number]()
+        except Exception as error:  # noqa: BLE001, it is what the test looks at
+            said[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(asks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    return said
 
 
 def unet_spec(**changes: Any) -> ModelSpec:
