@@ -67,19 +67,19 @@ class Passage:
         """Return the windows to run next, without taking them for done."""
         return self.windows[self._done : self._done + most]
 
-    def add(self, windows: Sequence[Box], answers: Tensor) -> None:
-        """Sum the answers (windows, outputs, *size) of the next windows."""
+    def add(self, window: Box, answer: Tensor, call: _Stopwatch, share: float) -> None:
+        """Sum the answer (outputs, *size) of the next window, which cost a share of a call."""
         if self._blocks is None:
             self._blocks = stitching.blocks_within(
-                self.image.shape[1:], self.windows, self._sweep, answers.shape[1]
+                self.image.shape[1:], self.windows, self._sweep, len(answer)
             )
-        for window, answer in zip(windows, answers, strict=True):
+        try:
             self._blocks.add(window, answer, self._weight)
-
-    def count(self, windows: int, call: _Stopwatch, share: float) -> None:
-        """Take windows for done, which cost a share of a call of the network."""
+        except BaseException:
+            self.forget()  # nobody can say what was added
+            raise
         self._calls.append((call, share))
-        self._done += windows
+        self._done += 1
 
     def forget(self) -> None:
         """Drop all that was summed: the next window is the first again."""
@@ -148,13 +148,15 @@ def drive(network: Network, passage: Passage, queue: Queue | None, checkpoint: C
     while passage.left:
         checkpoint()
         began = time.perf_counter()
-        call = _Stopwatch(shape.device)
-        _run_batch(network, _fill(passage, queue), pixels, call)
-        calls.append(call)
+        calls.append(_Stopwatch(shape.device))
+        for summed in _run_batch(network, _fill(passage, queue), pixels, calls[-1]):
+            # at once, since what is summed is most of what a study takes. The last blocks are left
+            # to the caller, who need not hold the device for that; others' to themselves
+            if summed is passage and passage.left:
+                spent += time.perf_counter() - began
+                passage.hand_over()
+                began = time.perf_counter()
         spent += time.perf_counter() - began
-        # the last blocks are handed over by the caller, who need not hold the device for that
-        if passage.left:
-            passage.hand_over()
     return max(0.0, spent - sum(call.seconds() for call in calls))
 
 
@@ -176,8 +178,8 @@ def _run_batch(
     parts: list[tuple[Passage, Sequence[Box]]],
     pixels: Tensor,
     call: _Stopwatch,
-) -> None:
-    """Run one batch and sum its answers."""
+) -> Iterator[Passage]:
+    """Run one batch and sum its answers; yield the passage of each window after that."""
     slot = 0
     for passage, windows in parts:
         for window in windows:
@@ -187,18 +189,10 @@ def _run_batch(
         pixels[slot:] = pixels[slot - 1]
     with call:
         answers = network(pixels)
-    first = 0
-    try:
-        for passage, windows in parts:
-            passage.add(windows, answers[first : first + len(windows)])
-            first += len(windows)
-    except BaseException:
-        # nobody can say what was added: each starts anew when its turn comes
-        for passage, _ in parts:
-            passage.forget()
-        raise
-    for passage, windows in parts:
-        passage.count(len(windows), call, len(windows) / slot)
+    owners = ((passage, window) for passage, windows in parts for window in windows)
+    for (passage, window), answer in zip(owners, answers[:slot], strict=True):
+        passage.add(window, answer, call, 1 / slot)
+        yield passage
 
 
 class _Stopwatch:

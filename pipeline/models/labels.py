@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.models import lasting
 from pipeline.models.cells import Cells, largest
 from pipeline.models.devices import one_thread
 from pipeline.models.grids import Grid
@@ -79,7 +80,7 @@ class Canvas:
         ``is_scaled`` says that probabilities come in the place of logits. With a ``reader``
         anything may come, and labels are what it makes of that.
         """
-        self.labels = np.zeros(grid.source_shape, np.uint8)
+        self.labels: NDArray[np.uint8] = lasting.zeros(grid.source_shape, torch.uint8).numpy()
         self._grid = grid
         self._checkpoint = checkpoint
         self._probabilities = probabilities

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.models import grids
+from pipeline.models import grids, lasting
 from pipeline.models.grids import Grid
 from pipeline.models.spec import InputSpec
 from pipeline.volume import Volume
@@ -99,7 +99,7 @@ def prepare_channels(
         stack, grid = _tighten(stack, grid)
         if min(stack.shape) == 0:
             return Prepared(image=torch.zeros(count, 1, 1, 1), grid=grid, is_empty=True)
-    return Prepared(image=stack.contiguous(), grid=grid, warnings=tuple(dict.fromkeys(warnings)))
+    return Prepared(image=lasting.copy(stack), grid=grid, warnings=tuple(dict.fromkeys(warnings)))
 
 
 def _foreground_bounds(volumes: Sequence[Volume], low: float) -> list[tuple[int, int]] | None:

@@ -19,6 +19,8 @@ import torch
 from monai.data.utils import compute_importance_map
 from torch import Tensor
 
+from pipeline.models import lasting
+
 #: a part of the grid, one slice for each axis
 Box = tuple[slice, ...]
 #: the number of a block along each axis
@@ -65,9 +67,11 @@ class Blocks:
             box = self._box(block)
             if block not in self._sums:
                 shape = [part.stop - part.start for part in box]
+                # of one window alone: gone before the network is called again
+                zeros = torch.zeros if self._awaited[block] == 1 else lasting.zeros
                 self._sums[block] = (
-                    torch.zeros((len(answer), *shape), device=weight.device),
-                    torch.zeros(shape, device=weight.device),
+                    zeros((len(answer), *shape), device=weight.device),
+                    zeros(shape, device=weight.device),
                 )
             total, weights = self._sums[block]
             here, there = _common(box, window)
@@ -104,7 +108,7 @@ class Blocks:
             after = tuple(number + more for number, more in zip(block, offset, strict=True))
             if any(offset) and after in self._awaited:
                 planes = [slice(-1, None) if more else slice(None) for more in offset]
-                kept = logits[(slice(None), *planes)].clone()
+                kept = lasting.copy(logits[(slice(None), *planes)])
                 self._before.setdefault(after, {})[offset] = kept
 
     def _joined(self, block: Block, logits: Tensor) -> tuple[Box, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,38 @@ def test_what_is_said_of_memory_is_what_is_held() -> None:
             torch.testing.assert_close(logits, torch.ones_like(logits))
     assert most == expected
     assert not blocks._sums
+
+
+@pytest.mark.parametrize("outputs", [1, 25, 105])
+def test_what_an_image_holds_is_what_was_said_whatever_the_batch(
+    monkeypatch: pytest.MonkeyPatch, outputs: int
+) -> None:
+    class Constant(nn.Module):
+        def forward(self, pixels: Tensor) -> Tensor:
+            return torch.zeros(()).expand(len(pixels), outputs, *pixels.shape[2:])
+
+    held, add = [], Blocks.add
+
+    def watched(blocks: Blocks, window: Box, answer: Tensor, weight: Tensor) -> None:
+        add(blocks, window, answer, weight)
+        held.append(sum(one.nbytes for sums in blocks._sums.values() for one in sums))
+
+    monkeypatch.setattr(Blocks, "add", watched)
+    axes = (0, 1, 2)
+    sweep = Sweep(axes=axes, room=0, finish=lambda *_: None)
+    plan = replace(PLAN, batch=4)
+    sliding.pass_over(Constant(), torch.zeros(1, *SHAPE), plan, sweep=sweep, checkpoint=go_on)
+    windows = stitching.in_order(sliding.lay(SHAPE, PLAN.size, PLAN.overlap), axes)
+    assert max(held) == 4 * (outputs + 1) * Blocks(SHAPE, windows, axes).most_voxels(windows)
+
+
+def test_what_is_held_is_no_more_for_a_longer_image() -> None:
+    said = []
+    for length in (26, 40, 96):  # the last window begins where a step ends
+        shape = (length, *SHAPE[1:])
+        windows = stitching.in_order(sliding.lay(shape, PLAN.size, PLAN.overlap), (0, 1, 2))
+        said.append(Blocks(shape, windows, (0, 1, 2)).most_voxels(windows))
+    assert said[0] == said[1] == said[2]
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "SPL", "AIR"])
