@@ -5,9 +5,10 @@
 In a fresh process with a worker's environment: peak of the resident memory after the network alone
 ran two batches of windows, then peak while one study is read and predicted. The difference is what
 a study takes: its volume, what the network sees of it, sums of windows, labels. With more classes
-the sums are cut into blocks. What the allocator keeps of the network's calls differs between
-processes, so several are asked. Exits with 1 where a study takes more than ``MUST`` times the int16
-volume in any of them.
+the sums are cut into blocks; those that wait for another window still grow with the classes, so
+that no number of volumes holds for every model (try 105). Several processes are asked, since what
+the allocator keeps of the network's calls may differ between them. Exits with 1
+where a study takes more than ``MUST`` times the int16 volume in any of them.
 """
 
 from __future__ import annotations
