@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.training import data, manifest, tasks
+from pipeline.training import manifest, preparing, tasks
 from pipeline.training.cache import Cache
 from pipeline.training.faults import Fault, ManifestInvalid
 from pipeline.training.manifest import snapshot_of
@@ -56,7 +56,7 @@ def check(
         cache = Cache(folder=Path(folder), shared=shared)
         made = tasks.preparation(recipe)
         try:
-            prepared = data.prepare(
+            prepared = preparing.prepare(
                 snapshot,
                 recipe,
                 made,

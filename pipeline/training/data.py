@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,30 +23,18 @@ from pipeline.training import (
     boxes,
     dicom_labels,
     patient_values,
-    pixels,
     ranks,
     reading,
-    together,
-    truths,
 )
-from pipeline.training.cache import Cache, Entry, name_of
-from pipeline.training.faults import Fault, ManifestInvalid
-from pipeline.training.manifest import Case, Part, Snapshot, changed
-from pipeline.training.reading import LabelRefused, Truth
+from pipeline.training.faults import Fault
+from pipeline.training.manifest import Case
+from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Channels, Input, Volume
 
 #: turns a case (``read_case``) into named arrays: "image" (float32, 0..1) and its targets
 Preparation = Callable[[Any, Truth], Mapping[str, NDArray[Any]]]
 Arrays = Mapping[str, NDArray[Any]]
-_CHANGED: Final = "it was changed after it was hashed"
-#: which arrays of a case are kept, by its part; of one that is judged on none
-_KEPT: Final[Mapping[Part, str]] = {
-    Part.TRAINING: "all",
-    Part.VALIDATION: "all",
-    Part.UNLABELLED: "image",
-    Part.HELD_OUT: "",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,75 +142,6 @@ def _read_dicom_truth(label: Path, recipe: Recipe, image: Input) -> Truth:
     if recipe.kind == "segmentation":
         return Truth(mask=dicom_labels.read_mask(label, image, recipe))
     return Truth(boxes=dicom_labels.read_boxes(label, image, recipe))
-
-
-def prepare(
-    snapshot: Snapshot,
-    recipe: Recipe,
-    preparation: Preparation,
-    cache: Cache | Path,
-    *,
-    checkpoint: Callable[[], None],
-) -> Prepared:
-    """Read and check every case, held-out ones too, and keep what is trained on as arrays.
-
-    A case that was prepared before, from the same content in the same way, is not read again.
-
-    Raises:
-        ManifestInvalid: with every case that cannot be read, whose label does not fit, or that
-            shows what another one shows.
-        Interrupted: by ``checkpoint``, called before each case.
-
-    """
-    cache = Cache(folder=cache) if isinstance(cache, Path) else cache
-    faults: list[Fault] = []
-    kept: dict[Part, list[Path]] = {part: [] for part in Part}
-    entries: list[tuple[Case, Entry]] = []
-    for case in snapshot.cases:
-        checkpoint()
-        name = name_of(case, recipe, _KEPT[case.part])
-        kept[case.part].append(cache.place(name))
-        entry = cache.find(name)
-        if entry is None:
-            try:
-                arrays, entry = _prepared(case, recipe, preparation)
-            except StudyRejected as refused:
-                faults.append(Fault(case.row, "image", refused.sentence))
-                continue
-            except LabelRefused as refused:
-                faults.append(Fault(case.row, "label", str(refused)))
-                continue
-            cache.keep(name, arrays, entry)
-        entries.append((case, entry))
-    faults += together.repeated(entries)
-    faults += () if faults else together.untaught(entries, recipe)
-    if faults:
-        raise ManifestInvalid(faults)
-    return Prepared(
-        training=tuple(kept[Part.TRAINING]),
-        validation=tuple(kept[Part.VALIDATION]),
-        unlabelled=tuple(kept[Part.UNLABELLED]),
-        warnings=tuple(together.warnings(entries, recipe)),
-    )
-
-
-def _prepared(case: Case, recipe: Recipe, preparation: Preparation) -> tuple[Arrays, Entry]:
-    image = read_case(case, recipe)
-    is_labelled = case.part is not Part.UNLABELLED
-    truth = read_truth(case, recipe, image) if is_labelled else truths.nothing(recipe, image)
-    arrays = preparation(image, truth)
-    change = changed(case)
-    if change == "image":
-        raise StudyRejected(_CHANGED, Reason.FILE_CHANGED)
-    if change == "label":
-        raise LabelRefused(_CHANGED)
-    kept = _KEPT[case.part]
-    entry = Entry(
-        pixels=pixels.digests(image),
-        labels=truths.labels_in(truth, recipe) if is_labelled else (),
-        warnings=tuple(("label", note) for note in truth.notes),
-    )
-    return {name: arrays[name] for name in arrays if kept in ("all", name)}, entry
 
 
 def load(place: Path) -> Arrays:

@@ -13,10 +13,10 @@ from pipeline.errors import TrainingRefused
 from pipeline.reasons import Reason
 from pipeline.training import (
     classification,
-    data,
     detection,
     detectors,
     objects,
+    preparing,
     restoration,
     segmentation,
     transfer,
@@ -94,7 +94,9 @@ def prepare(
         Interrupted: by ``checkpoint``, called before each case.
 
     """
-    prepared = data.prepare(snapshot, recipe, preparation(recipe), cases, checkpoint=checkpoint)
+    prepared = preparing.prepare(
+        snapshot, recipe, preparation(recipe), cases, checkpoint=checkpoint
+    )
     try:
         _method(recipe).make(recipe=recipe, prepared=prepared, device=torch.device("cpu")).network()
     except (ValueError, TypeError, RuntimeError, KeyError, IndexError, NotImplementedError) as why:

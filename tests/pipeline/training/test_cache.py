@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.training import cache, classification, data, manifest, recipe, trimming
+from pipeline.training import cache, classification, data, manifest, preparing, recipe, trimming
 from pipeline.training.cache import Cache, Entry
 from pipeline.training.manifest import Part, Snapshot
 from pipeline.training.recipe import Recipe
@@ -33,7 +33,7 @@ def snapshot(tmp_path: Path) -> Snapshot:
 
 def prepare(snapshot: Snapshot, kept: Cache, wanted: Recipe = RECIPE) -> data.Prepared:
     made = classification.preparation(wanted)
-    return data.prepare(snapshot, wanted, made, kept, checkpoint=lambda: None)
+    return preparing.prepare(snapshot, wanted, made, kept, checkpoint=lambda: None)
 
 
 def loaded(places: tuple[Path, ...]) -> list[Mapping[str, list[Any]]]:

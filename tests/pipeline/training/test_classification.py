@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.errors import StudyRejected, TrainingRefused
 from pipeline.models.planes import frames
-from pipeline.training import classification, data, manifest, recipe
+from pipeline.training import classification, data, manifest, preparing, recipe
 from pipeline.training.patient_values import stating
 from pipeline.training.reading import Truth
 from pipeline.training.recipe import Recipe
@@ -45,7 +45,7 @@ def task(folder: Path, wanted: Recipe) -> classification.Classification:
         label = ("dark", "bright")[number % 2]
         rows.append((f"{number}.npy", label, f"p{number}", "test" if number > 5 else "train"))
     snapshot = manifest.freeze(write_manifest(folder, rows), wanted)
-    prepared = data.prepare(
+    prepared = preparing.prepare(
         snapshot,
         wanted,
         classification.preparation(wanted),

@@ -16,12 +16,14 @@ from pipeline.models import detection as predicting
 from pipeline.models import preprocess
 from pipeline.models.spec import InputSpec
 from pipeline.phantoms import PhantomParameters, Tissue
-from pipeline.training import classification, data, detection, manifest, recipe, segmentation
+from pipeline.training import (
+    data,
+    detection,
+    recipe,
+    segmentation,
+)
 from pipeline.training.boxes import Box
-from pipeline.training.faults import ManifestInvalid
-from pipeline.training.recipe import Recipe
 from tests import quick_training
-from tests.quick_training import write_balls, write_images, write_manifest
 
 CHEST = PhantomParameters(
     shape=(16, 64, 60), spacing=(6.0, 5.0, 5.3), seed=2, lesions=2, rotation=(5.0, 8.0, -4.0)
@@ -30,118 +32,6 @@ CHEST = PhantomParameters(
 
 def generator() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-def prepared_places(folder: Path, kind: str) -> data.Prepared:
-    document = {
-        "classification": quick_training.CLASSIFICATION,
-        "segmentation": quick_training.SEGMENTATION,
-    }[kind]
-    wanted = recipe.check(document)
-    path = write_images(folder) if kind == "classification" else write_balls(folder, kind)
-    module = classification if kind == "classification" else segmentation
-    snapshot = manifest.freeze(path, wanted)
-    return data.prepare(
-        snapshot, wanted, module.preparation(wanted), folder / "kept", checkpoint=lambda: None
-    )
-
-
-def test_what_is_kept_is_not_read_again(tmp_path: Path) -> None:
-    first = prepared_places(tmp_path, "classification")
-    before = {place: (place / "image.npy").stat().st_mtime_ns for place in first.training}
-    again = prepared_places(tmp_path, "classification")
-    assert again == first
-    assert {place: (place / "image.npy").stat().st_mtime_ns for place in before} == before
-
-
-def test_half_a_prepared_case_is_prepared_again(tmp_path: Path) -> None:
-    place = prepared_places(tmp_path, "classification").training[0]
-    (place / "image.npy").write_bytes(b"")
-    prepared_places(tmp_path, "classification")
-    assert data.load(place)["image"].shape == (1, 16, 16)
-
-
-def test_every_case_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
-    wanted = recipe.check(quick_training.CLASSIFICATION)
-    for name in ("a.npy", "b.npy"):
-        (tmp_path / name).write_bytes(name.encode())
-    np.save(tmp_path / "c.npy", np.zeros((4, 4), np.float32))
-    rows = [
-        ("a.npy", "bright", "a", "train"),
-        ("c.npy", "dark", "c", "train"),
-        ("b.npy", "dark", "b", "test"),
-    ]
-    snapshot = manifest.freeze(write_manifest(tmp_path, rows), wanted)
-    with pytest.raises(ManifestInvalid) as refused:
-        data.prepare(
-            snapshot,
-            wanted,
-            classification.preparation(wanted),
-            tmp_path / "kept",
-            checkpoint=lambda: None,
-        )
-    assert [(fault.row, fault.column) for fault in refused.value.faults] == [
-        (1, "image"),
-        (3, "image"),
-    ]
-
-
-def test_89_a_mask_that_does_not_fit_its_image_is_listed(tmp_path: Path) -> None:
-    path = write_balls(tmp_path, "segmentation")
-    np.save(tmp_path / "2.mask.npy", np.zeros((3, 3, 3), np.uint8))
-    wanted = recipe.check(quick_training.SEGMENTATION)
-    with pytest.raises(ManifestInvalid) as refused:
-        data.prepare(
-            manifest.freeze(path, wanted),
-            wanted,
-            segmentation.preparation(wanted),
-            tmp_path / "kept",
-            checkpoint=lambda: None,
-        )
-    assert [(fault.row, fault.column) for fault in refused.value.faults] == [(3, "label")]
-
-
-@pytest.mark.parametrize(("changed", "column"), [("2.npy", "image"), ("2.mask.npy", "label")])
-def test_93_a_file_that_was_changed_after_it_was_hashed_is_listed(
-    tmp_path: Path, changed: str, column: str
-) -> None:
-    wanted = recipe.check(quick_training.SEGMENTATION)
-    snapshot = manifest.freeze(write_balls(tmp_path, "segmentation"), wanted)
-    np.save(tmp_path / changed, np.load(tmp_path / changed)[::-1])
-    with pytest.raises(ManifestInvalid, match="changed after") as refused:
-        data.prepare(
-            snapshot,
-            wanted,
-            segmentation.preparation(wanted),
-            tmp_path / "kept",
-            checkpoint=lambda: None,
-        )
-    assert [(fault.row, fault.column) for fault in refused.value.faults] == [(3, column)]
-
-
-@pytest.mark.parametrize("kind", ["classification", "segmentation"])
-def test_of_an_unlabelled_case_the_image_is_kept_and_nothing_is_said_of_it(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Recipe, "learns_from_unlabelled", property(lambda _: True))
-    is_image = kind == "classification"
-    path = write_images(tmp_path) if is_image else write_balls(tmp_path, kind)
-    path.write_text(path.read_text().replace("validation", "unlabelled"))
-    module = classification if is_image else segmentation
-    wanted = recipe.check(
-        quick_training.CLASSIFICATION if is_image else quick_training.SEGMENTATION
-    )
-    prepared = data.prepare(
-        manifest.freeze(path, wanted),
-        wanted,
-        module.preparation(wanted),
-        tmp_path / "kept",
-        checkpoint=lambda: None,
-    )
-    assert not prepared.validation
-    assert [set(data.load(place)) for place in prepared.unlabelled] == [{"image"}] * (
-        4 if is_image else 2
-    )
 
 
 @given(epoch=st.integers(0, 50))

@@ -14,7 +14,7 @@ from pipeline.errors import TrainingRefused
 from pipeline.models import bundle, predictors
 from pipeline.models.devices import Device
 from pipeline.results import Detection as Found
-from pipeline.training import data, detection, detectors, manifest, recipe
+from pipeline.training import detection, detectors, manifest, preparing, recipe
 from pipeline.training.data import Draw
 from pipeline.training.detection import Detection
 from pipeline.training.recipe import Recipe
@@ -73,7 +73,7 @@ def write_blocks(folder: Path, count: int = 8) -> Path:
 def task(folder: Path, wanted: Recipe, count: int = 8) -> Detection:
     torch.manual_seed(0)
     snapshot = manifest.freeze(write_blocks(folder, count), wanted)
-    prepared = data.prepare(
+    prepared = preparing.prepare(
         snapshot, wanted, detection.preparation(wanted), folder / "cases", checkpoint=lambda: None
     )
     return Detection(recipe=wanted, prepared=prepared, device=torch.device("cpu"))

@@ -23,7 +23,7 @@ from pipeline.dicom.writing.sr import write_sr
 from pipeline.models import bundle
 from pipeline.phantoms import Phantom, PhantomParameters, Tissue
 from pipeline.results import Classification, Code, Detection, Segment
-from pipeline.training import data, dicom_labels, manifest, reading, recipe
+from pipeline.training import data, dicom_labels, manifest, preparing, reading, recipe
 from pipeline.training.faults import ManifestInvalid
 from pipeline.training.manifest import Case, Part
 from pipeline.training.reading import LabelRefused
@@ -223,7 +223,7 @@ def test_every_fault_is_listed_by_row(tmp_path: Path) -> None:
     (tmp_path / "3.label").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 400)  # broken
     snapshot = manifest.freeze(path, checked(SEGMENTATION))
     with pytest.raises(ManifestInvalid) as caught:
-        data.prepare(
+        preparing.prepare(
             snapshot,
             checked(SEGMENTATION),
             lambda _image, _truth: {},

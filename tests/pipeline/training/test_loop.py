@@ -16,7 +16,15 @@ import torch
 
 from pipeline.errors import Interrupted, TrainingRefused
 from pipeline.reasons import Reason
-from pipeline.training import classification, data, detection, loop, manifest, recipe, segmentation
+from pipeline.training import (
+    classification,
+    detection,
+    loop,
+    manifest,
+    preparing,
+    recipe,
+    segmentation,
+)
 from pipeline.training.checkpoint import Weights
 from pipeline.training.controls import Controls, EpochReport, StepReport
 from pipeline.training.recipe import Recipe
@@ -58,7 +66,7 @@ def make(folder: Path, document: dict[str, Any]) -> tuple[Task, Recipe]:
         "detection": (detection.preparation, detection.Detection),
     }
     preparation, task = kinds[wanted.kind]
-    prepared = data.prepare(
+    prepared = preparing.prepare(
         snapshot, wanted, preparation(wanted), folder / "cases", checkpoint=lambda: None
     )
     return task(recipe=wanted, prepared=prepared, device=torch.device("cpu")), wanted

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import phantoms
 from pipeline.phantoms import PhantomParameters
-from pipeline.training import data, manifest, pixels, recipe, restoration
+from pipeline.training import manifest, pixels, preparing, recipe, restoration
 from pipeline.training.faults import ManifestInvalid
 from pipeline.volume import Channels, Image, Volume
 from tests import quick_training
@@ -67,7 +67,7 @@ def test_86_the_same_pixels_under_other_uids_are_refused(tmp_path: Path) -> None
     rows = [("first", "", "a", "train"), ("another", "", "b", "train"), ("second", "", "c", "test")]
     snapshot = manifest.freeze(write_manifest(tmp_path, rows), RECIPE)
     with pytest.raises(ManifestInvalid) as refused:
-        data.prepare(
+        preparing.prepare(
             snapshot,
             RECIPE,
             restoration.preparation(RECIPE),

@@ -19,7 +19,7 @@ from pipeline.models.devices import Device, one_thread
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.restoration import RestorationPredictor
 from pipeline.results import DerivedImage, Prediction
-from pipeline.training import data, manifest, recipe, restoration
+from pipeline.training import data, manifest, preparing, recipe, restoration
 from pipeline.training.loop import Controls, train
 from pipeline.training.manifest import Part, Snapshot
 from pipeline.training.recipe import Recipe
@@ -46,7 +46,7 @@ def snapshot(folder: Path, wanted: Recipe) -> Snapshot:
 
 
 def task(folder: Path, wanted: Recipe) -> restoration.Restoration:
-    prepared = data.prepare(
+    prepared = preparing.prepare(
         snapshot(folder, wanted),
         wanted,
         restoration.preparation(wanted),

@@ -12,7 +12,7 @@ from torch import nn
 
 from pipeline.errors import StudyRejected
 from pipeline.models.devices import one_thread
-from pipeline.training import data, manifest, recipe, segmentation
+from pipeline.training import manifest, preparing, recipe, segmentation
 from pipeline.training.reading import Truth
 from pipeline.volume import Image, Volume
 from tests import quick_training
@@ -59,7 +59,7 @@ def write_squares(folder: Path, channels: int) -> Path:
 
 def task(folder: Path, document: dict[str, Any], path: Path) -> segmentation.Segmentation:
     wanted = recipe.check(document)
-    prepared = data.prepare(
+    prepared = preparing.prepare(
         manifest.freeze(path, wanted),
         wanted,
         segmentation.preparation(wanted),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.training import data, manifest, recipe, segmentation, together, truths
+from pipeline.training import manifest, preparing, recipe, segmentation, together, truths
 from pipeline.training.boxes import PixelBox
 from pipeline.training.cache import Entry
 from pipeline.training.faults import ManifestInvalid
@@ -73,6 +73,6 @@ def test_90_masks_without_a_label_are_a_fault_before_anything_trains(tmp_path: P
         np.save(file, np.zeros((16, 16, 16), np.uint8))
     made = segmentation.preparation(BALLS)
     with pytest.raises(ManifestInvalid, match="no case of the training part has ball"):
-        data.prepare(
+        preparing.prepare(
             manifest.freeze(path, BALLS), BALLS, made, tmp_path / "kept", checkpoint=lambda: None
         )
