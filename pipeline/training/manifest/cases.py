@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pipeline.training.faults import Fault
 from pipeline.training.groups import Groups
 
+#: bytes of a file that is not hashed again for the next case; what is smaller costs nothing
+_LARGE: Final = 2**20
 #: of a patient, beside the images: a number, a word, or None where it is not known
 Value = float | str | None
 
@@ -119,8 +122,23 @@ def file_digest(path: Path) -> str:
     if path.is_dir():
         inside = sorted(file_digest(file) for file in path.rglob("*") if file.is_file())
         return hashlib.sha256("\n".join(inside).encode()).hexdigest()
+    about = path.stat()
+    if about.st_size < _LARGE:
+        return _hashed(path)
+    stamp = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    return _hashed_once(path, stamp)
+
+
+def _hashed(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.lru_cache(maxsize=4)
+def _hashed_once(path: Path, stamp: tuple[int, ...]) -> str:
+    """Hash a file that may hold the labels of many cases, as COCO's does; ``stamp`` tells it."""
+    del stamp
+    return _hashed(path)
 
 
 def _is(paths: Sequence[Path | None], digest: str) -> bool:

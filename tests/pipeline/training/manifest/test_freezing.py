@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -235,6 +236,24 @@ def test_the_shares_of_the_parts_are_kept() -> None:
     parts = [manifest.assign(f"patient {number}", split) for number in range(4000)]
     assert abs(parts.count(Part.HELD_OUT) / 4000 - 0.3) < 0.03
     assert abs(parts.count(Part.VALIDATION) / 4000 - 0.2) < 0.03
+
+
+def test_a_large_file_that_many_cases_name_is_read_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, read = tmp_path / "labels.json", []
+    plain = hashlib.file_digest
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda file, name: (read.append(file.name), plain(file, name))[1]
+    )
+    digests = []
+    for byte in (b"a", b"b"):
+        labels.write_bytes(byte * 2**20)
+        os.utime(labels, (ord(byte), ord(byte)))  # clocks of file systems may tick too slowly
+        digests += [manifest.file_digest(labels) for _ in range(3)]
+    expected = [hashlib.sha256(byte * 2**20).hexdigest() for byte in (b"a", b"b")]
+    assert digests == [expected[0]] * 3 + [expected[1]] * 3
+    assert len(read) == 2
 
 
 def test_a_folder_has_the_same_digest_whatever_its_files_are_called(tmp_path: Path) -> None:
