@@ -7,6 +7,7 @@ epoch): no order of calls, no number of threads and no restart changes what is d
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,10 +182,16 @@ def _drawn(recipe: Recipe, places: Sequence[Path]) -> list[int]:
         return list(range(len(places)))
     counts = np.full(len(places), recipe.patches)
     if recipe.patches_by == "size":
-        sizes = np.array([load(place)["image"][0].size for place in places])
+        sizes = _voxels(tuple(places))
         shares = recipe.patches * sizes / np.median(sizes)
         counts = np.maximum(1, np.rint(shares)).astype(np.int64)
     return [int(case) for turn in range(counts.max()) for case in np.flatnonzero(counts > turn)]
+
+
+@functools.lru_cache(maxsize=1)
+def _voxels(places: tuple[Path, ...]) -> NDArray[np.int64]:
+    """Return the size of each prepared image, channels apart; every epoch asks again."""
+    return np.array([load(place)["image"][0].size for place in places])
 
 
 def in_batches(items: Sequence[Draw], size: int, first: int) -> Iterator[Sequence[Draw]]:
