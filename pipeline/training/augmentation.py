@@ -161,11 +161,36 @@ def _turn(angle: float) -> NDArray[np.float64]:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def flipped_axes(
-    dims: int, wanted: AugmentationField, random: np.random.Generator
-) -> tuple[int, ...]:
-    """Choose the axes that a patch is mirrored along."""
-    return tuple(axis for axis in range(dims) if random.random() < wanted.flip)
+@dataclass(frozen=True)
+class Pose:
+    """How a patch is mirrored and turned by a quarter: no value between voxels is made up."""
+
+    #: that it is mirrored along, counted from the last
+    axes: tuple[int, ...]
+    #: whether its last two axes change places after that
+    is_turned: bool
+
+    def of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return a patch (..., *spatial), its last axes those of space, in this pose."""
+        mirrored = np.flip(values, self.axes)
+        return mirrored.swapaxes(-1, -2) if self.is_turned else mirrored
+
+    def boxes(self, boxes: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.float32]:
+        """Return boxes (N, 2 * dims) of a patch of this size, lower corner and upper, likewise."""
+        dims = len(size)
+        low, high = boxes[:, :dims].copy(), boxes[:, dims:].copy()
+        for axis in self.axes:
+            low[:, axis], high[:, axis] = size[axis] - high[:, axis], size[axis] - low[:, axis]
+        if self.is_turned:
+            order = [*range(dims - 2), dims - 1, dims - 2]
+            low, high = low[:, order], high[:, order]
+        return np.concatenate([low, high], axis=1)
+
+
+def pose(dims: int, wanted: AugmentationField, random: np.random.Generator) -> Pose:
+    """Choose how a patch with so many axes of space is mirrored and turned."""
+    axes = tuple(axis - dims for axis in range(dims) if random.random() < wanted.flip)
+    return Pose(axes, is_turned=wanted.quarter > 0 and random.random() < wanted.quarter)
 
 
 def vary(

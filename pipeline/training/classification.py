@@ -146,8 +146,7 @@ class Classification:
         arrays = data.load(self.prepared.training[draw.case])
         image = np.asarray(arrays[_IMAGE])
         wanted, random = self.recipe.augmentation, draw.random
-        axes = augmentation.flipped_axes(image.ndim - 1, wanted, random)
-        mirrored = np.flip(image, tuple(axis + 1 for axis in axes))
+        mirrored = augmentation.pose(image.ndim - 1, wanted, random).of(image)
         warp = augmentation.warp(image.shape[1:], wanted, random)
         moved = mirrored if warp is None else warp.image(mirrored)
         _, target, more = _case(arrays)

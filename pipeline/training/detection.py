@@ -109,13 +109,13 @@ class Detection:
         size = self.recipe.input.size
         boxes = flat(np.asarray(arrays["boxes"]), len(size))
         start = self._start(arrays["image"].shape[1:], boxes, random)
-        axes = augmentation.flipped_axes(len(size), wanted, random)
-        moved = flip_boxes(boxes - np.tile(start, 2).astype(np.float32), size, axes)
+        pose = augmentation.pose(len(size), wanted, random)
+        moved = pose.boxes(boxes - np.tile(start, 2).astype(np.float32), size)
         warp = augmentation.warp(size, wanted, random)
         planes = (0,) * (3 - len(size))
         window = (*planes, *start), patches.window(self.recipe.input)
         cut = patches.cut(arrays["image"], *window, warp)
-        pixels = np.flip(cut, tuple(axis - len(size) for axis in axes))
+        pixels = pose.of(cut)
         if warp is not None:
             pixels, moved = warp.image(pixels), warp.boxes(moved)
         inside, kept = boxes_in(moved, size)
@@ -199,14 +199,3 @@ def boxes_in(
     is_centred = ((centre >= 0) & (centre <= size)).all(axis=1)
     kept = is_centred & (share >= _LEAST_SHARE)
     return np.concatenate([clipped_low, clipped_high], axis=1)[kept].astype(np.float32), kept
-
-
-def flip_boxes(
-    boxes: NDArray[np.float32], size: Sequence[int], axes: Sequence[int]
-) -> NDArray[np.float32]:
-    """Mirror boxes with their patch."""
-    dims, mirrored = len(size), boxes.copy()
-    for axis in axes:
-        mirrored[:, axis] = size[axis] - boxes[:, axis + dims]
-        mirrored[:, axis + dims] = size[axis] - boxes[:, axis]
-    return mirrored

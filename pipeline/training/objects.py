@@ -72,10 +72,10 @@ class ObjectDetection(Detection):
             voxels = np.argwhere(numbers == random.integers(int(numbers.max())) + 1)
             centre = [float(place) for place in voxels.mean(axis=0)]
         start = data.patch_start(numbers.shape, size, centre, random)
-        axes = patches.mirrored(self.recipe, random)
+        pose = patches.pose(self.recipe, random)
         warp = augmentation.warp(flat, wanted, random)
-        image = np.flip(patches.cut(arrays["image"], start, size, warp), axes)
-        truth = np.flip(patches.cut(numbers[None], start, size, warp), axes)
+        image = pose.of(patches.cut(arrays["image"], start, size, warp))
+        truth = pose.of(patches.cut(numbers[None], start, size, warp))
         if warp is not None:
             image, truth = warp.image(image), warp.mask(truth)
         varied = augmentation.vary(image, wanted, random).reshape(-1, *flat)

@@ -20,7 +20,7 @@ from pipeline.models.preprocess import prepare
 from pipeline.models.spec import InputSpec
 from pipeline.reasons import Reason
 from pipeline.training import augmentation
-from pipeline.training.augmentation import Warp
+from pipeline.training.augmentation import Pose, Warp
 from pipeline.training.fields import InputField
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
@@ -70,8 +70,6 @@ def cut(
     return np.pad(image[tuple(inside)], widths)
 
 
-def mirrored(recipe: Recipe, random: np.random.Generator) -> tuple[int, ...]:
-    """Choose the axes that a patch is mirrored along, counted from the last."""
-    dims = recipe.input.spatial_dims
-    axes = augmentation.flipped_axes(dims, recipe.augmentation, random)
-    return tuple(axis - dims for axis in axes)
+def pose(recipe: Recipe, random: np.random.Generator) -> Pose:
+    """Choose how a patch is mirrored and turned."""
+    return augmentation.pose(recipe.input.spatial_dims, recipe.augmentation, random)

@@ -162,6 +162,14 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
+    def _turns_squares(self) -> Recipe:
+        rows, columns = self.input.size[-2:]
+        if self.augmentation.quarter and rows != columns:
+            message = "augmentation.quarter needs patches whose last two sides are equal"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _restores_what_was_made_worse(self) -> Recipe:
         if self.degradation is None:
             return self

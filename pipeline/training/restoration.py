@@ -162,14 +162,16 @@ class Restoration:
         window = patches.window(self.recipe.input)
         size = [n * times for n, times in zip(window, self._factors, strict=True)]
         start = data.patch_start(image.shape[1:], size, self._centre(image, random), random)
-        axes = patches.mirrored(self.recipe, random)
+        pose = patches.pose(self.recipe, random)
         dims = self.recipe.input.spatial_dims
         warp = augmentation.warp(size[-dims:], self.recipe.augmentation, random)
         if dims == 2:
             plane, reach = start[0], self._planes // 2
             image = image[:, planes.reaching(plane, plane + 1, reach, image.shape[1])]
             start, size[0] = (0, *start[1:]), self._planes
-        patch = np.flip(patches.cut(image, start, size, warp), axes)
+            if reach and random.random() < self.recipe.augmentation.flip:
+                image = image[:, ::-1]  # what lies beside it is as good from either side
+        patch = pose.of(patches.cut(image, start, size, warp))
         if warp is not None:
             patch = warp.image(patch)
         wanted = augmentation.vary(patch, self.recipe.augmentation, random).clamp(0, 1)

@@ -92,10 +92,10 @@ class Segmentation:
         wanted, random = self.recipe.augmentation, draw.random
         size, flat = patches.window(self.recipe.input), self.recipe.input.size
         start = data.patch_start(arrays["mask"].shape, size, self._centre(arrays, random), random)
-        axes = patches.mirrored(self.recipe, random)
+        pose = patches.pose(self.recipe, random)
         warp = augmentation.warp(flat, wanted, random)
-        image = np.flip(patches.cut(arrays["image"], start, size, warp), axes)
-        truth = np.flip(patches.cut(arrays["mask"][None], start, size, warp), axes)
+        image = pose.of(patches.cut(arrays["image"], start, size, warp))
+        truth = pose.of(patches.cut(arrays["mask"][None], start, size, warp))
         if warp is not None:
             image, truth = warp.image(image), warp.mask(truth)
         varied = augmentation.vary(image, wanted, random)

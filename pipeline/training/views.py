@@ -104,7 +104,7 @@ class Views:
         warp = augmentation.warp(stated.size, self.recipe.augmentation, random)
         if start is not None:
             image = patches.cut(image, start, patches.window(stated), warp)
-        mirrored = np.flip(image, patches.mirrored(self.recipe, random))
+        mirrored = patches.pose(self.recipe, random).of(image)
         moved = mirrored if warp is None else warp.image(mirrored)
         return moved.reshape(-1, *stated.size)
 

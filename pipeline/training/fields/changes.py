@@ -24,6 +24,9 @@ class AugmentationField(Strict):
     contrast: float = Field(default=0.0, ge=0, le=3)
     #: smoothed by a Gaussian of a standard deviation from 0 to this, in voxels
     blur: Annotated[float, Field(ge=0, le=8), LATER] = 0.0
+    #: probability that a patch is turned by a quarter, exactly: its last two axes change places.
+    #: With mirror images that gives all eight ways in which a square lies
+    quarter: Annotated[Probability, LATER] = 0.0
     #: turned by +- so many degrees; a volume about each of its axes
     rotate: Annotated[float, Field(ge=0, le=180), LATER] = 0.0
     #: moved by +- this share of each side

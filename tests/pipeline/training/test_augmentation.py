@@ -146,3 +146,34 @@ def test_a_warp_sees_what_it_reaches_for_around_its_patch() -> None:
     inner[3:6, 4:9] = 1.0
     padded = np.pad(inner, [(more, more) for more in margins])
     assert warp.image(padded) == pytest.approx(warp.image(inner), abs=1e-5)
+
+
+def test_mirror_images_and_quarters_are_all_eight_ways_in_which_a_square_lies() -> None:
+    square = np.arange(9).reshape(1, 3, 3)
+    wanted, random = AugmentationField(flip=0.5, quarter=0.5), generator()
+    found = {augmentation.pose(2, wanted, random).of(square).tobytes() for _ in range(200)}
+    turned = [np.rot90(square, quarters, (1, 2)) for quarters in range(4)]
+    expected = [*turned, *(np.flip(one, 2) for one in turned)]
+    assert found == {one.tobytes() for one in expected}
+
+
+def test_without_quarters_the_axes_stay_and_nothing_else_is_drawn() -> None:
+    one, other = generator(), generator()
+    poses = [augmentation.pose(2, AugmentationField(flip=0.5), one) for _ in range(20)]
+    assert not any(pose.is_turned for pose in poses)
+    assert [pose.axes for pose in poses] == [
+        tuple(axis for axis in (-2, -1) if other.random() < 0.5) for _ in range(20)
+    ]
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+@pytest.mark.parametrize("axes", [(), (-3,), (-2, -1), (-3, -2, -1)])
+def test_boxes_lie_as_their_patch_does(axes: tuple[int, ...], *, is_turned: bool) -> None:
+    size = (8, 10, 12)
+    image = np.zeros(size)
+    image[1:3, 4:9, 5:6] = 1.0
+    pose = augmentation.Pose(axes, is_turned)
+    (moved,) = pose.boxes(np.array([[1, 4, 5, 3, 9, 6]], np.float32), size).astype(int)
+    marked = np.argwhere(pose.of(image))
+    assert moved[:3].tolist() == marked.min(axis=0).tolist()
+    assert moved[3:].tolist() == (marked.max(axis=0) + 1).tolist()

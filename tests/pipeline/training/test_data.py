@@ -119,18 +119,6 @@ def test_boxes_move_with_their_patch_and_others_are_left_out() -> None:
     assert inside.tolist() == [[1, 1, 1, 5, 5, 5]]
 
 
-def test_boxes_are_mirrored_with_their_patch() -> None:
-    size = (8, 10, 12)
-    image = np.zeros(size)
-    image[1:3, 4:9, 5:6] = 1.0
-    box = np.array([[1, 4, 5, 3, 9, 6]], np.float32)
-    for axes in ((), (0,), (1, 2), (0, 1, 2)):
-        mirrored = detection.flip_boxes(box, size, axes)[0].astype(int)
-        marked = np.argwhere(np.flip(image, axes))
-        assert mirrored[:3].tolist() == marked.min(axis=0).tolist()
-        assert mirrored[3:].tolist() == (marked.max(axis=0) + 1).tolist()
-
-
 @pytest.mark.parametrize("cases", [1, 7, 8])
 @pytest.mark.parametrize("document", [quick_training.CLASSIFICATION, quick_training.SEGMENTATION])
 def test_an_epoch_has_as_many_batches_as_are_counted(document: dict[str, Any], cases: int) -> None:

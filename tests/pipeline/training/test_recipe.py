@@ -69,6 +69,14 @@ def without(name: str) -> dict[str, Any]:
             | {"input": quick_training.RESTORATION["input"] | {"orientation": "RAS"}},
             "grid",
         ),
+        (
+            quick_training.RESTORATION
+            | {
+                "augmentation": {"quarter": 0.5},
+                "input": quick_training.RESTORATION["input"] | {"size": [8, 16]},
+            },
+            "quarter",
+        ),
         ("text", "recipe"),
         (None, "recipe"),
     ],

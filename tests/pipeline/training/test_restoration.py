@@ -130,6 +130,15 @@ def test_a_network_of_two_axes_is_shown_the_planes_beside_the_one_it_answers_for
     assert drawn.loss(drawn.network(), (worse, wanted))["pixels"].isfinite()
 
 
+def test_a_mirrored_patch_has_the_planes_beside_it_in_the_other_order(tmp_path: Path) -> None:
+    plain, mirrored = (
+        next(task(tmp_path, recipe.check(BESIDE | {"augmentation": {"flip": flip}})).batches(0, 0))
+        for flip in (0, 1)
+    )
+    for one, other in zip(plain, mirrored, strict=True):
+        assert torch.equal(one, other.flip(1, 2, 3))
+
+
 def test_the_first_and_the_last_plane_stand_for_what_is_beyond_them() -> None:
     for plane, around in ((0, [0, 0, 1]), (7, [6, 7, 8]), (15, [14, 15, 15])):
         assert planes.reaching(plane, plane + 1, 1, 16).tolist() == around
