@@ -9,6 +9,7 @@ the same bits whoever shared its batches.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -50,46 +51,68 @@ class Passage:
     ) -> None:
         """Take an image (channels, *spatial) and its windows, in the order they are run."""
         self.image = image
-        self.windows = windows
         self.shape = shape
+        self._windows = windows
         self._sweep = sweep
         self._weight = stitching.window_weights(shape.size, shape.blend, shape.sums_on)
-        self._blocks: stitching.Blocks | None = None
+        #: known as soon as somebody can say how many outputs there are
+        self._laid: stitching.Laid | None = None
         self._done = 0
         self._calls: list[tuple[_Stopwatch, float]] = []
 
     @property
+    def runs(self) -> int:
+        """How many windows are run in all, those that are run again among them."""
+        return len(self._windows if self._laid is None else self._laid.visits)
+
+    @property
     def left(self) -> int:
         """How many windows are still to run."""
-        return len(self.windows) - self._done
+        return self.runs - self._done
 
     def next_windows(self, most: int) -> Sequence[Box]:
         """Return the windows to run next, without taking them for done."""
-        return self.windows[self._done : self._done + most]
+        coming = slice(self._done, self._done + most)
+        if self._laid is None:
+            return self._windows[coming]
+        return [visit.window for visit in self._laid.visits[coming]]
 
     def add(self, window: Box, answer: Tensor, call: _Stopwatch, share: float) -> None:
         """Sum the answer (outputs, *size) of the next window, which cost a share of a call."""
-        if self._blocks is None:
-            self._blocks = stitching.blocks_within(
-                self.image.shape[1:], self.windows, self._sweep, len(answer)
+        self._calls.append((call, share))
+        if self._laid is None:
+            self._laid = stitching.lay_within(
+                self.image.shape[1:], self._windows, self._sweep, len(answer)
             )
+        visit = self._laid.visits[self._done]
+        if window != visit.window:
+            return  # chosen before the outputs were known: its turn comes
+        inside = stitching.within(visit.kept, window)
         try:
-            self._blocks.add(window, answer, self._weight)
+            self._laid.blocks.add(visit.kept, answer[(slice(None), *inside)], self._weight[inside])
         except BaseException:
             self.forget()  # nobody can say what was added
             raise
-        self._calls.append((call, share))
         self._done += 1
 
     def forget(self) -> None:
         """Drop all that was summed: the next window is the first again."""
-        self._blocks, self._done, self._calls = None, 0, []
+        self._laid, self._done, self._calls = None, 0, []
 
     def hand_over(self) -> None:
         """Give finished blocks to whom they are for."""
-        if self._blocks is not None:
-            for box, logits in self._blocks.finished():
+        if self._laid is not None:
+            for box, logits in self._laid.blocks.finished():
                 self._sweep.finish(box, logits)
+
+    def sentences(self) -> list[str]:
+        """Say what was run again, and how much memory would have spared it."""
+        if self._laid is None or self._laid.spared is None:
+            return []
+        held, spared = (math.ceil(size / 2**20) for size in (self._laid.held, self._laid.spared))
+        again = self.runs - len(self._windows)
+        sentence = f"{again} windows were run again, so that sums take {held} MiB at once"
+        return [f"{sentence}: to run each once takes {spared} MiB, more than they may"]
 
     def call_seconds(self) -> float:
         """Return how long the network has computed for this image."""

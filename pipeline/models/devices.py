@@ -27,10 +27,20 @@ class Device:
     """
 
     def __init__(
-        self, name: str = "cpu", *, threads: int | None = None, tuned: Cache | None = None
+        self,
+        name: str = "cpu",
+        *,
+        threads: int | None = None,
+        tuned: Cache | None = None,
+        sums: int | None = None,
     ) -> None:
-        """Take torch's name of the device, threads of a CPU, and what was measured of models."""
+        """Take torch's name of the device, threads of a CPU, and what was measured of models.
+
+        ``sums`` are bytes that the sums of one study's windows may take there. Where they would
+        take more, windows are rather run again (``pipeline.models.stitching``); None = no bound.
+        """
         self.torch = torch.device(name)
+        self.sums = sums
         self.tuned = tuned
         self.threads = threads or torch.get_num_threads()
         self._lock = threading.Lock()

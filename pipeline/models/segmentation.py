@@ -190,6 +190,7 @@ class SegmentationPredictor:
             sweep=Sweep(
                 axes=tuple(grid.network_axis(axis) for axis in range(3)),
                 room=_ROOM_PER_VOXEL * math.prod(grid.source_shape),
+                bound=self._device.sums,
                 finish=fill,
             ),
             checkpoint=checkpoint,
@@ -197,6 +198,7 @@ class SegmentationPredictor:
         )
         clock.book({**passed.seconds, **filling.seconds})
         used = used_options(passed.plan, passed.windows) | self._how(passed.plan)
+        used["windows_again"] = passed.again
         return canvas.labels, used, (*passed.warnings, *dict.fromkeys(warnings))
 
     def _how(self, plan: sliding.Plan) -> dict[str, object]:

@@ -55,9 +55,11 @@ class Passed:
     """How an image went through a network."""
 
     windows: int
+    #: of these, how many not for the first time
+    again: int = 0
     #: the plan that was possible in the end
     plan: Plan
-    #: what had to be stepped down, in sentences
+    #: what had to be stepped down, and what was run again, in sentences
     warnings: tuple[str, ...] = ()
     #: ``wait`` for the device, ``model`` calls for this image's windows, ``stitch`` for the rest
     seconds: Mapping[str, float]
@@ -80,7 +82,9 @@ def lay(shape: Sequence[int], size: Sequence[int], overlap: float) -> list[Windo
         extent if extent == whole else max(1, int(extent * (1 - overlap)))
         for whole, extent in zip(shape, size, strict=True)
     ]
-    return [tuple(window) for window in dense_patch_slices(shape, size, intervals)]
+    laid = dense_patch_slices(shape, size, intervals)
+    # plain integers, which many steps count with
+    return [tuple(slice(int(part.start), int(part.stop)) for part in window) for window in laid]
 
 
 def run(network: nn.Module, image: Tensor, plan: Plan, *, checkpoint: Checkpoint) -> Stitched:
@@ -150,9 +154,10 @@ def pass_over(
     with torch.inference_mode():
         passage.hand_over()
     return Passed(
-        windows=len(windows),
+        windows=passage.runs,
+        again=passage.runs - len(windows),
         plan=possible,
-        warnings=warnings,
+        warnings=(*warnings, *passage.sentences()),
         seconds={
             # others may have run windows of ours meanwhile
             "wait": max(0.0, waited - before),

@@ -4,16 +4,22 @@ The grid is cut into blocks where windows begin and end. A block is summed by it
 first window comes and handed over after its last, together with the last plane of voxels of the
 blocks before it: whoever interpolates between voxels then needs one block at a time. Where the sum
 of the whole grid fits its room there are no cuts and the whole is one block.
+
+Blocks that wait for another window grow with the outputs of the network. Where even they pass a
+bound, the grid is swept part by part, and a window that reaches several parts is run for each: that
+costs time and bounds memory for any number of outputs. To run all windows for each share of the
+outputs would need a running maximum, and more runs: parts cost those at their borders alone.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import torch
 from monai.data.utils import compute_importance_map
@@ -39,6 +45,15 @@ class Sweep:
     #: bytes that sums should not pass. They do where even a cut along all axes leaves more
     room: int
     finish: Finish
+    #: bytes above which windows are rather run again; None = each is run once
+    bound: int | None = None
+
+
+class Visit(NamedTuple):
+    """One run of a window, and what of its answer is summed then."""
+
+    window: Box
+    kept: Box
 
 
 def in_order(windows: Sequence[Box], axes: Sequence[int]) -> list[Box]:
@@ -66,7 +81,7 @@ class Blocks:
         for block in self._reached(window):
             box = self._box(block)
             if block not in self._sums:
-                shape = [part.stop - part.start for part in box]
+                shape = self._shape(block)
                 # of one window alone: gone before the network is called again
                 zeros = torch.zeros if self._awaited[block] == 1 else lasting.zeros
                 self._sums[block] = (
@@ -74,7 +89,8 @@ class Blocks:
                     zeros(shape, device=weight.device),
                 )
             total, weights = self._sums[block]
-            here, there = _common(box, window)
+            common = _shared(box, window)
+            here, there = within(common, box), within(common, window)
             part = weight[there]
             total[(slice(None), *here)].addcmul_(answer[(slice(None), *there)], part)
             weights[here].add_(part)
@@ -84,32 +100,49 @@ class Blocks:
         """Hand over the logits of blocks that no window will reach any more, and forget them."""
         # in their order, so that every block finds the planes of those before it
         for block in sorted(block for block in self._sums if not self._awaited[block]):
-            total, weights = self._sums.pop(block)
-            logits = total.div_(weights)
-            self._leave_planes(block, logits)
-            yield self._joined(block, logits)
+            yield self._taken(block)
 
     def most_voxels(self, windows: Sequence[Box]) -> int:
-        """Return how many voxels are summed at once at most, without summing anything."""
-        awaited, live, most = self._awaited.copy(), dict[Block, int](), 0
+        """Return how many voxels are held at once at most, without summing anything.
+
+        Planes that wait for the blocks behind them count. What is copied while a block is handed
+        over does not.
+        """
+        awaited, live, planes = self._awaited.copy(), dict[Block, int](), Counter[Block]()
+        held = most = 0
         for window in windows:
-            for block in self._reached(window):
-                live[block] = math.prod(part.stop - part.start for part in self._box(block))
+            reached = list(self._reached(window))
+            for block in reached:
+                if block not in live:
+                    live[block] = math.prod(self._shape(block))
+                    held += live[block]
                 awaited[block] -= 1
-            most = max(most, sum(live.values()))
-            for block in self._reached(window):
+            most = max(most, held)
+            for block in reached:
                 if not awaited[block]:
-                    del live[block]
+                    held -= live.pop(block) + planes.pop(block, 0)
+                    for after, offset in self._behind(block):
+                        left = _plane_voxels(self._shape(block), offset)
+                        planes[after] += left
+                        held += left
         return most
 
-    def _leave_planes(self, block: Block, logits: Tensor) -> None:
-        """Keep the last plane of a block, its edges and its corner, for the blocks behind it."""
+    def _taken(self, block: Block) -> tuple[Box, Tensor]:
+        """Return the logits of a block and forget it; nothing else of it stays meanwhile."""
+        total, weights = self._sums.pop(block)
+        logits = total.div_(weights)
+        for after, offset in self._behind(block):
+            planes = [slice(-1, None) if more else slice(None) for more in offset]
+            kept = lasting.copy(logits[(slice(None), *planes)])
+            self._before.setdefault(after, {})[offset] = kept
+        return self._joined(block, logits)
+
+    def _behind(self, block: Block) -> Iterator[tuple[Block, Block]]:
+        """Yield the blocks that take a plane, an edge or a corner of this one, and their offset."""
         for offset in itertools.product((0, 1), repeat=len(block)):
             after = tuple(number + more for number, more in zip(block, offset, strict=True))
             if any(offset) and after in self._awaited:
-                planes = [slice(-1, None) if more else slice(None) for more in offset]
-                kept = lasting.copy(logits[(slice(None), *planes)])
-                self._before.setdefault(after, {})[offset] = kept
+                yield after, offset
 
     def _joined(self, block: Block, logits: Tensor) -> tuple[Box, Tensor]:
         """Return a block with the planes before it."""
@@ -139,17 +172,88 @@ class Blocks:
     def _box(self, block: Block) -> Box:
         return tuple(parts[number] for parts, number in zip(self._parts, block, strict=True))
 
+    def _shape(self, block: Block) -> list[int]:
+        return [part.stop - part.start for part in self._box(block)]
 
-def blocks_within(
-    shape: Sequence[int], windows: Sequence[Box], sweep: Sweep, outputs: int
-) -> Blocks:
-    """Return sums with as few cuts as keep them within the room of ``sweep``."""
-    for count in range(len(sweep.axes)):
-        blocks = Blocks(shape, windows, sweep.axes[:count])
-        # a float32 for each output, and one for the weights
-        if 4 * (outputs + 1) * blocks.most_voxels(windows) <= sweep.room:
-            return blocks
-    return Blocks(shape, windows, sweep.axes)
+
+@dataclass(frozen=True, kw_only=True)
+class Laid:
+    """How the windows of an image are run and summed."""
+
+    blocks: Blocks
+    visits: Sequence[Visit]
+    #: bytes that sums take at once, at most
+    held: int
+    #: what they would take where each window is run once; None where it is
+    spared: int | None = None
+
+
+def lay_within(shape: Sequence[int], windows: Sequence[Box], sweep: Sweep, outputs: int) -> Laid:
+    """Return sums with as few cuts as keep them within the room of ``sweep``.
+
+    Where all cuts together leave more than its bound, the grid is divided too, into as few parts as
+    keep within that, or into as many as there are.
+    """
+    bound = sys.maxsize if sweep.bound is None else sweep.bound
+    once = [Visit(window, window) for window in windows]
+    for count in range(len(sweep.axes) + 1):
+        laid = _laid(shape, once, sweep.axes[:count], outputs)
+        if laid.held <= min(sweep.room, bound):
+            return laid
+    spared = laid.held
+    for parts in _divisions(shape, windows, sweep):
+        if laid.held <= bound:
+            break
+        laid = _laid(shape, _visits(windows, parts), sweep.axes, outputs)
+    return laid if len(laid.visits) == len(windows) else replace(laid, spared=spared)
+
+
+def _laid(shape: Sequence[int], visits: Sequence[Visit], cut: Sequence[int], outputs: int) -> Laid:
+    kept = [visit.kept for visit in visits]
+    blocks = Blocks(shape, kept, cut)
+    # a float32 for each output, and one for the weights
+    return Laid(blocks=blocks, visits=visits, held=4 * (outputs + 1) * blocks.most_voxels(kept))
+
+
+def _divisions(
+    shape: Sequence[int], windows: Sequence[Box], sweep: Sweep
+) -> Iterator[list[list[slice]]]:
+    """Yield the parts of each axis, ever more of them, down to half a window.
+
+    A window that reaches into two parts is run for both. Of the axes that can be divided the one
+    with the longest parts comes next, since it has the most windows; the first of the sweep is
+    last, along which sums are handed over as the sweep goes. One window is never divided.
+    """
+    counts, most = [1] * len(shape), []
+    for extent, size in zip(shape, (part.stop - part.start for part in windows[0]), strict=True):
+        most.append(2 * extent // size if extent > size else 1)
+    for axes in (sweep.axes[1:], sweep.axes[:1]):
+        while divisible := [axis for axis in axes if counts[axis] < most[axis]]:
+            counts[max(divisible, key=lambda axis: shape[axis] / counts[axis])] += 1
+            yield [_parts(extent, windows, axis, counts[axis]) for axis, extent in enumerate(shape)]
+
+
+def _parts(extent: int, windows: Sequence[Box], axis: int, count: int) -> list[slice]:
+    """Return so many parts of an axis, about even, that begin where few windows go on."""
+    step, along = extent / count, {(window[axis].start, window[axis].stop) for window in windows}
+    ends = [0]
+    for middle in (number * step for number in range(1, count)):
+        near = range(round(middle - step / 4), round(middle + step / 4) + 1)
+        # as many windows as are run once more, for what lies behind
+        again = {place: sum(start < place < stop for start, stop in along) for place in near}
+        ends.append(min(near, key=lambda place: (again[place], abs(place - middle))))
+    return [slice(*pair) for pair in itertools.pairwise([*ends, extent])]
+
+
+def _visits(windows: Sequence[Box], parts: Sequence[Sequence[slice]]) -> list[Visit]:
+    """Return the windows part by part, each as often as there are parts that it reaches."""
+    visits = []
+    for part in itertools.product(*parts):
+        for window in windows:
+            kept = _shared(part, window)
+            if all(one.start < one.stop for one in kept):
+                visits.append(Visit(window, kept))
+    return visits
 
 
 def window_weights(size: Sequence[int], blend: Blend, device: torch.device) -> Tensor:
@@ -163,11 +267,17 @@ def _intervals(extent: int, windows: Sequence[Box], axis: int) -> list[slice]:
     return [slice(*pair) for pair in itertools.pairwise(sorted(ends | {0, extent}))]
 
 
-def _common(block: Box, window: Box) -> tuple[Box, Box]:
-    """Return what a block and a window share, by the indices of each."""
-    here, there = [], []
-    for one, other in zip(block, window, strict=True):
-        low, high = max(one.start, other.start), min(one.stop, other.stop)
-        here.append(slice(low - one.start, high - one.start))
-        there.append(slice(low - other.start, high - other.start))
-    return tuple(here), tuple(there)
+def _plane_voxels(shape: Sequence[int], offset: Block) -> int:
+    return math.prod(1 if more else extent for extent, more in zip(shape, offset, strict=True))
+
+
+def _shared(one: Box, other: Box) -> Box:
+    """Return what two boxes share; a slice that ends before it begins where they do not."""
+    pairs = zip(one, other, strict=True)
+    return tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs)
+
+
+def within(part: Box, whole: Box) -> Box:
+    """Return a part of the grid by the indices of a box around it."""
+    pairs = zip(part, whole, strict=True)
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -196,27 +197,33 @@ def test_seconds_of_a_shared_call_are_divided_by_windows() -> None:
     assert second.seconds["stitch"] < 0.1
 
 
-def test_logits_are_the_same_bits_in_company(write_unet: Write) -> None:
-    predictor = predictors.open(write_unet(), device=Device(threads=1))
+@pytest.mark.parametrize("sums", [None, 0])
+def test_labels_are_the_same_bits_in_company(write_unet: Write, sums: int | None) -> None:
+    bundle = write_unet(options={"batch": 4})
+    predictor = predictors.open(bundle, device=Device(threads=1, sums=sums))
     assert isinstance(predictor, SegmentationPredictor)
-    images = [
-        tiny.volume(stored=np.roll(tiny.volume((12, 30, 18)).stored, seed, axis=1))
-        for seed in range(6)
+    calls: list[int] = []
+    predictor._network.register_forward_hook(lambda *_: calls.append(1))
+    stored = tiny.volume((12, 30, 18)).stored
+    asks = [
+        partial(
+            predictor.predict_with_probabilities,
+            tiny.volume(stored=np.roll(stored, shift, axis=1)),
+            checkpoint=go_on,
+        )
+        for shift in range(6)
     ]
-    alone = [predictor.predict_with_probabilities(image, checkpoint=go_on) for image in images]
-    found: dict[int, Prediction] = {}
-
-    def ask(number: int) -> None:
-        found[number] = predictor.predict_with_probabilities(images[number], checkpoint=go_on)
-
+    alone, apart = [ask() for ask in asks], len(calls)
+    assert all(bool(one.options["windows_again"]) is (sums == 0) for one in alone)
+    found: list[object] = []
+    company = threading.Thread(target=lambda: found.extend(tiny.at_once(*asks)))
     with predictor._device.hold(go_on):
-        threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(images))]
-        for thread in threads:
-            thread.start()
-        while len(predictor._queue._waiting) < len(images):
+        company.start()
+        while len(predictor._queue._waiting) < len(asks):
             pass
-    for thread in threads:
-        thread.join(WITHIN)
-    for number, one in enumerate(alone):
-        np.testing.assert_array_equal(found[number].label_map, one.label_map)
-        np.testing.assert_array_equal(found[number].maps[0].values, one.maps[0].values)
+    company.join(WITHIN)
+    assert len(calls) - apart < apart
+    for one, other in zip(alone, found, strict=True):
+        assert isinstance(other, Prediction)
+        np.testing.assert_array_equal(other.label_map, one.label_map)
+        np.testing.assert_array_equal(other.maps[0].values, one.maps[0].values)
