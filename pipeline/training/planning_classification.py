@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.models import networks
+from pipeline.training import planning_costs
 from pipeline.training.planning_segmentation import Seen
 
 #: longest sides that are tried, the finest first, by axes, and feature maps of the first level
@@ -128,7 +126,8 @@ def _choice(seen: Seen, cases: int, size: tuple[int, ...], width: int, budget: B
     most = min(budget.memory // kept, max(int(cases * _MOST_OF_AN_EPOCH), 2))
     batch = next((one for one in _BATCHES if one <= most), _BATCHES[-1])
     wanted = min(max(_STEPS * batch // cases, _FEWEST_EPOCHS), _MOST_EPOCHS)
-    possible = int(budget.operations / (_operations(_network(seen, size, width), size) * cases))
+    cost = planning_costs.of(_network(seen, size, width), size)
+    possible = int(budget.operations / (cost.operations * cases))
     return _Choice(
         size=size,
         width=width,
@@ -166,14 +165,3 @@ def _network(seen: Seen, size: Sequence[int], width: int) -> dict[str, Any]:
             "no_max_pool": True,
         },
     }
-
-
-def _operations(network: Mapping[str, Any], size: Sequence[int]) -> float:
-    """Return what learning from one case takes: forward, and twice that backward."""
-    arguments = network["arguments"]
-    with torch.device("meta"):
-        built = networks.build(network["name"], arguments).eval()
-        image = torch.empty(1, arguments["n_input_channels"], *size)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        built(image)
-    return 3.0 * float(counter.get_total_flops())
