@@ -1,30 +1,30 @@
 """Automatic recipes: ``auto: classification`` and what is known, and the cases decide the rest.
 
 What comes of it is an ordinary recipe, which is what is trained by, kept and shown. The rules of
-each kind lie in rooms of their own (``planning_classification``, ``planning_segmentation``).
+each kind lie in rooms of their own (``planning_classification`` and its siblings).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
 from pydantic import Field, ValidationError
 
-from pipeline.errors import StudyRejected, TrainingRefused
+from pipeline.errors import TrainingRefused
 from pipeline.evaluation.rule import Rule
 from pipeline.reasons import Reason
 from pipeline.training import (
-    pictures,
+    planning_boxes,
     planning_classification,
+    planning_detection,
+    planning_images,
     planning_segmentation,
-    reading,
     recipe,
 )
-from pipeline.training.faults import Fault, ManifestInvalid
 from pipeline.training.fields import (
     EvaluationField,
     LabelField,
@@ -36,18 +36,19 @@ from pipeline.training.manifest import Case, Part, freeze
 from pipeline.training.manifest.labels import classes_of
 from pipeline.training.manifest.rows import NONE
 from pipeline.training.manifest.rows import read as read_rows
+from pipeline.training.planning_boxes import SeenBoxes
 from pipeline.training.planning_classification import Budget
 from pipeline.training.planning_segmentation import Seen
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
 
-#: cases of the training part that are looked at, evenly taken
-_LOOKED_AT: Final = 48
-#: of a CT, percentiles of its values become the window, in steps of so many HU
-_WINDOW_PERCENTILES, _WINDOW_STEP = (0.5, 99.5), 50.0
-_LOSS: Final[Mapping[str, str]] = {
-    "classification": "cross-entropy",
-    "segmentation": "dice-cross-entropy",
+#: of a CT, percentiles of its values become the window
+_WINDOW_PERCENTILES: Final = (0.5, 99.5)
+#: what each kind may state before anything is decided: a network and a loss
+_FIRST: Final[Mapping[str, tuple[str, str]]] = {
+    "classification": ("?", "cross-entropy"),
+    "segmentation": ("?", "dice-cross-entropy"),
+    "detection": ("RetinaNet", "focal"),
 }
 #: what is said of a model, not decided by its cases
 _SAID: Final = ("name", "version", "title", "seed", "licence", "demonstration")
@@ -57,12 +58,13 @@ class Auto(Strict):
     """What an automatic recipe states; fields that a recipe has too mean the same."""
 
     #: the kind of model
-    auto: Literal["classification", "segmentation"]
+    auto: Literal["classification", "segmentation", "detection"]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     version: int = Field(default=1, ge=0)
     title: str = Field(max_length=120)
     modalities: tuple[str, ...] = Field(min_length=1)
-    #: of a classification none = the words that the manifest has, in their order
+    #: none = of a classification the words that the manifest has, of a detection the names that
+    #: the boxes have, in their order
     labels: tuple[LabelField, ...] = ()
     #: that the training may take, about
     minutes: float = Field(default=60.0, gt=0, le=100_000)
@@ -101,96 +103,93 @@ def plan(document: object, manifest: Path, *, cores: int, memory: int, has_gpu: 
     except ValidationError as error:
         raise TrainingRefused(recipe.in_words(error), Reason.TRAINING_RECIPE_INVALID) from error
     budget = Budget(minutes=asked.minutes, cores=cores, memory=memory, has_gpu=has_gpu)
-    several, labels = _labels(asked, manifest)
-    provisional = _provisional(asked, labels, several=several)
+    several, stated = _labels(asked, manifest)
+    provisional = _provisional(asked, stated, several=several)
     cases = freeze(manifest, provisional).part(Part.TRAINING)
-    images = _look(cases, asked)
-    fields = _decided(asked, labels, cases, images, budget, several=several)
-    return recipe.check(fields | _said(asked, labels, len(images)))
+    looked = _look(asked, stated, cases, provisional)
+    fields = _decided(asked, looked, budget, several=several)
+    said = _said(asked, looked.labels, len(looked.images))
+    return recipe.check(fields | said | {"evaluation": _evaluation(asked, fields)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Looked:
+    """What was seen of the training part."""
+
+    cases: Sequence[Case]
+    images: Sequence[Input]
+    labels: Sequence[LabelField]
+    seen: Seen
+    #: of a detection
+    boxes: SeenBoxes | None = None
 
 
 def _labels(asked: Auto, manifest: Path) -> tuple[bool, tuple[LabelField, ...]]:
-    """Return whether cases have any number of classes, and the labels."""
+    """Return whether cases have any number of classes, and the labels as far as rows tell them."""
     if asked.auto != "classification":
         return False, asked.labels
-    first = LabelField(number=0, name="?")
-    words = {row.label for row in read_rows(manifest, _provisional(asked, (first,), several=False))}
+    rows = read_rows(manifest, _provisional(asked, (), several=False))
+    words = {row.label for row in rows}
     several = any(word == NONE or len(classes_of(word)) > 1 for word in words)
-    names = sorted({name for word in words if word for name in classes_of(word)})
-    found = tuple(LabelField(number=number, name=name) for number, name in enumerate(names))
-    return several, asked.labels or found
+    names = {name for word in words if word for name in classes_of(word)}
+    return several, asked.labels or _numbered(sorted(names))
+
+
+def _numbered(names: Iterable[str]) -> tuple[LabelField, ...]:
+    return tuple(LabelField(number=number, name=name) for number, name in enumerate(names))
 
 
 def _provisional(asked: Auto, labels: Sequence[LabelField], *, several: bool) -> Recipe:
     """Return a recipe that says enough for the manifest to be read."""
+    network, loss = _FIRST[asked.auto]
     return Recipe.model_validate(
         {
             **asked.model_dump(include={*_SAID, "split", "snapshot", "evaluation"}),
             "kind": asked.auto,
-            "network": {"name": "?"},
+            "network": {"name": network},
             "input": {"modalities": asked.modalities, "spatial_dims": 2, "size": (8, 8)},
-            "labels": [label.model_dump() for label in labels],
-            "loss": "binary-cross-entropy" if several else _LOSS[asked.auto],
+            "labels": [label.model_dump() for label in labels or _numbered("?")],
+            "loss": "binary-cross-entropy" if several else loss,
             "options": {"activation": "sigmoid"} if several else {},
             "epochs": 1,
         }
     )
 
 
-def _look(cases: Sequence[Case], asked: Auto) -> list[Input]:
-    """Read some of the images."""
-    places = np.linspace(0, len(cases) - 1, min(len(cases), _LOOKED_AT)).round().astype(int)
-    images, faults = [], []
-    for place in places:
-        case = cases[int(place)]
-        try:
-            images.append(_image(case, asked))
-        except StudyRejected as refused:
-            faults.append(Fault(case.row, "image", refused.sentence))
-    if faults:
-        raise ManifestInvalid(faults)
-    return images
-
-
-def _image(case: Case, asked: Auto) -> Input:
-    """Read the first image of a case for what it is: grey or in colours, a volume or not."""
-    path, is_folded = case.image, asked.snapshot.colours == "to-grey"
-    if path is None:
-        raise StudyRejected("there is no image", Reason.FILE_MISSING)
-    unit = "HU" if "CT" in asked.modalities else ""
-    dims = 3 if path.suffix == ".npy" and np.load(path, mmap_mode="r").ndim == 3 else 2
-    if not path.name.lower().endswith(pictures.SUFFIXES):
-        return reading.read_image(path, spatial_dims=dims, unit=unit, takes_slices=True)
-    try:
-        return pictures.read(path, is_colour=False, to_grey=is_folded)
-    except StudyRejected:
-        return pictures.read(path, is_colour=True)
-
-
-def _decided(
-    asked: Auto,
-    labels: Sequence[LabelField],
-    cases: Sequence[Case],
-    images: Sequence[Input],
-    budget: Budget,
-    *,
-    several: bool,
-) -> dict[str, Any]:
-    """Return the fields of the recipe that the cases decide."""
+def _look(
+    asked: Auto, stated: Sequence[LabelField], cases: Sequence[Case], provisional: Recipe
+) -> _Looked:
+    """Look at some of the images, and at the boxes where there are such."""
+    folded = asked.snapshot.colours == "to-grey"
+    by_path = planning_images.look(cases, is_ct="CT" in asked.modalities, is_folded=folded)
+    images, labels, boxes = [*by_path.values()], stated, None
     dims = 3 if all(isinstance(image, Volume) for image in images) else 2
-    is_colour = any(not isinstance(one, Volume) and one.pixels.ndim == 4 for one in images)
-    names = [label.name for label in labels]
+    if asked.auto == "detection":
+        names = [label.name for label in stated]
+        boxes = planning_boxes.look(cases, by_path, provisional, names, spatial_dims=dims)
+        labels = stated or _numbered(boxes.sides)
     seen = planning_segmentation.look(
-        images, spatial_dims=dims, channels=3 if is_colour else 1, names=names
+        images,
+        spatial_dims=dims,
+        channels=3 if any(map(planning_images.is_colour, images)) else 1,
+        names=[label.name for label in labels],
     )
-    if asked.auto == "segmentation":
+    return _Looked(cases=cases, images=images, labels=labels, seen=seen, boxes=boxes)
+
+
+def _decided(asked: Auto, looked: _Looked, budget: Budget, *, several: bool) -> dict[str, Any]:
+    """Return the fields of the recipe that the cases decide."""
+    seen, count = looked.seen, len(looked.cases)
+    if looked.boxes is not None:
+        fields = planning_detection.plan(seen, looked.boxes, count, budget)
+    elif asked.auto == "segmentation":
         fields = planning_segmentation.plan(
-            seen, budget.memory, cases=len(cases), operations=budget.operations
+            seen, budget.memory, cases=count, operations=budget.operations
         )
     else:
-        counts = _counts(cases, names)
-        fields = planning_classification.plan(seen, len(cases), counts, budget, several=several)
-    return {**fields, "input": _input(asked, seen, images) | fields["input"]}
+        counts = _counts(looked.cases, seen.names)
+        fields = planning_classification.plan(seen, count, counts, budget, several=several)
+    return {**fields, "input": _input(asked, looked) | fields["input"]}
 
 
 def _counts(cases: Sequence[Case], names: Sequence[str]) -> list[int]:
@@ -198,29 +197,26 @@ def _counts(cases: Sequence[Case], names: Sequence[str]) -> list[int]:
     return [found[name] for name in names]
 
 
-def _input(asked: Auto, seen: Seen, images: Sequence[Input]) -> dict[str, Any]:
+def _input(asked: Auto, looked: _Looked) -> dict[str, Any]:
+    window = planning_images.window(
+        looked.images, _WINDOW_PERCENTILES, is_ct="CT" in asked.modalities
+    )
     return {
         "modalities": asked.modalities,
-        "spatial_dims": len(seen.shapes[0]),
-        "channels": seen.channels,
-        **({"window": window} if (window := _window(asked, images)) else {}),
+        "spatial_dims": len(looked.seen.shapes[0]),
+        "channels": looked.seen.channels,
+        **({"window": window} if window else {}),
     }
 
 
-def _window(asked: Auto, images: Sequence[Input]) -> tuple[float, float] | None:
-    """Return which values become 0 to 1: of CT by its numbers, of bytes all; else None."""
-    if "CT" in asked.modalities:
-        some = np.concatenate([_values(image).ravel()[::97] for image in images])
-        low, high = np.percentile(some, _WINDOW_PERCENTILES)
-        step = _WINDOW_STEP
-        return float(np.floor(low / step) * step), float(np.ceil(high / step) * step)
-    largest = max(float(_values(image).max()) for image in images)
-    is_bytes = all(not isinstance(image, Volume) for image in images) and 1.0 < largest <= 255.0
-    return (0.0, 255.0) if is_bytes else None
-
-
-def _values(image: Input) -> np.ndarray[Any, Any]:
-    return image.values() if isinstance(image, Volume) else image.pixels
+def _evaluation(asked: Auto, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the model is judged: what is stated, and what the cases decide beside it."""
+    stated = asked.evaluation
+    return stated.model_dump() | {
+        name: value
+        for name, value in fields.get("evaluation", {}).items()
+        if name not in stated.model_fields_set
+    }
 
 
 def _said(asked: Auto, labels: Sequence[LabelField], looked_at: int) -> dict[str, Any]:
@@ -230,7 +226,7 @@ def _said(asked: Auto, labels: Sequence[LabelField], looked_at: int) -> dict[str
         "part."
     )
     return {
-        **asked.model_dump(include={*_SAID, "split", "snapshot", "evaluation", "gate"}),
+        **asked.model_dump(include={*_SAID, "split", "snapshot", "gate"}),
         "kind": asked.auto,
         "labels": [label.model_dump() for label in labels],
         "description": f"{asked.description} {how}".strip(),

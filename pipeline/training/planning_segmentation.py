@@ -99,8 +99,8 @@ def plan(
 
     """
     cases = len(seen.shapes) if cases is None else cases
-    spacing = _spacing(seen)
-    extent = _extent(seen, spacing)
+    spacing = median_spacing(seen)
+    extent = median_extent(seen, spacing)
     for width in _WIDTHS:
         shape = _fitting(extent, spacing, width, memory)
         total = min(operations / shape.operations, _PATCHES)
@@ -129,10 +129,9 @@ def plan(
 
 
 def _augmentation(seen: Seen, dims: int) -> dict[str, Any]:
-    has_sides = any(side in name.lower() for name in seen.names for side in ("left", "right"))
     return {
         # mirrored, the left one would be called right
-        "flip": 0.0 if has_sides else 0.5,
+        "flip": 0.0 if has_sides(seen.names) else 0.5,
         "rotate": 45 if dims == 2 else 15,
         "zoom": 0.25,
         "noise": 0.03,
@@ -142,7 +141,12 @@ def _augmentation(seen: Seen, dims: int) -> dict[str, Any]:
     }
 
 
-def _spacing(seen: Seen) -> tuple[float, ...] | None:
+def has_sides(names: Sequence[str]) -> bool:
+    """Say whether one side of a patient has another name than the other."""
+    return any(side in name.lower() for name in names for side in ("left", "right"))
+
+
+def median_spacing(seen: Seen) -> tuple[float, ...] | None:
     """Return the median along each axis; finer than that along one that is coarse."""
     if seen.spacings is None:
         return None
@@ -155,7 +159,7 @@ def _spacing(seen: Seen) -> tuple[float, ...] | None:
     return tuple(float(step) for step in median)
 
 
-def _extent(seen: Seen, spacing: Sequence[float] | None) -> tuple[int, ...]:
+def median_extent(seen: Seen, spacing: Sequence[float] | None) -> tuple[int, ...]:
     """Return the median image, in voxels of the grid."""
     shapes = np.asarray(seen.shapes, float)
     if spacing is not None and seen.spacings is not None:
