@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from pipeline.models import bundle
 from pipeline.reasons import Reason
 from records.orders import BoundModel
 from worker import metrics
+from worker.queue import devices
 from worker.queue.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: processes, each with its own; the rest is for images and for what networks make on the way
 GPU_SHARE: Final = 4
 CPU_SHARE: Final = 8
+#: what of it the sums of one study's windows may take, divided by the processes. In each of them
+#: one study at a time is summed
+SUMS_SHARE: Final = 4
 #: file in the home in which is kept how models run fastest on this machine
 TUNED: Final = "tuned.json"
 
@@ -132,22 +135,25 @@ def device_of(settings: Settings) -> Device:
     if name == "auto":
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
     tuned = Cache(settings.home / TUNED)
-    return Device(name, threads=settings.threads or None, tuned=tuned)
+    share = SUMS_SHARE * devices.processes(settings)
+    sums = settings.sums_memory or _memory(torch.device(name)) // share
+    return Device(name, threads=settings.threads or None, tuned=tuned, sums=sums)
 
 
 def _warm(settings: Settings) -> Warm:
     from pipeline.models.warm import Warm
 
     device = device_of(settings)
-    budget = settings.model_memory or _share(device.torch)
+    share = GPU_SHARE if device.torch.type == "cuda" else CPU_SHARE
+    budget = settings.model_memory or _memory(device.torch) // share
     return Warm(device, budget=budget, on_evict=_note_eviction)
 
 
-def _share(device: torch.device) -> int:
-    """Return the bytes that weights may take where nothing is set."""
+def _memory(device: torch.device) -> int:
+    """Return the bytes of a GPU, or those of the machine that may be used."""
     import torch
 
     if device.type == "cuda":
         _, total = torch.cuda.mem_get_info(device)
-        return total // GPU_SHARE
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // CPU_SHARE
+        return int(total)
+    return devices.usable_memory()

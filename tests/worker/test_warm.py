@@ -12,6 +12,7 @@ from records import database
 from records.tables import Job
 from tests.worker.conftest import Planned
 from worker import tasks
+from worker.queue import devices
 from worker.queue.settings import Settings
 from worker.services import Services
 from worker.warm import Models
@@ -49,3 +50,12 @@ def test_the_budget_is_the_one_set_or_a_share_of_the_memory(tmp_path: Path, stat
     budget = models.prepare().budget
     assert budget is not None
     assert budget == stated if stated else 2**27 < budget < 2**45
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+def test_sums_may_take_what_is_set_or_a_share_of_the_memory(tmp_path: Path, processes: int) -> None:
+    settings = Settings(home=tmp_path, device="cpu", inference_processes=processes)
+    sums = Models(settings).prepare().device.sums
+    assert sums == devices.usable_memory() // processes // 4
+    stated = Models(settings.model_copy(update={"sums_memory": 12345})).prepare().device.sums
+    assert stated == 12345

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from worker.queue.settings import Settings
@@ -14,11 +16,8 @@ MOST_CPU_PROCESSES = 4
 
 def inference_environments(settings: Settings) -> list[dict[str, str]]:
     """Return the environment of every inference process: one per GPU, else by cores."""
-    gpus = [] if settings.device == "cpu" else visible_gpus()
-    if settings.device not in {"auto", "cpu"}:
-        gpus = gpus[:1]  # one device was named: the processes asked for share it
-    wanted = settings.inference_processes
-    count = wanted or len(gpus) or max(1, min(MOST_CPU_PROCESSES, usable_cores()))
+    gpus = _gpus(settings)
+    count = processes(settings)
     threads = settings.threads or max(1, usable_cores() // count)
     environments = []
     for number in range(count):
@@ -27,6 +26,48 @@ def inference_environments(settings: Settings) -> list[dict[str, str]]:
             environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
         environments.append(environment)
     return environments
+
+
+def processes(settings: Settings) -> int:
+    """Return how many inference processes this machine gets."""
+    wanted = settings.inference_processes
+    return wanted or len(_gpus(settings)) or max(1, min(MOST_CPU_PROCESSES, usable_cores()))
+
+
+def _gpus(settings: Settings) -> list[str]:
+    gpus = [] if settings.device == "cpu" else visible_gpus()
+    # where one device was named, the processes asked for share it
+    return gpus if settings.device in {"auto", "cpu"} else gpus[:1]
+
+
+def usable_memory(root: Path = Path("/")) -> int:
+    """Return bytes that this process and its neighbours may take: the machine's, or a group's.
+
+    A container, or a unit of the system, has less than the machine where its control group says so
+    (version 2: ``memory.max``, version 1: ``memory.limit_in_bytes``), or one of those above it.
+    """
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([machine, *_limits(root)])
+
+
+def _limits(root: Path) -> Iterator[int]:
+    """Yield the limits of the control groups of this process."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return  # a system without them
+    for _, kinds, name in (line.split(":", 2) for line in groups):
+        if kinds and "memory" not in kinds.split(","):
+            continue
+        base = root / "sys/fs/cgroup" / ("memory" if kinds else "")
+        group = base / name.lstrip("/")
+        for folder in (group, *group.parents):
+            # a container may not see the groups above, and finds its own at the base
+            for file in (folder / "memory.max", folder / "memory.limit_in_bytes"):
+                with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+                    yield int(file.read_text())
+            if folder == base:
+                break
 
 
 def usable_cores() -> int:

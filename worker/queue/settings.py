@@ -56,6 +56,12 @@ class Settings(BaseSettings):
         description="bytes of weights a process keeps loaded; 0 = a quarter of its GPU's memory, "
         "an eighth of the machine's without one",
     )
+    sums_memory: int = Field(
+        default=0,
+        ge=0,
+        description="bytes that sums of windows of one study may take; where they would take more, "
+        "windows are run again; 0 = a quarter of the memory, divided by the processes",
+    )
     decode_timeout: timedelta = timedelta(seconds=120)
     decode_memory_bytes: int = 8 * 2**30
     max_pixels: int = Field(default=2**31, description="pixels of one volume, before decoding")

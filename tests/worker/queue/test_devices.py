@@ -1,4 +1,4 @@
-"""What the allocator of an inference process does with blocks as networks take them."""
+"""How much memory processes may take, and what their allocator does with blocks of networks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,44 @@ def test_blocks_that_are_given_back_stay_in_the_heap_and_become_one_again() -> N
     filled, grown = map(int, said.stdout.split())
     assert 290 * MEGABYTES < filled < 310 * MEGABYTES
     assert grown == 0
+
+
+MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "expected"),
+    [
+        ("", {}, MACHINE),
+        # version 2: the group's own, one above it, none, and a container that sees its own alone
+        ("0::/a/b\n", {"a/b/memory.max": "5000\n", "a/memory.max": "max\n"}, 5000),
+        ("0::/a/b\n", {"a/b/memory.max": "5000\n", "a/memory.max": "4000\n"}, 4000),
+        ("0::/a/b\n", {"a/b/memory.max": "max\n"}, MACHINE),
+        ("0::/a/b\n", {"memory.max": "3000\n"}, 3000),
+        # version 1, whose number for none is beyond any machine
+        (
+            "4:cpu,memory:/a\n3:cpuset:/\n0::/\n",
+            {
+                "memory/a/memory.limit_in_bytes": "6000\n",
+                "memory/memory.limit_in_bytes": "9223372036854771712\n",
+            },
+            6000,
+        ),
+        ("3:cpuset:/a\n", {"memory/a/memory.limit_in_bytes": "6000\n"}, MACHINE),
+    ],
+)
+def test_memory_is_the_machines_or_the_least_of_the_control_groups(
+    tmp_path: Path, groups: str, limits: dict[str, str], expected: int
+) -> None:
+    files = {"proc/self/cgroup": groups}
+    files |= {f"sys/fs/cgroup/{name}": limit for name, limit in limits.items()}
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert devices.usable_memory(tmp_path) == expected
+
+
+def test_a_system_that_knows_no_control_groups_has_its_memory(tmp_path: Path) -> None:
+    assert devices.usable_memory(tmp_path) == MACHINE
+    assert 0 < devices.usable_memory() <= MACHINE
