@@ -13,6 +13,8 @@ WINDOW_HU = (-175.0, 250.0)
 SIZE = 96
 OVERLAP = 0.25
 CLASSES = 4
+#: from here on convolutions between all classes would take nearly all of the time
+MANY_CLASSES = 64
 ARGUMENTS = {
     "spatial_dims": 3,
     "in_channels": 1,
@@ -42,6 +44,7 @@ def make(folder: Path, *, classes: int = CLASSES, dtype: str = "float32") -> Pat
 
 
 def _spec(classes: int, dtype: str) -> ModelSpec:
+    simpler = {"num_res_units": 0} if classes >= MANY_CLASSES else {}
     return ModelSpec(
         name=NAME,
         version="1",
@@ -58,6 +61,6 @@ def _spec(classes: int, dtype: str) -> ModelSpec:
         ),
         labels=tuple(Label(number=n, name=f"class {n}") for n in range(1, classes)),
         network="UNet",
-        network_arguments=ARGUMENTS | {"out_channels": classes},
+        network_arguments=ARGUMENTS | {"out_channels": classes} | simpler,
         options={"crop_foreground": True, "dtype": dtype},
     )
