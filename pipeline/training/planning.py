@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from pipeline.errors import TrainingRefused
 from pipeline.evaluation.rule import Rule
@@ -22,17 +22,19 @@ from pipeline.training import (
     planning_classification,
     planning_detection,
     planning_images,
+    planning_restoration,
     planning_segmentation,
     recipe,
 )
 from pipeline.training.fields import (
+    DegradationField,
     EvaluationField,
     LabelField,
     SnapshotField,
     SplitField,
     Strict,
 )
-from pipeline.training.manifest import Case, Part, freeze
+from pipeline.training.manifest import Case, Part, Snapshot, freeze
 from pipeline.training.manifest.labels import classes_of
 from pipeline.training.manifest.rows import NONE
 from pipeline.training.manifest.rows import read as read_rows
@@ -42,13 +44,14 @@ from pipeline.training.planning_segmentation import Seen
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
 
-#: of a CT, percentiles of its values become the window
-_WINDOW_PERCENTILES: Final = (0.5, 99.5)
+#: of a CT, percentiles of its values become the window; beyond it a restoration answers nothing
+_WINDOW, _WIDE_WINDOW = (0.5, 99.5), (0.05, 99.95)
 #: what each kind may state before anything is decided: a network and a loss
 _FIRST: Final[Mapping[str, tuple[str, str]]] = {
     "classification": ("?", "cross-entropy"),
     "segmentation": ("?", "dice-cross-entropy"),
     "detection": ("RetinaNet", "focal"),
+    "restoration": ("?", "l2"),
 }
 #: what is said of a model, not decided by its cases
 _SAID: Final = ("name", "version", "title", "seed", "licence", "demonstration")
@@ -58,7 +61,7 @@ class Auto(Strict):
     """What an automatic recipe states; fields that a recipe has too mean the same."""
 
     #: the kind of model
-    auto: Literal["classification", "segmentation", "detection"]
+    auto: Literal["classification", "segmentation", "detection", "restoration"]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     version: int = Field(default=1, ge=0)
     title: str = Field(max_length=120)
@@ -66,6 +69,8 @@ class Auto(Strict):
     #: none = of a classification the words that the manifest has, of a detection the names that
     #: the boxes have, in their order
     labels: tuple[LabelField, ...] = ()
+    #: of a restoration, and only there
+    degradation: DegradationField | None = None
     #: that the training may take, about
     minutes: float = Field(default=60.0, gt=0, le=100_000)
     split: SplitField = SplitField()
@@ -76,6 +81,21 @@ class Auto(Strict):
     licence: str = "unstated"
     description: str = ""
     demonstration: bool = False
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Auto:
+        if (self.auto == "restoration") != (self.degradation is not None):
+            message = "a restoration, and nothing else, states a degradation"
+            raise ValueError(message)
+        if self.degradation is None:
+            return self
+        if self.labels:
+            message = "a restoration has no labels"
+            raise ValueError(message)
+        if self.degradation.downsample > planning_restoration.LARGEST_SCALE:
+            message = f"downsample is at most {planning_restoration.LARGEST_SCALE} under auto"
+            raise ValueError(message)
+        return self
 
 
 def is_auto(document: object) -> bool:
@@ -105,8 +125,7 @@ def plan(document: object, manifest: Path, *, cores: int, memory: int, has_gpu: 
     budget = Budget(minutes=asked.minutes, cores=cores, memory=memory, has_gpu=has_gpu)
     several, stated = _labels(asked, manifest)
     provisional = _provisional(asked, stated, several=several)
-    cases = freeze(manifest, provisional).part(Part.TRAINING)
-    looked = _look(asked, stated, cases, provisional)
+    looked = _look(asked, stated, freeze(manifest, provisional), provisional)
     fields = _decided(asked, looked, budget, several=several)
     said = _said(asked, looked.labels, len(looked.images))
     return recipe.check(fields | said | {"evaluation": _evaluation(asked, fields)})
@@ -117,6 +136,8 @@ class _Looked:
     """What was seen of the training part."""
 
     cases: Sequence[Case]
+    #: how many there are in the validation part
+    validated: int
     images: Sequence[Input]
     labels: Sequence[LabelField]
     seen: Seen
@@ -142,24 +163,30 @@ def _numbered(names: Iterable[str]) -> tuple[LabelField, ...]:
 def _provisional(asked: Auto, labels: Sequence[LabelField], *, several: bool) -> Recipe:
     """Return a recipe that says enough for the manifest to be read."""
     network, loss = _FIRST[asked.auto]
+    options: dict[str, Any] = {"activation": "sigmoid"} if several else {}
+    if asked.degradation is None:
+        labels = labels or _numbered("?")
+    else:
+        options = {"scale": asked.degradation.downsample}
     return Recipe.model_validate(
         {
-            **asked.model_dump(include={*_SAID, "split", "snapshot", "evaluation"}),
+            **asked.model_dump(include={*_SAID, "split", "snapshot", "evaluation", "degradation"}),
             "kind": asked.auto,
             "network": {"name": network},
             "input": {"modalities": asked.modalities, "spatial_dims": 2, "size": (8, 8)},
-            "labels": [label.model_dump() for label in labels or _numbered("?")],
+            "labels": [label.model_dump() for label in labels],
             "loss": "binary-cross-entropy" if several else loss,
-            "options": {"activation": "sigmoid"} if several else {},
+            "options": options,
             "epochs": 1,
         }
     )
 
 
 def _look(
-    asked: Auto, stated: Sequence[LabelField], cases: Sequence[Case], provisional: Recipe
+    asked: Auto, stated: Sequence[LabelField], snapshot: Snapshot, provisional: Recipe
 ) -> _Looked:
     """Look at some of the images, and at the boxes where there are such."""
+    cases = snapshot.part(Part.TRAINING)
     folded = asked.snapshot.colours == "to-grey"
     by_path = planning_images.look(cases, is_ct="CT" in asked.modalities, is_folded=folded)
     images, labels, boxes = [*by_path.values()], stated, None
@@ -174,13 +201,22 @@ def _look(
         channels=3 if any(map(planning_images.is_colour, images)) else 1,
         names=[label.name for label in labels],
     )
-    return _Looked(cases=cases, images=images, labels=labels, seen=seen, boxes=boxes)
+    return _Looked(
+        cases=cases,
+        validated=len(snapshot.part(Part.VALIDATION)),
+        images=images,
+        labels=labels,
+        seen=seen,
+        boxes=boxes,
+    )
 
 
 def _decided(asked: Auto, looked: _Looked, budget: Budget, *, several: bool) -> dict[str, Any]:
     """Return the fields of the recipe that the cases decide."""
     seen, count = looked.seen, len(looked.cases)
-    if looked.boxes is not None:
+    if asked.degradation is not None:
+        fields = planning_restoration.plan(seen, asked.degradation, count, looked.validated, budget)
+    elif looked.boxes is not None:
         fields = planning_detection.plan(seen, looked.boxes, count, budget)
     elif asked.auto == "segmentation":
         fields = planning_segmentation.plan(
@@ -199,7 +235,9 @@ def _counts(cases: Sequence[Case], names: Sequence[str]) -> list[int]:
 
 def _input(asked: Auto, looked: _Looked) -> dict[str, Any]:
     window = planning_images.window(
-        looked.images, _WINDOW_PERCENTILES, is_ct="CT" in asked.modalities
+        looked.images,
+        _WINDOW if asked.degradation is None else _WIDE_WINDOW,
+        is_ct="CT" in asked.modalities,
     )
     return {
         "modalities": asked.modalities,
@@ -226,7 +264,7 @@ def _said(asked: Auto, labels: Sequence[LabelField], looked_at: int) -> dict[str
         "part."
     )
     return {
-        **asked.model_dump(include={*_SAID, "split", "snapshot", "gate"}),
+        **asked.model_dump(include={*_SAID, "split", "snapshot", "gate", "degradation"}),
         "kind": asked.auto,
         "labels": [label.model_dump() for label in labels],
         "description": f"{asked.description} {how}".strip(),

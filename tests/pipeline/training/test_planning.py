@@ -30,6 +30,11 @@ AUTO: dict[str, Any] = {
     "seed": 3,
 }
 DETECTION = AUTO | {"auto": "detection", "modalities": ["MR"]}
+RESTORATION = AUTO | {
+    "auto": "restoration",
+    "modalities": ["MR"],
+    "degradation": {"noise": [0.05, 0.1]},
+}
 GIGABYTE = 2**30
 _PARTS = ("train", "train", "train", "validation", "test")
 
@@ -142,6 +147,24 @@ def test_a_segmentation_is_planned_by_its_own_rules(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"degradation": None}, "states a degradation"),
+        ({"auto": "classification"}, "states a degradation"),
+        ({"labels": [{"number": 0, "name": "noise"}]}, "has no labels"),
+        ({"degradation": {"downsample": 5}}, "at most 4"),
+        ({"degradation": {"downsample": 1}}, "leaves images as they are"),
+    ],
+)
+def test_a_restoration_and_nothing_else_states_a_degradation_that_can_be_undone(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(TrainingRefused, match=why) as refused:
+        planned(RESTORATION | changes, tmp_path / "none.csv")
+    assert refused.value.reason is Reason.TRAINING_RECIPE_INVALID
+
+
 @pytest.mark.parametrize("changes", [{"epochs": 3}, {"auto": "poetry"}, {"minutes": 0}])
 def test_what_a_plan_does_not_know_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(TrainingRefused):
@@ -230,3 +253,30 @@ def test_boxes_that_teach_nothing_are_refused(
     with pytest.raises(ManifestInvalid, match=why) as refused:
         planned(DETECTION | {"labels": labels}, manifest)
     assert refused.value.reason is Reason.TRAINING_MANIFEST_INVALID
+
+
+@pytest.mark.parametrize("degradation", [{"noise": [0.05, 0.1]}, {"downsample": 2}])
+def test_a_restoration_is_decided_by_what_it_undoes_and_trained(
+    tmp_path: Path, degradation: dict[str, Any]
+) -> None:
+    manifest = write_balls(tmp_path, "restoration")
+    said, bundle = trained(tmp_path, RESTORATION | {"degradation": degradation}, manifest)
+    stated = json.loads((bundle / "configs" / "recipe.json").read_text())
+    scale = degradation.get("downsample", 1)
+    assert stated["degradation"]["downsample"] == stated["options"]["scale"] == scale
+    # too few slices of a coarser grid to be seen in three axes
+    assert stated["input"]["spatial_dims"] == (3 if scale == 1 else 2)
+    assert said[-1]["event"] == "finished"
+    assert said[-1]["metrics"]["psnr_db"]["value"] > 10
+
+
+def test_the_window_of_a_restored_ct_is_wide(tmp_path: Path) -> None:
+    rows = []
+    for number in range(5):
+        image = np.zeros((16, 16, 16), np.float32) + 40
+        image[0, 0, :8] = 1980.0  # 8 voxels of 4096 are as bright as metal
+        image[1, number, number] = 41
+        np.save(tmp_path / f"{number}.npy", image)
+        rows.append((f"{number}.npy", "", f"p{number}", _PARTS[number]))
+    found = planned(RESTORATION | {"modalities": ["CT"]}, write_manifest(tmp_path, rows))
+    assert found.input.window == (0.0, 2000.0)
