@@ -53,6 +53,8 @@ _FIRST: Final[Mapping[str, tuple[str, str]]] = {
     "detection": ("RetinaNet", "focal"),
     "restoration": ("?", "l2"),
 }
+#: kinds whose labels the cases name
+_NAMED: Final = ("classification", "detection")
 #: what is said of a model, not decided by its cases
 _SAID: Final = ("name", "version", "title", "seed", "licence", "demonstration")
 
@@ -120,11 +122,11 @@ def plan(document: object, manifest: Path, *, cores: int, memory: int, has_gpu: 
     """
     try:
         asked = Auto.model_validate(document)
+        several, stated = _labels(asked, manifest)
+        provisional = _provisional(asked, stated, several=several)
     except ValidationError as error:
         raise TrainingRefused(recipe.in_words(error), Reason.TRAINING_RECIPE_INVALID) from error
     budget = Budget(minutes=asked.minutes, cores=cores, memory=memory, has_gpu=has_gpu)
-    several, stated = _labels(asked, manifest)
-    provisional = _provisional(asked, stated, several=several)
     looked = _look(asked, stated, freeze(manifest, provisional), provisional)
     fields = _decided(asked, looked, budget, several=several)
     said = _said(asked, looked.labels, len(looked.images))
@@ -164,9 +166,9 @@ def _provisional(asked: Auto, labels: Sequence[LabelField], *, several: bool) ->
     """Return a recipe that says enough for the manifest to be read."""
     network, loss = _FIRST[asked.auto]
     options: dict[str, Any] = {"activation": "sigmoid"} if several else {}
-    if asked.degradation is None:
+    if asked.auto in _NAMED:
         labels = labels or _numbered("?")
-    else:
+    if asked.degradation is not None:
         options = {"scale": asked.degradation.downsample}
     return Recipe.model_validate(
         {

@@ -64,7 +64,7 @@ class _Boxes:
     sides: Sides
     #: of each box, so that labels count alike; their sum is 1
     weights: NDArray[np.float64]
-    #: mean sides of the smallest and of the largest usual boxes
+    #: widths of the smallest and of the largest usual boxes
     small: float
     large: float
     #: along each axis
@@ -75,7 +75,7 @@ class _Boxes:
     def on(cls, spacing: Sequence[float] | None, boxes: SeenBoxes) -> _Boxes:
         """Bring boxes to a grid; None = they are in its voxels."""
         labels = [sides / np.asarray(spacing or 1.0) for sides in boxes.sides.values()]
-        usual = [np.percentile(_mean(sides), _USUAL) for sides in labels]
+        usual = [np.percentile(_widths(sides), _USUAL) for sides in labels]
         low, high = np.swapaxes([np.percentile(one, _USUAL, axis=0) for one in labels], 0, 1)
         return cls(
             sides=np.concatenate(labels),
@@ -270,6 +270,7 @@ def _hit_iou(boxes: _Boxes) -> float:
     return round(float(np.clip(shared / (2.0 - shared), HIT_IOU, _HALF)), 2)
 
 
-def _mean(sides: Sides) -> NDArray[np.float64]:
-    """Return the side of the square or cube of the same size."""
-    return np.asarray(np.exp(np.log(sides).mean(axis=1)))
+def _widths(sides: Sides) -> NDArray[np.float64]:
+    """Return the side of the square or cube of the same size; of a flat box twice the shortest."""
+    means = np.exp(np.log(sides).mean(axis=1))
+    return np.asarray(np.minimum(means, 2.0 * sides.min(axis=1)))

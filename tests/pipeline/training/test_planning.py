@@ -171,6 +171,21 @@ def test_what_a_plan_does_not_know_is_refused(tmp_path: Path, changes: dict[str,
         planned(AUTO | changes, tmp_path / "none.csv")
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"auto": "segmentation"}, "labels are missing"),
+        ({"auto": "detection", "labels": [{"number": 1, "name": "a"}]}, "labels are numbered 0"),
+    ],
+)
+def test_labels_that_no_recipe_could_have_are_refused(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(TrainingRefused, match=why) as refused:
+        planned(AUTO | changes, tmp_path / "none.csv")
+    assert refused.value.reason is Reason.TRAINING_RECIPE_INVALID
+
+
 def test_faults_of_the_manifest_are_told_as_ever(tmp_path: Path) -> None:
     path = write(tmp_path, random_images(16, 16), ["cat", "ant"] * 5)
     (tmp_path / "0.png").write_bytes(b"no picture")

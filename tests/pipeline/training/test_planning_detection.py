@@ -91,6 +91,13 @@ def test_the_pyramid_begins_where_small_boxes_are_some_cells_wide(side: float) -
     assert len(planned["features"]) - planned["finest"] >= 2
 
 
+def test_flat_boxes_are_some_cells_thick_too() -> None:
+    planned = arguments(plan((40, 256, 256), {"flat": [[2.0, 20.0, 20.0]] * 9}))
+    assert (planned["stride"], planned["finest"]) == (2, 0)
+    cubes = arguments(plan((40, 256, 256), {"cube": [[9.3, 9.3, 9.3]] * 9}))
+    assert (cubes["stride"], cubes["finest"]) == (2, 1)
+
+
 def test_images_are_seen_whole_where_memory_allows_and_else_in_patches_with_room() -> None:
     whole = plan((480, 640), CELLS)
     assert whole["input"]["size"] == [480, 640]
