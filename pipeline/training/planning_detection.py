@@ -67,7 +67,7 @@ class _Boxes:
     #: widths of the smallest and of the largest usual boxes
     small: float
     large: float
-    #: along each axis
+    #: their sides along each axis
     least: NDArray[np.float64]
     reach: NDArray[np.float64]
 
@@ -216,13 +216,16 @@ def _shape(seen: Seen, extent: Sequence[int], boxes: _Boxes) -> _Shape:
 
 
 def _chosen(shape: _Shape, budget: Budget) -> _Choice:
-    """Return the widest network that there is time for; if none, the narrowest and less to see."""
+    """Return the widest network that memory and time are enough for.
+
+    If there is none, it is the narrowest, and less is seen at once.
+    """
     for width in _WIDTHS[len(shape.extent)]:
         block = (shape.multiple,) * len(shape.extent)
         # convolutions: what they cost grows with the voxels
         cost = planning_costs.of(shape.network(width), block, "cpu").times(1 / math.prod(block))
         chosen = _choice(shape, width, cost, budget, budget.memory / 2 / cost.bytes)
-        if chosen.total >= _ENOUGH * _PATCHES:
+        if chosen.total >= _ENOUGH * _PATCHES and 2 * chosen.cost.bytes <= budget.memory:
             return chosen
     affordable = budget.operations / (_ENOUGH * _PATCHES) / cost.operations
     return _choice(shape, width, cost, budget, min(affordable, budget.memory / 2 / cost.bytes))

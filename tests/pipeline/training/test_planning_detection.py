@@ -120,6 +120,14 @@ def test_two_patches_at_a_time_fit_into_memory(shape: Sequence[int], boxes: Size
         assert max(planned["batch"], 2) * cost_of(planned).bytes <= memory
 
 
+def test_where_large_boxes_leave_little_memory_the_network_is_narrow() -> None:
+    large: Sized = {"one": [[400.0, 400.0]] * 9}
+    wide, narrow = (plan((960, 960), large, memory=memory) for memory in (2**31, 2**28))
+    assert (arguments(wide)["features"][0], arguments(narrow)["features"][0]) == (32, 16)
+    assert min(narrow["input"]["size"]) >= 2 * 400
+    assert 2 * cost_of(narrow).bytes <= 2**28
+
+
 def test_more_time_never_gives_fewer_epochs_of_the_same_network() -> None:
     plans = [plan((480, 640), CELLS, minutes=minutes) for minutes in (1, 4, 16, 64, 256)]
     for less, more in itertools.pairwise(plans):
