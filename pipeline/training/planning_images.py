@@ -74,7 +74,7 @@ def is_colour(image: Input) -> bool:
 def _read(path: Path, *, is_ct: bool, is_folded: bool) -> Input:
     """Read an image for what it is: grey or in colours, a volume or not."""
     unit = "HU" if is_ct else ""
-    dims = 3 if path.suffix == ".npy" and np.load(path, mmap_mode="r").ndim == 3 else 2
+    dims = reading.axes_of(path) if path.suffix == ".npy" else 2
     if not path.name.lower().endswith(pictures.SUFFIXES):
         return reading.read_image(path, spatial_dims=dims, unit=unit, takes_slices=True)
     try:

@@ -238,6 +238,16 @@ def _from_colours(path: Path) -> Image:
     return Image(pixels=values[None])
 
 
+def axes_of(path: Path) -> int:
+    """Return how many axes a .npy array has.
+
+    Raises:
+        StudyRejected: it cannot be read as numbers.
+
+    """
+    return _load_array(path).ndim
+
+
 def _load_array(path: Path) -> NDArray[Any]:
     try:
         values = np.load(path, allow_pickle=False)
