@@ -6,13 +6,17 @@ import argparse
 import json
 import sys
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import TrainingRefused
 from pipeline.training import layouts, recipe
+from pipeline.training.faults import ManifestInvalid
 from worker.queue.settings import Settings
 from worker.store import PREPARED
 from worker.verbs import FAILED, USAGE, WELL, complain
+
+if TYPE_CHECKING:
+    from pipeline.training.checking import Report
 
 SECONDS_BETWEEN_LINES: Final = 0.5
 
@@ -31,19 +35,32 @@ def make_manifest(words: argparse.Namespace) -> int:
 
 def check_manifest(words: argparse.Namespace) -> int:
     """Print how far it is, line by line; then every fault and what is odd, as JSON."""
-    try:
-        wanted = recipe.parse(words.recipe.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        return complain("the recipe cannot be read", USAGE)
-    except TrainingRefused as refused:
-        return complain(refused.sentence, USAGE)
     from pipeline.training import checking  # with torch and all that trains
 
-    settings = Settings()
-    shared = settings.store_path / PREPARED if settings.prepared_bytes else None
-    report = checking.check(words.manifest, wanted, shared=shared, on_case=_Progress())
+    try:
+        report = _checked(words)
+    except (OSError, UnicodeDecodeError):
+        return complain("the recipe cannot be read", USAGE)
+    except ManifestInvalid as unplanned:  # an automatic recipe looks at the cases itself
+        report = checking.Report(faults=unplanned.faults, cases={})
+    except TrainingRefused as refused:
+        return complain(refused.sentence, USAGE)
     json.dump(report.stated(), sys.stdout)
     return FAILED if report.faults else WELL
+
+
+def _checked(words: argparse.Namespace) -> Report:
+    """Look through the cases by the recipe, or by what an automatic one comes to here."""
+    import torch
+
+    from pipeline.training import checking, process
+
+    stated = recipe.read(words.recipe.read_text(encoding="utf-8"))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    wanted = process.recipe_for(stated, words.manifest, device)
+    settings = Settings()
+    shared = settings.store_path / PREPARED if settings.prepared_bytes else None
+    return checking.check(words.manifest, wanted, shared=shared, on_case=_Progress())
 
 
 class _Progress:

@@ -84,24 +84,38 @@ def run(order: Order, say: Say, stop: Stop) -> None:
 
 def _recipe(order: Order, device: torch.device, say: Say) -> Recipe:
     """Return the recipe; one that is asked to be made by its cases is made once and kept."""
+    manifest = Path(order.manifest)
     if not planning.is_auto(order.recipe):
-        return recipe.check(order.recipe)
+        return recipe_for(order.recipe, manifest, device)
     kept = Path(order.folder) / "recipe.json"
     if kept.exists():
         return recipe.check(json.loads(kept.read_text()))
-    planned = planning.plan(
-        order.recipe,
-        Path(order.manifest),
-        cores=torch.get_num_threads(),
-        memory=_memory(device),
-        has_gpu=device.type == "cuda",
-    )
+    planned = recipe_for(order.recipe, manifest, device)
     kept.parent.mkdir(parents=True, exist_ok=True)
     partial = kept.with_suffix(".partial")
     partial.write_text(json.dumps(planned.stated()))
     partial.replace(kept)
     say({"event": "recipe", "recipe": planned.stated()})
     return planned
+
+
+def recipe_for(document: object, manifest: Path, device: torch.device) -> Recipe:
+    """Return the recipe that is stated, or what an automatic one comes to with these cases.
+
+    Raises:
+        TrainingRefused: the document says what it should not.
+        ManifestInvalid: cases that an automatic recipe looks at are at fault.
+
+    """
+    if not planning.is_auto(document):
+        return recipe.check(document)
+    return planning.plan(
+        document,
+        manifest,
+        cores=torch.get_num_threads(),
+        memory=_memory(device),
+        has_gpu=device.type == "cuda",
+    )
 
 
 def _memory(device: torch.device) -> int:

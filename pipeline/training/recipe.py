@@ -246,12 +246,22 @@ def parse(text: str) -> Recipe:
         TrainingRefused: not YAML, or a field is missing, unknown or out of its range.
 
     """
+    return check(read(text))
+
+
+def read(text: str) -> object:
+    """Read what YAML says, whether it is a recipe or asks for one.
+
+    Raises:
+        TrainingRefused: it is not YAML.
+
+    """
     try:
-        document = yaml.safe_load(text)
+        document: object = yaml.safe_load(text)
     except yaml.YAMLError as error:
         sentence = "the recipe is not valid YAML"
         raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID) from error
-    return check(document)
+    return document
 
 
 def check(document: object) -> Recipe:
