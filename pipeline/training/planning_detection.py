@@ -73,8 +73,12 @@ class _Boxes:
 
     @classmethod
     def on(cls, spacing: Sequence[float] | None, boxes: SeenBoxes) -> _Boxes:
-        """Bring boxes to a grid; None = they are in its voxels."""
-        labels = [sides / np.asarray(spacing or 1.0) for sides in boxes.sides.values()]
+        """Bring boxes to a grid; None = they are in its voxels.
+
+        Of what is larger than any patch no more than a patch is ever seen.
+        """
+        every = (sides / np.asarray(spacing or 1.0) for sides in boxes.sides.values())
+        labels = [np.minimum(sides, _LARGEST_SIDE) for sides in every]
         usual = [np.percentile(_widths(sides), _USUAL) for sides in labels]
         low, high = np.swapaxes([np.percentile(one, _USUAL, axis=0) for one in labels], 0, 1)
         return cls(

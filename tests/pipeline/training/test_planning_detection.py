@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.training import detectors, planning_costs, planning_detection, recipe
@@ -179,6 +179,8 @@ def test_as_many_boxes_are_stated_as_images_have() -> None:
     memory=st.integers(2**26, 2**34),
     minutes=st.floats(0.01, 10_000),
 )
+# larger than any patch, and than any anchor may be
+@example(shape=[1, 1], side=410.0, ratio=40.0, cases=1, memory=2**26, minutes=1.0)
 def test_whatever_is_seen_becomes_a_recipe_that_can_be_trained(
     shape: list[int], side: float, ratio: float, cases: int, memory: int, minutes: float
 ) -> None:
