@@ -39,7 +39,7 @@ from pipeline.training.manifest.labels import classes_of
 from pipeline.training.manifest.rows import NONE
 from pipeline.training.manifest.rows import read as read_rows
 from pipeline.training.planning_boxes import SeenBoxes
-from pipeline.training.planning_classification import Budget
+from pipeline.training.planning_costs import Budget
 from pipeline.training.planning_segmentation import Seen
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
@@ -85,16 +85,10 @@ class Auto(Strict):
     demonstration: bool = False
 
     @model_validator(mode="after")
-    def _fits_its_kind(self) -> Auto:
-        if (self.auto == "restoration") != (self.degradation is not None):
-            message = "a restoration, and nothing else, states a degradation"
-            raise ValueError(message)
-        if self.degradation is None:
-            return self
-        if self.labels:
-            message = "a restoration has no labels"
-            raise ValueError(message)
-        if self.degradation.downsample > planning_restoration.LARGEST_SCALE:
+    def _can_be_undone(self) -> Auto:
+        """Refuse what no network is chosen for; what any recipe is refused for, recipes know."""
+        wanted = self.degradation
+        if wanted is not None and wanted.downsample > planning_restoration.LARGEST_SCALE:
             message = f"downsample is at most {planning_restoration.LARGEST_SCALE} under auto"
             raise ValueError(message)
         return self

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.training import planning_costs
+from pipeline.training.planning_costs import Budget
 from pipeline.training.planning_segmentation import Seen
 
 #: longest sides that are tried, the finest first, by axes, and feature maps of the first level
@@ -30,32 +31,10 @@ _FEWEST_EPOCHS, _MOST_EPOCHS = 10, 200
 _BATCHES: Final = (32, 16, 8, 4, 2)
 #: a batch is at most this share of an epoch, so that an epoch has steps to speak of
 _MOST_OF_AN_EPOCH: Final = 1 / 20
-#: of the budget; the rest is for reading, looking at the validation part, and judging
-_SHARE: Final = 0.6
-#: operations of learning per second and core; a forward pass is a third of them
-_PER_CORE: Final = 25e9
-_ON_A_GPU: Final = 2_000e9
 #: feature maps that learning keeps for each that the first level has, with their gradients
 _KEPT: Final = 24
 #: classes whose numbers differ by more than this factor are balanced
 _UNEVEN: Final = 4.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What a training may use."""
-
-    minutes: float
-    cores: int
-    #: bytes that a step of learning may use
-    memory: int
-    has_gpu: bool = False
-
-    @property
-    def operations(self) -> float:
-        """How much can be computed in the time that is for learning."""
-        per_second = _ON_A_GPU if self.has_gpu else _PER_CORE * self.cores
-        return _SHARE * 60.0 * self.minutes * per_second
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,32 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.models import networks
 
+#: of the budget; the rest is for reading, looking at the validation part, and judging
+_SHARE: Final = 0.6
+#: operations of learning per second and core; a forward pass is a third of them
+_PER_CORE: Final = 25e9
+_ON_A_GPU: Final = 2_000e9
 #: a forward pass, and twice that backward
 _PASSES: Final = 3.0
 #: of a feature map that a layer answers with and its gradient, in float32
 _BYTES: Final = 2 * 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a training may use."""
+
+    minutes: float
+    cores: int
+    #: bytes that a step of learning may use
+    memory: int
+    has_gpu: bool = False
+
+    @property
+    def operations(self) -> float:
+        """How much can be computed in the time that is for learning."""
+        per_second = _ON_A_GPU if self.has_gpu else _PER_CORE * self.cores
+        return _SHARE * 60.0 * self.minutes * per_second
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from pipeline.training import planning_anchors, planning_costs
 from pipeline.training.fields import HIT_IOU
 from pipeline.training.planning_boxes import SeenBoxes, Sides
-from pipeline.training.planning_classification import Budget
-from pipeline.training.planning_costs import Cost
+from pipeline.training.planning_costs import Budget, Cost
 from pipeline.training.planning_segmentation import (
     Seen,
     has_sides,

@@ -17,8 +17,7 @@ import numpy as np
 
 from pipeline.training import planning_costs
 from pipeline.training.fields import DegradationField
-from pipeline.training.planning_classification import Budget
-from pipeline.training.planning_costs import Cost
+from pipeline.training.planning_costs import Budget, Cost
 from pipeline.training.planning_segmentation import Seen, median_extent, median_spacing
 
 #: what EDSR can undo

@@ -16,7 +16,7 @@ from pipeline.errors import TrainingRefused
 from pipeline.reasons import Reason
 from pipeline.training import planning, planning_classification, process
 from pipeline.training.faults import ManifestInvalid
-from pipeline.training.planning_classification import Budget
+from pipeline.training.planning_costs import Budget
 from pipeline.training.planning_segmentation import Seen
 from pipeline.training.recipe import Recipe
 from tests.quick_training import write_balls, write_manifest

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.training import detectors, planning_costs, planning_detection, recipe
 from pipeline.training.planning_boxes import SeenBoxes
-from pipeline.training.planning_classification import Budget
-from pipeline.training.planning_costs import Cost
+from pipeline.training.planning_costs import Budget, Cost
 from pipeline.training.planning_segmentation import Seen
 from tests import quick_training
 

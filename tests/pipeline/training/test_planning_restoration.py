@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.training import planning_costs, planning_restoration, recipe
 from pipeline.training.fields import DegradationField
-from pipeline.training.planning_classification import Budget
+from pipeline.training.planning_costs import Budget
 from pipeline.training.planning_segmentation import Seen
 from tests import quick_training
 
