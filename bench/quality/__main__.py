@@ -14,7 +14,10 @@ import pkgutil
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -29,9 +32,10 @@ from pipeline.evaluation import comparison
 from pipeline.evaluation.comparison import Question
 
 _Plan = TypeVar("_Plan", Task, Ablation)
-_Made = TypeVar("_Made")
+_CORES: Final = os.cpu_count() or 1
 _HEAD: Final = """\
-Written by `make bench-quality` on {cores} cores ({machine}, torch {torch}), trained from nothing.
+Written by `make bench-quality` on {cores} cores ({machine}, torch {torch}), trained from nothing,
+{at_once} trainings at once.
 Intervals are 95 % bootstraps over held-out patients, or over groups of near-duplicates where a set
 names no patients.
 """
@@ -60,9 +64,19 @@ def main() -> int:
         one for one in ablations if (one.name in asked.only if asked.only else not asked.small)
     ]
     left_out = [one.name for one in (*tasks, *ablations) if one not in (*wanted, *questions)]
-    trained = _each(wanted, lambda task: (task, _train(task, asked)))
-    compared = _each(questions, lambda one: _compare(one, asked))
-    page = _page(trained, compared) + _unasked(left_out if asked.only else ())
+    sides = [side for one in questions for side in (one.task, one.without)]
+    began = time.monotonic()
+    outcomes = _outcomes([*wanted, *sides], partial(_train, asked=asked), asked.at_once)
+    minutes = (time.monotonic() - began) / 60 if asked.fresh else None
+    trained = [(task, outcomes[task.name]) for task in wanted if task.name in outcomes]
+    compared = [
+        _compare(one, outcomes)
+        for one in questions
+        if {one.task.name, one.without.name} <= outcomes.keys()
+    ]
+    page = _page(trained, compared, asked.at_once, minutes) + _unasked(
+        left_out if asked.only else ()
+    )
     sys.stdout.write(page)
     if asked.page is not None:
         asked.page.write_text(page, encoding="utf-8")
@@ -81,7 +95,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="what takes a minute, and no more")
     parser.add_argument("--fresh", action="store_true", help="train again what was trained here")
     parser.add_argument("--page", type=Path, help="where the tables go")
-    parser.add_argument("--threads", type=int, default=0, help="0 = all cores")
+    parser.add_argument("--at-once", type=int, default=min(_CORES, 4), help="trainings at once")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of each; 0 = its share of the cores"
+    )
     return parser.parse_args()
 
 
@@ -95,24 +112,36 @@ def _planned(name: str, kind: type[_Plan]) -> list[_Plan]:
     return found
 
 
-def _each(plans: Sequence[_Plan], make: Callable[[_Plan], _Made]) -> list[_Made]:
-    """Return what came of each plan. One that fails costs the others nothing but is told."""
-    made = []
-    for plan in plans:
-        try:
-            made.append(make(plan))
-        except TrainingEnded as ended:
-            sys.stderr.write(f"{ended}\n")
-    return made
+def _outcomes(
+    tasks: Iterable[Task], train: Callable[[Task], Outcome], at_once: int
+) -> dict[str, Outcome]:
+    """Return what came of each task, by name. One that fails costs the others nothing but is told.
+
+    Those that take longest begin first, so that none of them is left alone in the end.
+    """
+    each = sorted({task.name: task for task in tasks}.values(), key=lambda task: -task.minutes)
+    outcomes = {}
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        for name, running in [(task.name, pool.submit(train, task)) for task in each]:
+            try:
+                outcomes[name] = running.result()
+            except TrainingEnded as ended:
+                sys.stderr.write(f"{ended}\n")
+    finally:
+        # when the bench is interrupted, those that have not begun never will
+        pool.shutdown(cancel_futures=True)
+    return outcomes
 
 
-def _train(task: Task, asked: argparse.Namespace) -> Outcome:
-    return train(task, asked.data, asked.work, threads=asked.threads)
+def _train(task: Task, *, asked: argparse.Namespace) -> Outcome:
+    threads = asked.threads or max(1, _CORES // asked.at_once)
+    return train(task, asked.data, asked.work, threads=threads)
 
 
-def _compare(ablation: Ablation, asked: argparse.Namespace) -> Compared:
-    """Train both sides of an ablation and ask the bootstrap."""
-    sides = [_train(side, asked) for side in (ablation.task, ablation.without)]
+def _compare(ablation: Ablation, outcomes: Mapping[str, Outcome]) -> Compared:
+    """Ask the bootstrap whether the one side of an ablation is better than the other."""
+    sides = [outcomes[side.name] for side in (ablation.task, ablation.without)]
     label, statistic = None, ablation.metric
     if statistic.startswith("labels."):
         label, statistic = statistic.removeprefix("labels.").rsplit(".", 1)
@@ -121,10 +150,18 @@ def _compare(ablation: Ablation, asked: argparse.Namespace) -> Compared:
     return Compared(ablation=ablation, found=found, seconds=sum(side.seconds for side in sides))
 
 
-def _page(trained: Sequence[tuple[Task, Outcome]], compared: Sequence[Compared]) -> str:
+def _page(
+    trained: Sequence[tuple[Task, Outcome]],
+    compared: Sequence[Compared],
+    at_once: int,
+    minutes: float | None,
+) -> str:
+    """Return the page; ``minutes`` are those of the whole, where all of it was trained anew."""
+    machine = {"cores": _CORES, "machine": platform.machine(), "torch": version("torch")}
     lines = [
         "# What the recipes reach\n",
-        _HEAD.format(cores=os.cpu_count(), machine=platform.machine(), torch=version("torch")),
+        _HEAD.format(**machine, at_once=at_once),
+        *([] if minutes is None else [f"All of it took {minutes:.0f} minutes.\n"]),
         *table.trained(trained),
     ]
     if compared:

@@ -68,6 +68,7 @@ TASKS: Sequence[Task] = (
         recipe="bccd.yaml",
         manifest=manifest,
         needs="det_bccd",
+        minutes=15,
         musts=(Must(metric="map_50", least=0.85),),
         shown=(
             "map_50_95",

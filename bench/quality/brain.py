@@ -24,6 +24,7 @@ TASKS: Sequence[Task] = (
         recipe="brain-tumours.yaml",
         manifest=manifest,
         needs="cls_brain_tumor_mri",
+        minutes=45,
         musts=(Must(metric="accuracy", least=0.93),),
         shown=("balanced_accuracy", "calibration_error"),
     ),

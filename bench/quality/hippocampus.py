@@ -35,6 +35,7 @@ TASKS: Sequence[Task] = (
         recipe="hippocampus.yaml",
         manifest=manifest,
         needs="seg3d_hippocampus",
+        minutes=22,
         musts=(
             Must(metric="labels.anterior.dice", least=0.88),
             Must(metric="labels.posterior.dice", least=0.87),

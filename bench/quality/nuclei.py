@@ -105,6 +105,7 @@ TASKS: Sequence[Task] = (
         recipe="nuclei.yaml",
         manifest=manifest,
         needs="seg2d_dsb2018_nuclei",
+        minutes=75,
         musts=(Must(metric="labels.nucleus.dice", least=0.91),),
         shown=(
             "labels.nucleus.object_ap_50",

@@ -29,6 +29,8 @@ class Task:
     manifest: MakeManifest
     #: the folder below ``labelled`` that has to be there
     needs: str
+    #: about, on one core: those that take long begin first
+    minutes: int = 1
     musts: Sequence[Must] = ()
     #: more figures worth a place in the table
     shown: Sequence[str] = ()

@@ -20,6 +20,7 @@ TASKS: Sequence[Task] = (
         recipe="pneumonia.yaml",
         manifest=Few(labelled=_ALL),
         needs="cls_pneumoniamnist",
+        minutes=7,
         musts=(
             Must(metric="labels.pneumonia.auc", least=0.96),
             Must(metric="accuracy", least=0.88),

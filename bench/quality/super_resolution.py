@@ -46,6 +46,7 @@ TASKS: Sequence[Task] = (
         recipe="t1-super-resolution.yaml",
         manifest=manifest,
         needs="sr_mr_t1_studyforrest",
+        minutes=35,
         musts=(Must(metric="psnr_gain_db", least=2.0),),
         shown=("psnr_db", "without_model.psnr_db", "ssim", "without_model.ssim", "ssim_gain"),
     ),

@@ -40,5 +40,21 @@ def test_a_training_that_fails_costs_the_others_nothing(
         return outcome(task)
 
     every = bench._planned("TASKS", Task)
-    assert len(bench._each(every, train)) == len(every) - 1
+    trained = bench._outcomes(every, train, at_once=2)
+    assert trained.keys() == {task.name for task in every} - {"pneumonia"}
     assert "pneumonia: memory was used up" in capsys.readouterr().err
+
+
+def test_what_two_ablations_share_is_trained_once_and_the_longest_begins_first() -> None:
+    begun: list[str] = []
+
+    def train(task: Task) -> Outcome:
+        begun.append(task.name)
+        return outcome(task)
+
+    every = bench._planned("TASKS", Task)
+    bench._outcomes([*every, *every], train, at_once=1)
+    minutes = {task.name: task.minutes for task in every}
+    assert sorted(begun) == sorted(minutes)
+    assert [minutes[name] for name in begun] == sorted(minutes.values(), reverse=True)
+    assert len(set(minutes.values())) > 2
