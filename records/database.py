@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
+import migrations
 from records.troubles import DatabaseUnavailable, Trouble, translated
 
 if TYPE_CHECKING:  # Alembic is slow to import, and only migrations need it
@@ -137,29 +138,29 @@ def schema_state(url: str) -> SchemaState:
     Raises:
         DatabaseUnavailable: locked, or unreachable.
     """
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-
-    head = ScriptDirectory.from_config(migration_config()).get_current_head()
-    if head is None:
-        message = "the migrations are missing from this installation"
-        raise RuntimeError(message)
     parsed = _parsed(url)
     if _sqlite_file(parsed) is not None and not Path(str(parsed.database)).exists():
-        return SchemaState(None, head)
+        return SchemaState(None, migrations.HEAD)
     engine = connect(url)
     try:
         with translated(), engine.connect() as connection:
-            return SchemaState(MigrationContext.configure(connection).get_current_revision(), head)
+            return SchemaState(_reached(connection), migrations.HEAD)
     finally:
         engine.dispose()
+
+
+def _reached(connection: Connection) -> str | None:
+    """Return the migration that Alembic noted last, or None where it never made a table."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    noted = connection.execute(text("SELECT version_num FROM alembic_version"))
+    reached: str | None = noted.scalar_one_or_none()
+    return reached
 
 
 def migration_config(connection: Connection | None = None) -> Config:
     """Return the Alembic configuration, found through the installed package, not the folder."""
     from alembic.config import Config
-
-    import migrations
 
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__path__[0]).resolve()))
