@@ -83,8 +83,8 @@ def create_app(settings: Settings, sessions: sessionmaker[Session]) -> FastAPI:
     app.state.services = Services(
         settings=settings, sessions=sessions, metrics=metrics, stats=stats
     )
-    for router in ROUTERS:
-        app.include_router(router)
+    for router in ROUTERS:  # include_router() would build each of their routes a second time
+        app.routes.extend(router.routes)
     problems.install(app)
     docs.install(app, ROUTERS)
     app.add_middleware(Guard, metrics=metrics, keyless=not settings.api_keys_required)
