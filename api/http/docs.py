@@ -11,7 +11,6 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
-from jinja2 import Environment, FileSystemLoader
 
 from api.http.access import GRANTS, Needs, Permission
 from api.http.problems import KINDS, MEDIA_TYPE
@@ -57,6 +56,8 @@ class Operation:
 @router.get("/docs")
 def page(request: Request) -> Response:
     """Return the page."""
+    from jinja2 import Environment, FileSystemLoader  # here: no start waits for a page
+
     document = request.app.openapi()
     groups: dict[str, list[Operation]] = {}
     for operation, tag in _operations(document):

@@ -16,7 +16,6 @@ from api.http.once import Idempotent
 from api.http.parsing import Body, StrictRoute
 from api.http.problems import Kind, Problem
 from api.http.services import Held
-from api.reporting.drift import render
 from records import corrections, listing
 from records.corrections import NewCorrection, Verdict
 from records.database import reading
@@ -134,6 +133,8 @@ def drift(services: Held) -> list[DriftRow]:
 )
 def drift_page(services: Held) -> Response:
     """Return one HTML file without scripts."""
+    from api.reporting.drift import render  # here: no start waits for a page
+
     with reading(services.sessions) as session:
         html = render(listing.drift(session))
     headers = {"Content-Security-Policy": _PAGE_POLICY}
