@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import orjson
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 
+from api.http.light import LightRoute
 from api.http.problems import Kind, Problem
 
 MAX_DEPTH: Final = 32
@@ -41,7 +41,7 @@ class StrictRequest(Request):
         return self._parsed
 
 
-class StrictRoute(APIRoute):
+class StrictRoute(LightRoute):
     """A route that hands ``StrictRequest`` to whoever asks for the request."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
