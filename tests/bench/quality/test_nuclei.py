@@ -61,3 +61,10 @@ def test_nuclei_are_bright_and_each_has_its_number(rows: list[dict[str, str]]) -
         assert np.count_nonzero(mask) == 16
         assert (mask[4:8, 4:6] == 1).all()
         assert (mask[4:8, 6:8] == 2).all()
+
+
+def test_light_is_evened_by_its_square_root() -> None:
+    glowing = np.zeros((4, 5, 3), np.uint8)
+    glowing[0, :3, 0] = 16, 64, 255
+    assert nuclei.bright_nuclei(glowing)[0].tolist() == [64, 128, 255, 0, 0]
+    assert (nuclei.bright_nuclei(255 - glowing) == nuclei.bright_nuclei(glowing)).all()
