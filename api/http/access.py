@@ -1,7 +1,5 @@
 """Who may do what: API keys, their roles, and the permission that each route needs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum

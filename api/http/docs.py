@@ -1,7 +1,5 @@
 """/docs and /openapi.json: one page without scripts, so that it also works without internet."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

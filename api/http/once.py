@@ -1,7 +1,5 @@
 """Idempotency-Key: a POST that is sent twice is done once and answered twice."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What every route may ask for, held once per app."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -1,9 +1,8 @@
 """Every table of Nightshift. Queries stand beside their noun: ``records.jobs`` and so on.
 
-Relationships are not mapped: each query names the rows it needs.
+Relationships are not mapped: each query names the rows it needs. No module here postpones its
+annotations: SQLAlchemy reads them at every start, and would compile each one from its string.
 """
-
-from __future__ import annotations
 
 from records.base import Base
 from records.tables.catalogue import Analysis, ModelVersion

@@ -1,7 +1,5 @@
 """What may be run: analyses and models."""
 
-from __future__ import annotations
-
 import uuid
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, false, text

@@ -1,7 +1,5 @@
 """The keys of the doors, what was answered there, and the audit chain."""
 
-from __future__ import annotations
-
 from sqlalchemy import CheckConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 

@@ -1,7 +1,5 @@
 """What comes back from use: what readers correct, and how the images drift."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What candidates were trained on and judged by, and what they do beside the active version."""
 
-from __future__ import annotations
-
 import uuid
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint

@@ -1,7 +1,5 @@
 """The jobs, their attempts, and what came of them."""
 
-from __future__ import annotations
-
 import uuid
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint

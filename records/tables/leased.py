@@ -1,7 +1,5 @@
 """What a row carries that one worker at a time may hold."""
 
-from __future__ import annotations
-
 from sqlalchemy.orm import Mapped, mapped_column
 
 from records.base import Name, Time

@@ -1,7 +1,5 @@
 """The requests, and what was found in their sources."""
 
-from __future__ import annotations
-
 import uuid
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint

@@ -1,7 +1,5 @@
 """The trainings and what starts them."""
 
-from __future__ import annotations
-
 import uuid
 
 from sqlalchemy import ForeignKey, Index, String

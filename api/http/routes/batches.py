@@ -1,7 +1,5 @@
 """Batches: submit, watch, cancel, retry, read the results."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Annotated, Any, Literal
 

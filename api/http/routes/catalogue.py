@@ -1,7 +1,5 @@
 """Analyses and models: what can be run, and which version of a model is in force."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response

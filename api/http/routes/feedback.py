@@ -1,7 +1,5 @@
 """What comes back from use: corrections of readers, what to label next, and drift."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import uuid

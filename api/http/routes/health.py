@@ -1,7 +1,5 @@
 """Health, readiness, metrics: open to whoever reaches the port, without anything to hide."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final, Literal
 

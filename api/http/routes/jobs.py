@@ -1,7 +1,5 @@
 """Jobs: look inside, fetch what they wrote, cancel, retry."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """Where model versions come from and what came of them: gates, snapshots, recall, rerun."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response

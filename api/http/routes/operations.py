@@ -1,7 +1,5 @@
 """The audit trail and the numbers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

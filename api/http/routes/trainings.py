@@ -1,7 +1,5 @@
 """Trainings and the schedules that make them."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable
 from typing import Annotated, Any
