@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -103,3 +105,14 @@ def test_asking_for_the_state_makes_no_file(tmp_path: Path) -> None:
 
     assert not database.schema_state(f"sqlite:///{file}").is_current
     assert not file.parent.exists()
+
+
+def test_asking_for_the_state_loads_no_alembic(sqlite_url: str) -> None:
+    script = f"""
+import sys
+from records.database import schema_state
+
+assert schema_state({sqlite_url!r}).is_current
+sys.exit("alembic" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
