@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,7 +63,7 @@ _WITHOUT_BEARING: Final = frozenset(
         "description",
     }
 )
-_LIBRARIES: Final = ("monai", "nibabel", "numpy", "pillow", "pydicom", "scipy", "torch")
+_LIBRARIES: Final = ("av", "monai", "nibabel", "numpy", "pillow", "pydicom", "scipy", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,5 +172,12 @@ def _code() -> str:
     root = Path(__file__).parents[1]
     sources = (path.read_bytes() for path in sorted(root.rglob("*.py")))
     stated = [hashlib.sha256(source).hexdigest() for source in sources]
-    stated += [f"{library} {version(library)}" for library in _LIBRARIES]
+    stated += [f"{library} {_version(library)}" for library in _LIBRARIES]
     return hashlib.sha256("\n".join(stated).encode()).hexdigest()
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # what reads videos need not be installed
+        return "not installed"

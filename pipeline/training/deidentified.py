@@ -23,7 +23,7 @@ from pipeline.deidentify.keys import Key
 from pipeline.deidentify.profile import Option
 from pipeline.errors import ComputeFailed, StudyRejected
 from pipeline.reasons import Reason
-from pipeline.training import box_files, dicom_labels, nrrd, pictures
+from pipeline.training import box_files, dicom_labels, nrrd, pictures, videos
 from pipeline.training.faults import Fault, ManifestInvalid
 from pipeline.training.manifest import Case, Snapshot, content_digest, snapshot_of
 from pipeline.training.reading import LabelRefused
@@ -129,6 +129,7 @@ def _copy(source: Path, target: Path, key: Key) -> str:
         ".nrrd": (".nrrd", nrrd.without_remarks),
         ".npy": (".npy", lambda data: data),
         **dict.fromkeys(pictures.SUFFIXES, (".tif", pictures.without_remarks)),
+        **dict.fromkeys(videos.SUFFIXES, (".tif", videos.without_remarks)),
     }
     suffix = next((one for one in forms if name.endswith(one)), None)
     if suffix is None:

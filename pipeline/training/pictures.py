@@ -10,7 +10,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -55,7 +55,7 @@ def read(path: Path, *, is_colour: bool, to_grey: bool = False) -> Image:
         with path.open("rb") as file:
             _refuse_deep_colours(file.read(_HEAD))
         frames = [
-            _values(ImageOps.exif_transpose(frame), is_colour=is_colour, to_grey=to_grey)
+            values(ImageOps.exif_transpose(frame), is_colour=is_colour, to_grey=to_grey)
             for frame in ImageSequence.Iterator(picture)
         ]
     if len({(frame.shape, frame.dtype) for frame in frames}) != 1:
@@ -86,10 +86,14 @@ def without_remarks(data: bytes) -> bytes:
         StudyRejected: it cannot be read.
 
     """
-    written = io.BytesIO()
     with _refusals(), Picture.open(io.BytesIO(data), formats=_FORMATS) as picture:
         _refuse_deep_colours(data)
-        frames = [_bare(frame) for frame in ImageSequence.Iterator(picture)]
+        return as_tiff([_bare(frame) for frame in ImageSequence.Iterator(picture)])
+
+
+def as_tiff(frames: Sequence[Picture.Image]) -> bytes:
+    """Return the frames of one picture as a file."""
+    written = io.BytesIO()
     frames[0].save(written, "TIFF", save_all=True, append_images=frames[1:])
     return written.getvalue()
 
@@ -103,8 +107,13 @@ def _bare(frame: Picture.Image) -> Picture.Image:
     return bare
 
 
-def _values(picture: Picture.Image, *, is_colour: bool, to_grey: bool) -> NDArray[Any]:
-    """Return (rows, columns) float32, or (rows, columns, 3) uint8."""
+def values(picture: Picture.Image, *, is_colour: bool, to_grey: bool) -> NDArray[Any]:
+    """Return one frame, settled as ``read`` says: (rows, columns) float32, or with 3 of uint8.
+
+    Raises:
+        StudyRejected: it can be seen through, or has colours where grey is asked for.
+
+    """
     if picture.mode in _GREY:
         return np.asarray(picture, np.float32)
     if picture.has_transparency_data:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.errors import StudyRejected
-from pipeline.training import pictures, reading
+from pipeline.training import reading
 from pipeline.training.faults import Fault, ManifestInvalid
 from pipeline.training.manifest import Case
 from pipeline.volume import Input, Volume
@@ -26,7 +26,7 @@ def look(cases: Sequence[Case], *, is_ct: bool, is_folded: bool) -> dict[Path, I
     Args:
         cases: of the training part.
         is_ct: whether values of files that do not say it are Hounsfield units.
-        is_folded: whether pictures in colours are turned to grey.
+        is_folded: whether pictures and videos in colours are turned to grey.
 
     Raises:
         ManifestInvalid: with those that cannot be read.
@@ -75,12 +75,13 @@ def _read(path: Path, *, is_ct: bool, is_folded: bool) -> Input:
     """Read an image for what it is: grey or in colours, a volume or not."""
     unit = "HU" if is_ct else ""
     dims = reading.axes_of(path) if path.suffix == ".npy" else 2
-    if not path.name.lower().endswith(pictures.SUFFIXES):
+    read = reading.coloured(path)
+    if read is None:
         return reading.read_image(path, spatial_dims=dims, unit=unit, takes_slices=True)
     try:
-        return pictures.read(path, is_colour=False, to_grey=is_folded)
+        return read(path, is_colour=False, to_grey=is_folded)
     except StudyRejected:
-        return pictures.read(path, is_colour=True)
+        return read(path, is_colour=True)
 
 
 def _values(image: Input) -> np.ndarray[Any, Any]:

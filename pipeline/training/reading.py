@@ -7,6 +7,7 @@ everything leaves this room in patient coordinates (LPS, mm) on (slices, rows, c
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import StudyRejected
 from pipeline.reasons import Reason
-from pipeline.training import nrrd, pictures
+from pipeline.training import nrrd, pictures, videos
 from pipeline.volume import Image, Input, Volume
 
 if TYPE_CHECKING:
@@ -58,18 +59,18 @@ def read_image(
     takes_slices: bool = False,
     to_grey: bool = False,
 ) -> Input:
-    """Read a NIfTI or NRRD file, a DICOM folder, a .npy array, or a PNG, JPEG or TIFF picture.
+    """Read a NIfTI or NRRD file, a DICOM folder, a .npy array, a picture or a video.
 
-    A loop is a folder with one multi-frame DICOM series, an array (frames, rows, columns) or a
-    TIFF picture of several frames.
+    A loop is a folder with one multi-frame DICOM series, an array (frames, rows, columns), a TIFF
+    picture of several frames or a video.
 
     Args:
         path: a file, or a folder with one series.
         spatial_dims: axes of the network; 2 asks for a single image.
-        channels: 3 = an array (rows, columns, 3) and a picture are read in their colours.
+        channels: 3 = an array (rows, columns, 3), a picture and a video are read in their colours.
         unit: of the values in files that do not say it: "HU" where the recipe is for CT.
         takes_slices: whether a folder may hold a volume where a single image is asked for.
-        to_grey: whether a picture in colours is turned to grey where grey ones are asked for.
+        to_grey: whether what is in colours is turned to grey where grey is asked for.
 
     Raises:
         StudyRejected: it cannot be read, or has no valid geometry.
@@ -84,11 +85,22 @@ def read_image(
     if name.endswith(".nrrd"):
         return nrrd.read(path, unit)
     is_colour = channels == 3 and spatial_dims == 2
-    if name.endswith(pictures.SUFFIXES):
-        return pictures.read(path, is_colour=is_colour, to_grey=to_grey)
+    if read := coloured(path):
+        return read(path, is_colour=is_colour, to_grey=to_grey)
     if is_colour:
         return _from_colours(path)
     return _from_array(path, spatial_dims, unit)
+
+
+def coloured(path: Path) -> Callable[..., Image] | None:
+    """Return what reads a file that may be in colours: a picture or a video; None: it is neither.
+
+    It takes ``is_colour`` and ``to_grey`` as ``pictures.read`` does.
+    """
+    name = path.name.lower()
+    if name.endswith(pictures.SUFFIXES):
+        return pictures.read
+    return videos.read if name.endswith(videos.SUFFIXES) else None
 
 
 def read_mask(path: Path, image: Input, *, largest: int) -> NDArray[np.uint8]:

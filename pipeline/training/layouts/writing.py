@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StudyRejected
-from pipeline.training import likeness, pictures, reading
+from pipeline.training import likeness, reading
 from pipeline.training.layouts import boxes, folders, medmnist
 from pipeline.training.layouts.line import LayoutRefused, Line
 from pipeline.volume import Volume
@@ -98,7 +98,7 @@ def _description(image: Path | None) -> NDArray[np.float32]:
             read = reading.read_image(
                 image,
                 spatial_dims=3 if is_volume else 2,
-                channels=3 if name.endswith(pictures.SUFFIXES) else 1,
+                channels=3 if reading.coloured(image) else 1,
             )
             return likeness.describe(read.stored if isinstance(read, Volume) else read.pixels)
     return likeness.describe(np.zeros((1, 2, 2)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pipeline.training import pictures, videos
 from pipeline.training.faults import Fault, ManifestInvalid
 from pipeline.training.manifest import labels, parts, rows
 from pipeline.training.manifest.cases import (
@@ -21,15 +22,9 @@ from pipeline.training.manifest.rows import Row
 from pipeline.training.recipe import Recipe
 
 IMAGE_SUFFIXES: Final = (
-    ".nii",
-    ".nii.gz",
-    ".nrrd",
-    ".npy",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".tif",
-    ".tiff",
+    *(".nii", ".nii.gz", ".nrrd", ".npy"),
+    *pictures.SUFFIXES,
+    *videos.SUFFIXES,
 )
 
 

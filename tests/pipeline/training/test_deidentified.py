@@ -18,6 +18,7 @@ from pipeline.training.manifest import Case, Part, file_digest, snapshot_of
 from pipeline.volume import Volume
 from tests.pipeline.deidentify.copies import KEY, OTHER_KEY
 from tests.pipeline.dicom import made_series
+from tests.pipeline.training import video_phantoms
 
 MARKER = "ZQCANARYQZ"
 
@@ -97,11 +98,15 @@ def test_every_form_of_picture_volume_and_boxes_has_a_copy_without_names(tmp_pat
         f"<annotation><path>{MARKER}</path><size><width>8</width><height>8</height></size>"
         f"<object><name>a</name><bndbox>{box}</bndbox></object></annotation>"
     )
+    clip = np.stack([np.dstack([numbers] * 3).repeat(2, 0).repeat(2, 1)] * 2)
+    (tmp_path / "e.mov").write_bytes(video_phantoms.lossless(clip, ".mov", remark=MARKER))
+    assert MARKER.encode() in (tmp_path / "e.mov").read_bytes()
     names: list[tuple[str, Path | str]] = [
         ("a.tif", "x"),
         ("b.jpg", tmp_path / "b.xml"),
         ("c.png", "x"),
         ("d.nrrd", "x"),
+        ("e.mov", "x"),
     ]
     cases = [_case(row, tmp_path / name, label) for row, (name, label) in enumerate(names)]
     cases[2] = replace(cases[2], beside=(None, tmp_path / "a.tif"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pipeline.training import planning_images
 from pipeline.training.faults import ManifestInvalid
 from pipeline.training.manifest import Case, Part
 from pipeline.volume import Image, Volume
+from tests.pipeline.training import video_phantoms
 
 CT = {"is_ct": True, "is_folded": False}
 USUAL = (0.5, 99.5)
@@ -80,3 +82,14 @@ def test_bytes_are_taken_as_they_are_and_of_others_nothing_is_said() -> None:
 def test_colours_are_told_by_the_last_axis() -> None:
     assert planning_images.is_colour(Image(pixels=np.zeros((1, 4, 4, 3), np.uint8)))
     assert not planning_images.is_colour(Image(pixels=np.zeros((1, 4, 4), np.uint8)))
+
+
+@pytest.mark.parametrize("has_colours", [True, False])
+def test_videos_are_looked_at_in_their_colours(tmp_path: Path, *, has_colours: bool) -> None:
+    grey = video_phantoms.frames(2)
+    shown = video_phantoms.in_colours(grey) if has_colours else grey
+    case = replace(cases(tmp_path, 1)[0], image=tmp_path / "a.mp4")
+    video_phantoms.written(case.image, shown)
+    seen = planning_images.look([case], is_ct=False, is_folded=False)[case.image]
+    assert planning_images.is_colour(seen) is has_colours
+    assert np.array_equal(seen.pixels, shown)
