@@ -36,12 +36,11 @@ _DECODERS: Final = (
 )
 #: of all frames; in float32 as many bytes as a volume may have
 _MOST_PIXELS: Final = 1 << 32
-#: what FFmpeg is told: nothing is mended, and no order of threads decides anything
+#: what FFmpeg is told: nothing is mended, and no frame may be absurdly large
 _LIMITS: Final = {
     "codec_whitelist": ",".join(_DECODERS),
     "max_pixels": str(Picture.MAX_IMAGE_PIXELS),
     "err_detect": "crccheck+bitstream+buffer+explode",
-    "threads": "1",
 }
 #: in a display matrix
 _ONE: Final = 1 << 16
@@ -93,8 +92,10 @@ def _frames(file: BinaryIO) -> Iterator[Picture.Image]:
         stated = stream.frames
         shown = hidden = 0
         for packet in container.demux(stream):
+            if packet.is_corrupt:
+                raise ValueError("a frame is cut off")
             hidden += _is_hidden(packet)
-            for frame in _decoded(packet):
+            for frame in packet.decode():
                 shown += 1
                 _refuse_large(frame, max(shown, stated))
                 yield _picture(frame)
@@ -142,16 +143,9 @@ def _only_video(container: InputContainer) -> VideoStream:
 
 
 def _is_hidden(packet: Packet[VideoStream]) -> bool:
-    """Say whether a frame is only referred to: cut off, or never shown (VP8: RFC 6386, 9.1)."""
+    """Say whether a frame of VP8 is there for others to refer to, never shown (RFC 6386, 9.1)."""
     is_vp8 = packet.stream.codec_context.name == "vp8"
-    return packet.is_discard or bool(is_vp8 and packet.size and not bytes(packet)[0] & 0x10)
-
-
-def _decoded(packet: Packet[VideoStream]) -> list[VideoFrame]:
-    frames = packet.decode()
-    if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
-        raise ValueError("a part of the video is broken")
-    return frames
+    return bool(is_vp8 and packet.size and not bytes(packet)[0] & 0x10)
 
 
 def _picture(frame: VideoFrame) -> Picture.Image:

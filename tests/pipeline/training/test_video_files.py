@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import StudyRejected
-from tests.pipeline.training.video_phantoms import LOSSLESS, frames, in_colours, lossless, read
+from tests.pipeline.training.video_phantoms import (
+    LOSSLESS,
+    frames,
+    in_colours,
+    lossless,
+    read,
+    video,
+)
 
 COLOURS = in_colours(frames())
 
@@ -62,6 +69,26 @@ def test_a_damaged_video_is_read_in_full_or_refused(
     path = tmp_path_factory.getbasetemp() / f"damaged{suffix}"
     with contextlib.suppress(StudyRejected):
         assert len(read(path, bytes(data), is_colour=True)) == 3
+
+
+@pytest.mark.parametrize(("encoder", "pixels"), [("mjpeg", "yuvj420p"), ("mpeg4", "yuv420p")])
+def test_nothing_of_a_broken_frame_is_mended(tmp_path: Path, encoder: str, pixels: str) -> None:
+    """Left to itself FFmpeg shows something in place of what is missing."""
+    muxing = {"moov_size": "4000"}
+    data = video(frames(), container="mov", encoder=encoder, pixels=pixels, muxing=muxing)
+    for length in range(len(data) - 12, len(data)):
+        with pytest.raises(StudyRejected):
+            read(tmp_path / "a", data[:length])
+    mended = 0
+    for place in range(data.index(b"mdat") + 4, len(data) - 8, 40):
+        broken = data[:place] + bytes(8) + data[place + 8 :]
+        with contextlib.suppress(av.FFmpegError), av.open(io.BytesIO(broken)) as file:
+            count = len(list(file.decode(video=0)))
+        with contextlib.suppress(StudyRejected):
+            read(tmp_path / "a", broken, is_colour=True)
+            continue
+        mended += count == len(frames())
+    assert mended > 5
 
 
 @pytest.mark.parametrize(
