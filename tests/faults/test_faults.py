@@ -83,8 +83,8 @@ def test_a_series_that_kills_its_decoder_costs_one_job_and_no_worker(
 ) -> None:
     mixed = tmp_path / "mixed"
     write_studies(mixed / "healthy", 6)
-    # long enough to be caught while it is read
-    heavy = PhantomParameters(shape=(200, 192, 192), spacing=(1.5, 1.75, 1.65), lesions=0, seed=99)
+    # files enough that one of them is seen open, also where every core is busy
+    heavy = PhantomParameters(shape=(800, 128, 128), spacing=(0.5, 2.6, 2.5), lesions=0, seed=99)
     write_studies(mixed / "poison", 1, heavy, first=900)
     worker = here.supervisor.processes()["infer-0"]
     with killing_readers_of(str(mixed / "poison"), of=worker):
