@@ -34,8 +34,7 @@ from pipeline.evaluation.comparison import Question
 _Plan = TypeVar("_Plan", Task, Ablation)
 _CORES: Final = os.cpu_count() or 1
 _HEAD: Final = """\
-Written by `make bench-quality` on {cores} cores ({machine}, torch {torch}), trained from nothing,
-{at_once} trainings at once.
+Written by `make bench-quality` on {cores} cores ({machine}, torch {torch}), trained from nothing.
 Intervals are 95 % bootstraps over held-out patients, or over groups of near-duplicates where a set
 names no patients.
 """
@@ -67,16 +66,16 @@ def main() -> int:
     sides = [side for one in questions for side in (one.task, one.without)]
     began = time.monotonic()
     outcomes = _outcomes([*wanted, *sides], partial(_train, asked=asked), asked.at_once)
-    minutes = (time.monotonic() - began) / 60 if asked.fresh else None
+    minutes = (time.monotonic() - began) / 60
+    # what was kept from another time took its minutes there
+    whole = f"All took {minutes:.0f} minutes, {asked.at_once} at once." if asked.fresh else None
     trained = [(task, outcomes[task.name]) for task in wanted if task.name in outcomes]
     compared = [
         _compare(one, outcomes)
         for one in questions
         if {one.task.name, one.without.name} <= outcomes.keys()
     ]
-    page = _page(trained, compared, asked.at_once, minutes) + _unasked(
-        left_out if asked.only else ()
-    )
+    page = _page(trained, compared, whole) + _unasked(left_out if asked.only else ())
     sys.stdout.write(page)
     if asked.page is not None:
         asked.page.write_text(page, encoding="utf-8")
@@ -153,15 +152,14 @@ def _compare(ablation: Ablation, outcomes: Mapping[str, Outcome]) -> Compared:
 def _page(
     trained: Sequence[tuple[Task, Outcome]],
     compared: Sequence[Compared],
-    at_once: int,
-    minutes: float | None,
+    whole: str | None,
 ) -> str:
-    """Return the page; ``minutes`` are those of the whole, where all of it was trained anew."""
+    """Return the page; ``whole`` is what is said of all trainings together."""
     machine = {"cores": _CORES, "machine": platform.machine(), "torch": version("torch")}
     lines = [
         "# What the recipes reach\n",
-        _HEAD.format(**machine, at_once=at_once),
-        *([] if minutes is None else [f"All of it took {minutes:.0f} minutes.\n"]),
+        _HEAD.format(**machine),
+        *([] if whole is None else [f"{whole}\n"]),
         *table.trained(trained),
     ]
     if compared:
