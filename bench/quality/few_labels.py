@@ -96,7 +96,6 @@ ABLATIONS: Sequence[Ablation] = (
         task=_task("few-labels-contrast", Few(labelled=20, unlabelled=1000)),
         without=_FEW,
         metric="labels.pneumonia.auc",
-        is_must=False,
     ),
     Ablation(
         name="adversarial",
