@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.training import augmentation
 from pipeline.training.augmentation import Warp
@@ -47,6 +48,16 @@ def test_values_are_decided_by_their_generator_alone(name: str) -> None:
     assert np.array_equal(first, second)
     others = [augmentation.vary(image, wanted, generator(seed)).numpy() for seed in range(4)]
     assert any(not np.array_equal(first, other) for other in others)
+
+
+def test_values_are_varied_by_the_very_numbers_that_monai_draws_for_that_seed() -> None:
+    wanted = AugmentationField(blur=1.0, contrast=0.3, scale=0.2, shift=0.1, noise=0.1)
+    image = generator().random((2, 6, 7)).astype(np.float32)
+    theirs = augmentation._value_changes.__wrapped__(wanted)
+    for seed in range(20):
+        ours = augmentation.vary(image, wanted, generator(seed))
+        theirs.set_random_state(seed=int(generator(seed).integers(2**32)))
+        assert np.array_equal(ours.numpy(), theirs(torch.from_numpy(image.copy())).numpy())
 
 
 @pytest.mark.parametrize("name", ["rotate", "translate", "zoom", "crop", "elastic"])
