@@ -2,6 +2,8 @@
 
 Each pair of trainings differs in one block of its recipe. The labelled, the unlabelled and the
 validation images are drawn from the set's training part; what is held out is its validation part.
+Which twenty have labels decides more than how they are learnt from, so that there are several
+draws of them.
 The set names no patients, so of images that look alike the first one is kept and no other.
 """
 
@@ -23,6 +25,8 @@ _NAMES: Final = ("normal", "pneumonia")
 #: correlation of two images; some are there twice, all others are at most 0.96 alike
 _ALIKE: Final = 0.97
 _VALIDATION: Final = 200
+#: of twenty labelled images
+_DRAWS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Few:
 
     labelled: int
     unlabelled: int = 0
+    draw: int = 0
 
     def __call__(self, source: Path, folder: Path) -> Path:
         """Write images and manifest below ``folder``."""
@@ -54,8 +59,8 @@ class Few:
         return path
 
     def _parts(self, known: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
-        """Draw the parts; whatever is asked for, the same images are validated on."""
-        order = np.random.default_rng(0).permutation(known)
+        """Draw the parts; however many are asked for, the same images are validated on."""
+        order = np.random.default_rng(self.draw).permutation(known)
         yield from ((int(number), "validation") for number in order[:_VALIDATION])
         rest = order[_VALIDATION:]
         yield from ((int(number), "training") for number in rest[: self.labelled])
@@ -75,38 +80,49 @@ def _distinct(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.flatnonzero(is_new)
 
 
-def _task(name: str, manifest: Few) -> Task:
+def _task(name: str, manifest: Few, minutes: int = 1) -> Task:
     """Return the training of the recipe of the same name."""
-    return Task(name=name, recipe=f"{name}.yaml", manifest=manifest, needs="cls_pneumoniamnist")
+    return Task(
+        name=f"{name}-{manifest.draw}" if manifest.draw else name,
+        recipe=f"{name}.yaml",
+        manifest=manifest,
+        needs="cls_pneumoniamnist",
+        minutes=minutes,
+    )
 
 
-_FEW: Final = _task("few-labels", Few(labelled=20))
-_MANY: Final = _task("undefended", Few(labelled=300))
-_SOME: Final = _task("some-labels", Few(labelled=60))
+def _draws(name: str, unlabelled: int, minutes: int) -> Sequence[tuple[Task, Task]]:
+    """Return the trainings with images without a label, beside those that have the labels alone."""
+    return [
+        (
+            _task(name, Few(labelled=20, unlabelled=unlabelled, draw=draw), minutes),
+            _task("few-labels", Few(labelled=20, draw=draw)),
+        )
+        for draw in range(_DRAWS)
+    ]
+
 
 ABLATIONS: Sequence[Ablation] = (
     Ablation(
         name="semi-supervised",
-        task=_task("few-labels-teacher", Few(labelled=20, unlabelled=2000)),
-        without=_FEW,
+        draws=_draws("few-labels-teacher", unlabelled=2000, minutes=3),
         metric="labels.pneumonia.auc",
     ),
     Ablation(
         name="contrastive",
-        task=_task("few-labels-contrast", Few(labelled=20, unlabelled=1000)),
-        without=_FEW,
+        draws=_draws("few-labels-contrast", unlabelled=1000, minutes=2),
         metric="labels.pneumonia.auc",
     ),
     Ablation(
         name="adversarial",
-        task=_task("defended", Few(labelled=300)),
-        without=_MANY,
+        draws=[(_task("defended", Few(labelled=300)), _task("undefended", Few(labelled=300)))],
         metric="accuracy_under_pgd_0.04",
     ),
     Ablation(
         name="made images",
-        task=_task("some-labels-made", Few(labelled=60)),
-        without=_SOME,
+        draws=[
+            (_task("some-labels-made", Few(labelled=60)), _task("some-labels", Few(labelled=60)))
+        ],
         metric="labels.pneumonia.auc",
         is_must=False,
     ),

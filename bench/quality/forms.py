@@ -193,20 +193,17 @@ def _task(name: str, rows: Callable[[Sequence[Hippocampus]], list[Row]]) -> Task
 ABLATIONS: Sequence[Ablation] = (
     Ablation(
         name="CNN+LSTM against shuffled slices",
-        task=_task("order", _in_order),
-        without=_task("no-order", _in_no_order),
+        draws=[(_task("order", _in_order), _task("no-order", _in_no_order))],
         metric="accuracy",
     ),
     Ablation(
         name="two series against one",
-        task=_task("series", _two_series),
-        without=_task("one-series", _two_series),
+        draws=[(_task("series", _two_series), _task("one-series", _two_series))],
         metric="accuracy",
     ),
     Ablation(
         name="image and table against the image alone",
-        task=_task("table", _with_age),
-        without=_task("no-table", _with_age),
+        draws=[(_task("table", _with_age), _task("no-table", _with_age))],
         metric="accuracy",
     ),
 )

@@ -40,15 +40,16 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """Two trainings that differ in one thing: the first must be better than the second.
+    """Two ways to train that differ in one thing: the first must be better than the second.
 
-    Both are judged on the same held-out cases; better is what the paired bootstrap over patients
-    says (``pipeline.evaluation.comparison``).
+    Better is what the paired bootstrap over patients says (``pipeline.evaluation.comparison``).
+    Where few cases are learnt from, it matters which: then there are several draws of them, both
+    ways are gone with each, and the mean of the draws is compared.
     """
 
     name: str
-    task: Task
-    without: Task
+    #: (with, without) for each draw of what is learnt from; all are judged on the same cases
+    draws: Sequence[tuple[Task, Task]]
     metric: str
     #: whether the bench fails where the first is not better; else what comes out is told
     is_must: bool = True

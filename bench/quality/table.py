@@ -13,10 +13,12 @@ from pipeline.evaluation.comparison import Comparison, Decision
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """Two trainings of an ablation and what the bootstrap says of them."""
+    """The trainings of an ablation and what the bootstrap says of them."""
 
     ablation: Ablation
     found: Comparison
+    #: of each draw
+    gains: Sequence[float | None]
     seconds: float
 
     @property
@@ -72,8 +74,8 @@ def trained(rows: Sequence[tuple[Task, Outcome]]) -> Iterator[str]:
 
 def compared(rows: Sequence[Compared]) -> Iterator[str]:
     """Yield the table of ablations, line by line."""
-    yield "| ablation | figure | with | without | gain, 95 % interval | says | minutes |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield "| ablation | figure | with | without | gain, 95 % interval | of each | says | minutes |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for row in rows:
         found = row.found
         span = found.interval
@@ -84,6 +86,7 @@ def compared(rows: Sequence[Compared]) -> Iterator[str]:
             _number(found.candidate),
             _number(found.active),
             f"{_number(found.gain)}{interval}",
+            ", ".join(map(_number, row.gains)) if len(row.gains) > 1 else "",
             f"{found.decision}{'' if row.is_met else ' **missed**'}",
             f"{row.seconds / 60:.1f}",
         )

@@ -8,7 +8,7 @@ scores give the same answer.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -102,27 +102,7 @@ class Pair:
             ScoresRefused: not both have such a statistic.
 
         """
-        try:
-            new, old = self.statistics[question.statistic, question.label]
-        except KeyError:
-            sentence = f"the two are not both judged by {question.statistic}"
-            raise ScoresRefused(sentence) from None
-        sign = 1.0 if new.is_higher_better else -1.0
-        values = value_of(new), value_of(old)
-        patients = len(np.unique(np.array(self.active.patients)[new.bearing & old.bearing]))
-        gain, between = None, None
-        if values[0] is not None and values[1] is not None:
-            gain = sign * (values[0] - values[1]) + 0.0  # no -0.0
-            gains = sign * (new.of(self.weights) - old.of(self.weights)) + 0.0
-            between = bootstrap.interval(gains, patients)
-        return Comparison(
-            candidate=values[0],
-            active=values[1],
-            gain=gain,
-            interval=between,
-            patients=patients,
-            decision=_decide(gain, between, patients, question),
-        )
+        return compare_means([self], question)
 
 
 def pair(candidate: Scores, active: Scores) -> Pair:
@@ -146,6 +126,51 @@ def compare(candidate: Scores, active: Scores, question: Question) -> Comparison
 
     """
     return pair(candidate, active).compare(question)
+
+
+def compare_means(pairs: Sequence[Pair], question: Question) -> Comparison:
+    """Compare two ways to train, each gone several times, by the mean of what came of each time.
+
+    All are judged on the same cases, and one resample of the patients judges all of them: the
+    interval says how much the gain depends on who was judged, not on what was trained on.
+
+    Raises:
+        ScoresRefused: other cases from pair to pair, or not all have such a statistic.
+
+    """
+    first = pairs[0]
+    if not all(_are_of_one_kind(first.active, other.active) for other in pairs[1:]):
+        raise ScoresRefused("the pairs were not judged on the same cases in the same way")
+    try:
+        both = [one.statistics[question.statistic, question.label] for one in pairs]
+    except KeyError:
+        sentence = f"the two are not both judged by {question.statistic}"
+        raise ScoresRefused(sentence) from None
+    sign = 1.0 if both[0][0].is_higher_better else -1.0
+    candidate, active = (
+        _mean([value_of(side) for side in sides]) for sides in zip(*both, strict=True)
+    )
+    bearing = np.all([side.bearing for sides in both for side in sides], axis=0)
+    patients = len(np.unique(np.array(first.active.patients)[bearing]))
+    gain, between = None, None
+    if candidate is not None and active is not None:
+        gain = sign * (candidate - active) + 0.0  # no -0.0
+        gains = [new.of(first.weights) - old.of(first.weights) for new, old in both]
+        between = bootstrap.interval(sign * np.mean(gains, axis=0) + 0.0, patients)
+    return Comparison(
+        candidate=candidate,
+        active=active,
+        gain=gain,
+        interval=between,
+        patients=patients,
+        decision=_decide(gain, between, patients, question),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean; none where one has no value."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _decide(

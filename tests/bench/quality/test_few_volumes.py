@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pytest
 import yaml
 
 from bench.quality.few_volumes import ABLATIONS
@@ -16,28 +17,40 @@ def rows(task_manifest: Path) -> set[tuple[str, ...]]:
         return {tuple(row.values()) for row in csv.DictReader(table)}
 
 
-def test_the_sides_share_all_cases_but_those_without_a_label(tmp_path: Path) -> None:
+@pytest.mark.parametrize("draw", range(len(ABLATIONS[0].draws)))
+def test_the_sides_share_all_cases_but_those_without_a_label(tmp_path: Path, draw: int) -> None:
     for kind in ("images", "labels"):
         (tmp_path / kind).mkdir()
         for number in range(100 if kind == "images" else 99):  # one has no outline
             (tmp_path / kind / f"hippocampus_{number:03}.nii.gz").touch()
-    (ablation,) = ABLATIONS
-    more = rows(ablation.task.manifest(tmp_path, tmp_path))
-    fewer = rows(ablation.without.manifest(tmp_path, tmp_path))
+    task, without = ABLATIONS[0].draws[draw]
+    more = rows(task.manifest(tmp_path, tmp_path))
+    fewer = rows(without.manifest(tmp_path, tmp_path))
     assert len(fewer) == 60 + 30 + 2
     assert all(label.endswith(".nii.gz") for _, label, _, _ in fewer)
-    without = more - fewer
+    rest = more - fewer
     assert fewer < more
-    assert len(without) == 7
-    assert {(label, part) for _, label, _, part in without} == {("", "unlabelled")}
+    assert len(rest) == 7
+    assert {(label, part) for _, label, _, part in rest} == {("", "unlabelled")}
     assert len({patient for _, _, patient, _ in more}) == 99
 
 
+def test_each_draw_has_other_outlines_and_is_judged_on_the_same(tmp_path: Path) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+        for number in range(100):
+            (tmp_path / kind / f"hippocampus_{number:03}.nii.gz").touch()
+    learnt, judged = set[str](), set[frozenset[str]]()
+    for _, without in ABLATIONS[0].draws:
+        cases = rows(without.manifest(tmp_path, tmp_path))
+        learnt |= {patient for _, _, patient, part in cases if part == "training"}
+        judged.add(frozenset(patient for _, _, patient, part in cases if part == "held-out"))
+    assert (len(learnt), len(judged)) == (2 * len(ABLATIONS[0].draws), 1)
+
+
 def test_the_recipes_differ_in_one_block() -> None:
-    (ablation,) = ABLATIONS
     one, other = (
-        yaml.safe_load((RECIPES / side.recipe).read_text())
-        for side in (ablation.task, ablation.without)
+        yaml.safe_load((RECIPES / side.recipe).read_text()) for side in ABLATIONS[0].draws[0]
     )
     assert one.pop("pretraining")["method"] == "masked-autoencoder"
     for words in ("name", "title", "description"):

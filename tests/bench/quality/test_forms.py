@@ -40,7 +40,8 @@ def written(source: Path, folder: Path, name: str) -> Rows:
     task = next(
         one
         for ablation in forms.ABLATIONS
-        for one in (ablation.task, ablation.without)
+        for draw in ablation.draws
+        for one in draw
         if one.name == name
     )
     folder.mkdir()
@@ -81,7 +82,7 @@ def test_both_sides_of_an_ablation_are_judged_on_the_same_cases(
 ) -> None:
     for ablation in forms.ABLATIONS:
         held_out = []
-        for task in (ablation.task, ablation.without):
+        for task in ablation.draws[0]:
             folder = tmp_path / task.name
             rows = written(source, folder, task.name)
             held_out.append(

@@ -6,8 +6,11 @@ import pytest
 
 from bench.quality import __main__ as bench
 from bench.quality import super_resolution, table
-from bench.quality.plan import Task
+from bench.quality.plan import Ablation, Task
+from bench.quality.table import Compared
 from bench.quality.training import Outcome, TrainingEnded
+from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.comparison import Comparison, Decision
 
 METRICS = {
     "patients": 6,
@@ -58,3 +61,20 @@ def test_what_two_ablations_share_is_trained_once_and_the_longest_begins_first()
     assert sorted(begun) == sorted(minutes)
     assert [minutes[name] for name in begun] == sorted(minutes.values(), reverse=True)
     assert len(set(minutes.values())) > 2
+
+
+def test_an_ablation_states_the_mean_of_its_draws_and_the_gain_of_each() -> None:
+    draws = [(TASK, TASK)] * 2
+    found = Comparison(
+        candidate=0.95,
+        active=0.9,
+        gain=0.05,
+        interval=Interval(low=0.01, high=0.09),
+        patients=40,
+        decision=Decision.BETTER,
+    )
+    asked = Ablation(name="few", draws=draws, metric="accuracy")
+    rows = [Compared(ablation=asked, found=found, gains=[0.08, 0.02], seconds=90.0)]
+    *_, row = table.compared(rows)
+    gain = "0.050, 0.010 to 0.090"
+    assert row == f"| few | accuracy | 0.950 | 0.900 | {gain} | 0.080, 0.020 | better | 1.5 |"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,6 +171,42 @@ def test_versions_are_not_compared_by_what_says_nothing_alone() -> None:
     for name in ("hd95_mm", "volume_error", "no such thing"):
         with pytest.raises(ScoresRefused, match=name):
             comparison.compare(of, of, Question(statistic=name, label="lung"))
+
+
+def test_of_several_trainings_the_mean_is_compared_by_the_same_resamples_of_patients() -> None:
+    truth = [0, 1] * 30
+    rights = [(0.9, 0.8), (0.7, 0.8), (0.95, 0.7)]
+    pairs = [comparison.pair(*pair(new, old)) for new, old in rights]
+    found = comparison.compare_means(pairs, ACCURACY)
+    assert found.candidate == pytest.approx(sum(new for new, _ in rights) / 3)
+    assert found.active == pytest.approx(sum(old for _, old in rights) / 3)
+    assert found.gain == pytest.approx(0.25 / 3)
+    # a resample of the patients gives each case its mean gain over the trainings, so often as drawn
+    of_case = [
+        sum((n < round(new * 60)) - (n < round(old * 60)) for new, old in rights) / 3
+        for n in range(len(truth))
+    ]
+    gains = pairs[0].weights @ np.array(of_case) / 60
+    low, high = np.percentile(gains, [2.5, 97.5])
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == (pytest.approx(low), pytest.approx(high))
+    assert found.decision == Decision.BETTER
+
+
+def test_one_training_that_gained_does_not_speak_for_those_that_lost() -> None:
+    won, lost = (comparison.pair(*pair(new, old)) for new, old in [(0.9, 0.8), (0.5, 0.8)])
+    assert comparison.compare_means([won], ACCURACY).decision == Decision.BETTER
+    assert comparison.compare_means([won, lost], ACCURACY).decision == Decision.WORSE
+
+
+def test_trainings_are_not_averaged_over_other_cases() -> None:
+    good, bad = pair(0.9, 0.6)
+    whole, part = (
+        comparison.pair(*(side.of_cases(cases) for side in (good, bad)))
+        for cases in (list(range(60)), list(range(59)))
+    )
+    with pytest.raises(ScoresRefused, match="same cases"):
+        comparison.compare_means([whole, part], ACCURACY)
 
 
 def test_margins_are_not_below_zero() -> None:
