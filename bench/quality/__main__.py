@@ -3,7 +3,8 @@
     python -m bench.quality --data DATA [--only NAME]... [--small] [--page docs/quality.md]
 
 Everything is trained from nothing, by the recipes in ``bench/quality/recipes``, on splits that no
-patient and no near-duplicate is on both sides of. Ends non-zero where a figure is missed.
+patient and no near-duplicate is on both sides of. Ends non-zero where a figure is missed. With
+``--only`` the page keeps the rows of what was not asked for, and says so.
 """
 
 from __future__ import annotations
@@ -77,7 +78,18 @@ def main() -> int:
         for one in questions
         if {side.name for draw in one.draws for side in draw} <= outcomes.keys()
     ]
-    page = _page(trained, compared, whole) + _unasked(left_out if asked.only else ())
+    earlier = ""
+    if asked.page is not None and asked.page.exists() and asked.only:
+        earlier = asked.page.read_text(encoding="utf-8")
+    names = [[one.name for one in planned] for planned in (tasks, ablations)]
+    page = _page(
+        whole,
+        _table(table.TRAINED, table.trained(trained), table.of_names(earlier, left_out), names[0]),
+        _table(
+            table.COMPARED, table.compared(compared), table.of_names(earlier, left_out), names[1]
+        ),
+    )
+    page += _unasked(left_out if asked.only else (), earlier)
     sys.stdout.write(page)
     if asked.page is not None:
         asked.page.write_text(page, encoding="utf-8")
@@ -156,27 +168,38 @@ def _compare(ablation: Ablation, outcomes: Mapping[str, Outcome]) -> Compared:
     )
 
 
-def _page(
-    trained: Sequence[tuple[Task, Outcome]],
-    compared: Sequence[Compared],
-    whole: str | None,
-) -> str:
+def _table(
+    head: Sequence[str], made: Iterable[str], kept: Iterable[str], names: Sequence[str]
+) -> list[str]:
+    """Return a table of the rows made now and those kept from an earlier page, as planned."""
+    rows = [row for row in (*made, *kept) if table.name_of(row) in names]
+    rows.sort(key=lambda row: names.index(table.name_of(row)))
+    return [*head, *rows] if rows else []
+
+
+def _page(whole: str | None, trained: Sequence[str], compared: Sequence[str]) -> str:
     """Return the page; ``whole`` is what is said of all trainings together."""
     machine = {"cores": _CORES, "machine": platform.machine(), "torch": version("torch")}
     lines = [
         "# What the recipes reach\n",
         _HEAD.format(**machine),
         *([] if whole is None else [f"{whole}\n"]),
-        *table.trained(trained),
+        *trained,
     ]
     if compared:
-        lines += ["\n## Ablations\n", _ABLATIONS, *table.compared(compared)]
+        lines += ["\n## Ablations\n", _ABLATIONS, *compared]
     return "\n".join(lines) + "\n"
 
 
-def _unasked(names: Sequence[str]) -> str:
-    """Say what the page does not speak of, because only a part was asked for."""
-    return f"\nNot asked for: {', '.join(sorted(names))}.\n" if names else ""
+def _unasked(names: Sequence[str], earlier: str) -> str:
+    """Say what was not trained now, because only a part was asked for."""
+    kept = {table.name_of(row) for row in table.of_names(earlier, names)}
+    parts = {
+        "From earlier runs": sorted(kept),
+        "Not asked for": sorted(set(names) - kept),
+    }
+    said = [f"{words}: {', '.join(found)}." for words, found in parts.items() if found]
+    return f"\n{' '.join(said)}\n" if said else ""
 
 
 if __name__ == "__main__":

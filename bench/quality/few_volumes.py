@@ -3,7 +3,7 @@
 The trainings differ in one block of the recipe: the one first learns to see what is hidden in
 volumes that nobody outlined, then both learn from the same two outlines. Each volume counts as a
 patient (``bench.quality.hippocampus`` says what that leaves open); the hash of its name decides
-what it is there for. There are several draws of the two.
+what it is there for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from bench.quality.plan import Ablation, Task
 _HELD_OUT: Final = 60
 _VALIDATION: Final = 30
 _LABELLED: Final = 2
-_DRAWS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,6 @@ class Few:
     """Writes a manifest of two labelled volumes, and those without a label if they are wanted."""
 
     has_unlabelled: bool
-    draw: int = 0
 
     def __call__(self, source: Path, folder: Path) -> Path:
         """Write the manifest; images stay where they are."""
@@ -38,22 +36,16 @@ class Few:
             if (source / "labels" / image.name).exists()
         ]
         images.sort(key=lambda image: hashlib.sha256(image.name.encode()).hexdigest())
-        judged, rest = images[: _HELD_OUT + _VALIDATION], images[_HELD_OUT + _VALIDATION :]
-        known = slice(_LABELLED * self.draw, _LABELLED * (self.draw + 1))
-        parts = [
-            *((image, "held-out") for image in judged[:_HELD_OUT]),
-            *((image, "validation") for image in judged[_HELD_OUT:]),
-            *((image, "training") for image in rest[known]),
-        ]
+        parts = ["held-out"] * _HELD_OUT + ["validation"] * _VALIDATION + ["training"] * _LABELLED
         path = folder / "cases.csv"
         with path.open("w", newline="") as table:
             writer = csv.writer(table)
             writer.writerow(("image", "label", "patient_id", "split"))
-            for image, part in parts:
+            for image, part in zip(images, parts, strict=False):
                 mask = (source / "labels" / image.name).resolve()
                 writer.writerow((image, mask, _patient(image), part))
             if self.has_unlabelled:
-                del rest[known]
+                rest = images[len(parts) :]
                 writer.writerows((image, "", _patient(image), "unlabelled") for image in rest)
         return path
 
@@ -64,13 +56,8 @@ def _patient(image: Path) -> str:
 
 def _task(name: str, manifest: Few, minutes: int) -> Task:
     """Return the training of the recipe of the same name."""
-    return Task(
-        name=f"{name}-{manifest.draw}" if manifest.draw else name,
-        recipe=f"{name}.yaml",
-        manifest=manifest,
-        needs="seg3d_hippocampus",
-        minutes=minutes,
-    )
+    needs = "seg3d_hippocampus"
+    return Task(name=name, recipe=f"{name}.yaml", manifest=manifest, needs=needs, minutes=minutes)
 
 
 ABLATIONS: Sequence[Ablation] = (
@@ -78,10 +65,9 @@ ABLATIONS: Sequence[Ablation] = (
         name="self-supervised",
         draws=[
             (
-                _task("few-volumes-masked", Few(has_unlabelled=True, draw=draw), 9),
-                _task("few-volumes", Few(has_unlabelled=False, draw=draw), 4),
+                _task("few-volumes-masked", Few(has_unlabelled=True), 9),
+                _task("few-volumes", Few(has_unlabelled=False), 4),
             )
-            for draw in range(_DRAWS)
         ],
         metric="mean_dice",
     ),

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from bench.quality.plan import Ablation, Must, Task
 from bench.quality.training import Outcome
 from pipeline.evaluation.comparison import Comparison, Decision
+
+TRAINED: Final = (
+    "| task | figure | reached | 95 % interval | must | held-out patients | minutes |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
+)
+COMPARED: Final = (
+    "| ablation | figure | with | without | gain, 95 % interval | of each | says | minutes |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- |",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +60,7 @@ def is_met(must: Must, metrics: Mapping[str, Any]) -> bool:
 
 
 def trained(rows: Sequence[tuple[Task, Outcome]]) -> Iterator[str]:
-    """Yield the table of what was trained, line by line."""
-    yield "| task | figure | reached | 95 % interval | must | held-out patients | minutes |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    """Yield the rows of what was trained."""
     for task, outcome in rows:
         musts = {must.metric: must for must in task.musts}
         for place in [*musts, *task.shown]:
@@ -73,9 +80,7 @@ def trained(rows: Sequence[tuple[Task, Outcome]]) -> Iterator[str]:
 
 
 def compared(rows: Sequence[Compared]) -> Iterator[str]:
-    """Yield the table of ablations, line by line."""
-    yield "| ablation | figure | with | without | gain, 95 % interval | of each | says | minutes |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    """Yield the rows of the ablations."""
     for row in rows:
         found = row.found
         span = found.interval
@@ -90,6 +95,17 @@ def compared(rows: Sequence[Compared]) -> Iterator[str]:
             f"{found.decision}{'' if row.is_met else ' **missed**'}",
             f"{row.seconds / 60:.1f}",
         )
+
+
+def of_names(page: str, names: Collection[str]) -> list[str]:
+    """Return the rows of an earlier page that speak of these tasks or ablations."""
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    return [row for row in rows if name_of(row) in names]
+
+
+def name_of(row: str) -> str:
+    """Return of which task or ablation a row speaks."""
+    return row.removeprefix("| ").split(" |", 1)[0]
 
 
 def _row(*cells: str) -> str:

@@ -78,3 +78,15 @@ def test_an_ablation_states_the_mean_of_its_draws_and_the_gain_of_each() -> None
     *_, row = table.compared(rows)
     gain = "0.050, 0.010 to 0.090"
     assert row == f"| few | accuracy | 0.950 | 0.900 | {gain} | 0.080, 0.020 | better | 1.5 |"
+
+
+def test_a_page_of_a_part_keeps_the_rows_of_the_rest_and_says_so() -> None:
+    earlier = "\n".join(
+        [*table.TRAINED, "| b | auc | 0.5 |", "| b | f1 | 0.6 |", "| a | auc | 0.1 |"]
+    )
+    kept = table.of_names(earlier, ["b", "c"])
+    made = ["| a | auc | 0.9 |", "| d | auc | 0.8 |"]
+    rows = bench._table(table.TRAINED, made, kept, ["a", "b", "d"])
+    assert rows == [*table.TRAINED, made[0], *kept, made[1]]
+    assert bench._unasked(["b", "c"], earlier) == "\nFrom earlier runs: b. Not asked for: c.\n"
+    assert bench._table(table.TRAINED, [], [], ["a"]) == []
