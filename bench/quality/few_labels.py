@@ -105,12 +105,12 @@ def _draws(name: str, unlabelled: int, minutes: int) -> Sequence[tuple[Task, Tas
 ABLATIONS: Sequence[Ablation] = (
     Ablation(
         name="semi-supervised",
-        draws=_draws("few-labels-teacher", unlabelled=2000, minutes=3),
+        draws=_draws("few-labels-teacher", unlabelled=2000, minutes=2),
         metric="labels.pneumonia.auc",
     ),
     Ablation(
         name="contrastive",
-        draws=_draws("few-labels-contrast", unlabelled=1000, minutes=2),
+        draws=_draws("few-labels-contrast", unlabelled=1000, minutes=5),
         metric="labels.pneumonia.auc",
     ),
     Ablation(
