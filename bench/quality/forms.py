@@ -75,7 +75,7 @@ Row: TypeAlias = Mapping[str, Any]
 def _in_order(every: Sequence[Hippocampus]) -> list[Row]:
     rows = []
     for one in every:
-        is_turned = second_chance(one.name) < 0.5
+        is_turned = _second_chance(one.name) < 0.5
         label = "from-behind" if is_turned else "from-front"
         rows.append({"image": one.image[::-1] if is_turned else one.image, "label": label})
     return rows
@@ -111,7 +111,7 @@ def _with_age(every: Sequence[Hippocampus]) -> list[Row]:
     usual = float(np.median([one.volume(_ANTERIOR, _POSTERIOR) for one in every]))
     rows = []
     for one in every:
-        age = _AGES[0] + round(second_chance(one.name) * (_AGES[1] - _AGES[0]))
+        age = _AGES[0] + round(_second_chance(one.name) * (_AGES[1] - _AGES[0]))
         expected = usual * (1.0 - _LOSS_PER_YEAR * (age - sum(_AGES) / 2))
         is_small = one.volume(_ANTERIOR, _POSTERIOR) < expected
         label = "small" if is_small else "large"
@@ -127,7 +127,7 @@ class Manifest:
 
     def __call__(self, source: Path, folder: Path) -> Path:
         """Write volumes and manifest below ``folder``."""
-        every = [read(file, source / "labels") for file in sorted((source / "images").iterdir())]
+        every = [_read(file, source / "labels") for file in sorted((source / "images").iterdir())]
         listed = []
         for one, row in zip(every, self.rows(every), strict=True):
             cells = {**row, "patient_id": one.name, "split": one.split}
@@ -144,8 +144,7 @@ class Manifest:
         return path
 
 
-def read(file: Path, labels: Path) -> Hippocampus:
-    """Return a volume and its outline, which lies below ``labels`` under the same name."""
+def _read(file: Path, labels: Path) -> Hippocampus:
     name = file.name.removesuffix(".nii.gz").removesuffix(".nii")
     image, parts = (
         # axes of NIfTI are (left-right, back-front, up-down) in this set
@@ -177,8 +176,7 @@ def _chance(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 
-def second_chance(name: str) -> float:
-    """Return another number between 0 and 1 that a name alone decides."""
+def _second_chance(name: str) -> float:
     return _chance(f"{name} again")
 
 
