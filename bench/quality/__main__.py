@@ -16,7 +16,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
@@ -78,18 +78,15 @@ def main() -> int:
         for one in questions
         if {side.name for draw in one.draws for side in draw} <= outcomes.keys()
     ]
-    earlier = ""
+    kept: list[str] = []
     if asked.page is not None and asked.page.exists() and asked.only:
-        earlier = asked.page.read_text(encoding="utf-8")
-    names = [[one.name for one in planned] for planned in (tasks, ablations)]
+        kept = table.of_names(asked.page.read_text(encoding="utf-8"), left_out)
     page = _page(
         whole,
-        _table(table.TRAINED, table.trained(trained), table.of_names(earlier, left_out), names[0]),
-        _table(
-            table.COMPARED, table.compared(compared), table.of_names(earlier, left_out), names[1]
-        ),
+        _table(table.TRAINED, [*table.trained(trained), *kept], [one.name for one in tasks]),
+        _table(table.COMPARED, [*table.compared(compared), *kept], [one.name for one in ablations]),
     )
-    page += _unasked(left_out if asked.only else (), earlier)
+    page += _unasked(left_out if asked.only else (), {table.name_of(row) for row in kept})
     sys.stdout.write(page)
     if asked.page is not None:
         asked.page.write_text(page, encoding="utf-8")
@@ -168,13 +165,11 @@ def _compare(ablation: Ablation, outcomes: Mapping[str, Outcome]) -> Compared:
     )
 
 
-def _table(
-    head: Sequence[str], made: Iterable[str], kept: Iterable[str], names: Sequence[str]
-) -> list[str]:
-    """Return a table of the rows made now and those kept from an earlier page, as planned."""
-    rows = [row for row in (*made, *kept) if table.name_of(row) in names]
-    rows.sort(key=lambda row: names.index(table.name_of(row)))
-    return [*head, *rows] if rows else []
+def _table(head: Sequence[str], rows: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return the table of those rows that speak of ``names``, in that order."""
+    of_them = [row for row in rows if table.name_of(row) in names]
+    of_them.sort(key=lambda row: names.index(table.name_of(row)))
+    return [*head, *of_them] if of_them else []
 
 
 def _page(whole: str | None, trained: Sequence[str], compared: Sequence[str]) -> str:
@@ -191,12 +186,11 @@ def _page(whole: str | None, trained: Sequence[str], compared: Sequence[str]) ->
     return "\n".join(lines) + "\n"
 
 
-def _unasked(names: Sequence[str], earlier: str) -> str:
-    """Say what was not trained now, because only a part was asked for."""
-    kept = {table.name_of(row) for row in table.of_names(earlier, names)}
+def _unasked(names: Sequence[str], kept: Collection[str]) -> str:
+    """Say what was not trained now, as only a part was asked for, and what is ``kept`` of it."""
     parts = {
         "From earlier runs": sorted(kept),
-        "Not asked for": sorted(set(names) - kept),
+        "Not asked for": sorted(set(names) - set(kept)),
     }
     said = [f"{words}: {', '.join(found)}." for words, found in parts.items() if found]
     return f"\n{' '.join(said)}\n" if said else ""

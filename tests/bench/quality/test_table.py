@@ -86,7 +86,7 @@ def test_a_page_of_a_part_keeps_the_rows_of_the_rest_and_says_so() -> None:
     )
     kept = table.of_names(earlier, ["b", "c"])
     made = ["| a | auc | 0.9 |", "| d | auc | 0.8 |"]
-    rows = bench._table(table.TRAINED, made, kept, ["a", "b", "d"])
+    rows = bench._table(table.TRAINED, [*made, *kept], ["a", "b", "d"])
     assert rows == [*table.TRAINED, made[0], *kept, made[1]]
-    assert bench._unasked(["b", "c"], earlier) == "\nFrom earlier runs: b. Not asked for: c.\n"
-    assert bench._table(table.TRAINED, [], [], ["a"]) == []
+    assert bench._unasked(["b", "c"], {"b"}) == "\nFrom earlier runs: b. Not asked for: c.\n"
+    assert bench._table(table.TRAINED, kept, ["a"]) == []
