@@ -30,7 +30,7 @@ VERBS = {
     "check-model": "worker.registering:check_model",
     "register-model": "worker.registering:register_model",
     "tune-model": "worker.tuning:tune_model",
-    "verify-gate": "worker.gating:verify_gate",
+    "verify-gate": "worker.verifying:verify_gate",
     "gate-again": "worker.gating_again:gate_again",
     "look-at-drift": "worker.looking:look_at_drift",
     "export-corrections": "worker.exporting:export_corrections",

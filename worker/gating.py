@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from pipeline.errors import PipelineError
-from pipeline.training import gating, kept_cases
-from pipeline.training.gating import GateOrder, Version
-from records import database, gates, lineage, models
+from pipeline.training import gate_order, kept_cases
+from pipeline.training.gate_order import GateOrder, Version
+from records import gates, lineage, models
 from records.base import GateDecision
-from records.database import reading
 from records.gates import NewGate
 from records.tables import ModelVersion
-from worker import logging
-from worker.queue.settings import Settings
 from worker.store import Store
-from worker.verbs import FAILED, WELL, complain
 
-_FILES: Final = (gating.CASES, gating.CANDIDATE, gating.ACTIVE, gating.PAGE)
+_FILES: Final = (gate_order.CASES, gate_order.CANDIDATE, gate_order.ACTIVE, gate_order.PAGE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +51,10 @@ def keep(folder: Path, store: Store) -> Kept:
     """
     present = [name for name in _FILES if (folder / name).exists()]
     kept = {name: store.put((folder / name).read_bytes()) for name in present}
-    cases = kept_cases.parse((folder / gating.CASES).read_bytes()).cases
+    cases = kept_cases.parse((folder / gate_order.CASES).read_bytes()).cases
     return Kept(
-        statement=json.loads((folder / gating.STATEMENT).read_bytes()),
-        page=kept[gating.PAGE],
+        statement=json.loads((folder / gate_order.STATEMENT).read_bytes()),
+        page=kept[gate_order.PAGE],
         counts=dict(Counter(one.part.value for one in cases)),
     )
 
@@ -82,33 +74,6 @@ def record(session: Session, kept: Kept, version: ModelVersion, *, by: str) -> N
         page=kept.page,
     )
     gates.add(session, new, by=by)
-
-
-def verify_gate(words: argparse.Namespace) -> int:
-    """Compute the gate of a version again from what was kept; print both verdicts as JSON."""
-    settings = Settings()
-    logging.configure("WARNING", role="gate")
-    store = Store(settings.store_path, reserve_bytes=settings.disk_reserve_bytes)
-    sessions = database.session_factory(database.connect(settings.database))
-    try:
-        with reading(sessions) as session:
-            version = models.get(session, words.name, words.version)
-            statement = gates.latest(session, version).statement
-        found = _again(statement, store)
-    except (models.ModelVersionMissing, gates.GateMissing) as missing:
-        return complain(str(missing), FAILED)
-    except PipelineError as broken:
-        return complain(broken.sentence, FAILED)
-    except FileNotFoundError:
-        return complain("a file that the gate was computed from is not in the store", FAILED)
-    stated = statement["verdict"]
-    json.dump({"is_same": found == stated, "stated": stated, "found": found}, sys.stdout)
-    sys.stdout.write("\n")
-    return WELL if found == stated else FAILED
-
-
-def _again(statement: Mapping[str, Any], store: Store) -> dict[str, Any]:
-    return gating.again(statement, lambda sha256: store.path(sha256).read_bytes())
 
 
 def _version(session: Session, row: ModelVersion, store: Store) -> Version:

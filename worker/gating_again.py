@@ -22,7 +22,8 @@ from pipeline.models import bundle, predictors
 from pipeline.reasons import Reason
 from pipeline.training import gating as deciding
 from pipeline.training import kept_cases, manifest, product, recipe
-from pipeline.training.gating import Candidate, GateOrder
+from pipeline.training.gate_order import GateOrder
+from pipeline.training.gating import Candidate
 from pipeline.training.manifest import Part, Snapshot
 from pipeline.training.recipe import Recipe
 from records import corrected, database, lineage, models

@@ -34,10 +34,10 @@ def infer(words: argparse.Namespace) -> int:
     """Run jobs: read, predict, write, record. Imports torch before the first job arrives."""
     del words
     services = _open("infer")
-    from worker import tasks
+    from worker.tasks import inference
 
     services.models.prepare()
-    tasks.register_inference(services.app, services)
+    inference.register(services.app, services)
     heartbeat = _heartbeat(services)
     heartbeat.add_chore(watchdog.Stall(services).check)
     return _work(services, heartbeat, messages.INFER_QUEUES, services.settings.jobs_in_flight)
@@ -47,10 +47,11 @@ def desk(words: argparse.Namespace) -> int:
     """Scan and plan batches, and do upkeep. First registers what is shipped."""
     del words
     services = _open("desk")
-    from worker import catalogue, tasks
+    from worker import catalogue
+    from worker.tasks import desk as scans
 
     catalogue.register_shipped(services)
-    tasks.register_desk(services.app, services)
+    scans.register(services.app, services)
     return _work(services, _heartbeat(services), (messages.UPKEEP, messages.SCAN), DESK_THREADS)
 
 
@@ -58,9 +59,9 @@ def trainer(words: argparse.Namespace) -> int:
     """Run trainings, one at a time, each in a process of its own."""
     del words
     services = _open("trainer")
-    from worker import tasks
+    from worker.tasks import training
 
-    tasks.register_training(services.app, services)
+    training.register(services.app, services)
     return _work(services, _heartbeat(services), (messages.TRAIN,), 1)
 
 

@@ -1,13 +1,19 @@
-"""How near an image comes to a reference: PSNR and SSIM, by MONAI's metrics."""
+"""How near an image comes to a reference: PSNR and SSIM, by MONAI's metrics.
+
+Torch is imported when something is compared: who reads scores alone, as the trainer does, has no
+use for it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: stands for images without a difference, whose PSNR has no value (dB)
 BEST_PSNR = 100.0
@@ -35,6 +41,7 @@ def compare(
         spatial_dims: 2 = structure is looked for within planes, 3 = across them.
 
     """
+    import torch
     from monai.metrics.regression import SSIMMetric
 
     found, wanted = (_batched(one, spatial_dims) for one in (values, reference))
@@ -46,6 +53,7 @@ def compare(
 
 def psnr(values: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
     """Return the peak signal-to-noise ratio in dB of two images, 0 to 1."""
+    import torch
     from monai.metrics.regression import PSNRMetric
 
     found, wanted = (
@@ -57,5 +65,7 @@ def psnr(values: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
 
 def _batched(values: NDArray[np.float32], spatial_dims: int) -> Tensor:
     """Return (planes, channels, rows, columns) for two axes, (1, channels, ...) for three."""
+    import torch
+
     tensor = torch.from_numpy(np.ascontiguousarray(values))
     return tensor.transpose(0, 1) if spatial_dims == 2 else tensor[None]

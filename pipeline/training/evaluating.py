@@ -14,6 +14,7 @@ from pipeline.models.devices import Device
 from pipeline.models.predictor import Predictor
 from pipeline.training import gating, judging, kept_cases, product
 from pipeline.training.attempt import Attempt
+from pipeline.training.gate_order import GateOrder
 from pipeline.training.manifest import Part
 from pipeline.training.product import Learned, Measured
 from pipeline.training.robustness import Robustness
@@ -38,7 +39,7 @@ def evaluate(attempt: Attempt, learned: Learned) -> dict[str, Any]:
     end: dict[str, Any] = {"digest": made.digest, "metrics": measured.metrics}
     if attempt.order.gate is not None:
         attempt.enter("gate")
-        asked = gating.GateOrder.of(attempt.order.gate)
+        asked = GateOrder.of(attempt.order.gate)
         end["gate"] = _gate(attempt, asked, learned, made.digest, scores, predictor)
     return end
 
@@ -55,7 +56,7 @@ def _judged(attempt: Attempt, learned: Learned, draft: Bundle, predictor: Predic
 
 def _gate(
     attempt: Attempt,
-    asked: gating.GateOrder,
+    asked: GateOrder,
     learned: Learned,
     digest: str,
     scores: Scores,

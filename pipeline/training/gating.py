@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.evaluation import comparison, gate, gate_page, scores
@@ -24,54 +24,18 @@ from pipeline.models.devices import Device
 from pipeline.models.predictor import Checkpoint, Predictor
 from pipeline.models.spec import Kind, ModelSpec
 from pipeline.training import judging, kept_cases, product, worst_cases
+from pipeline.training.gate_order import (
+    ACTIVE,
+    CANDIDATE,
+    CASES,
+    PAGE,
+    STATEMENT,
+    GateOrder,
+    Version,
+)
 from pipeline.training.kept_cases import KeptCases
 from pipeline.training.manifest import Case
 from pipeline.training.recipe import Recipe
-
-#: what is left in the folder of a gate
-STATEMENT: Final = "gate.json"
-PAGE: Final = "gate.html"
-CASES: Final = "cases.json"
-CANDIDATE: Final = "candidate.json"
-ACTIVE: Final = "active.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Version:
-    """A version that a candidate is held against, or that it or the active one came from."""
-
-    model: str
-    version: str
-    digest: str
-    #: folder of the bundle
-    bundle: str
-    #: file of ``KeptCases``; None = what it was trained on is not known here
-    cases: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Name and version in one word."""
-        return f"{self.model}@{self.version}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateOrder:
-    """What a candidate is to be held against. JSON values: a process is told."""
-
-    folder: str
-    active: Version | None
-    #: the active version, and whatever it or the candidate was trained from
-    line: tuple[Version, ...] = ()
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> GateOrder:
-        """Read it from JSON values."""
-        active = document["active"]
-        return cls(
-            folder=document["folder"],
-            active=None if active is None else Version(**active),
-            line=tuple(Version(**one) for one in document["line"]),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from sqlalchemy import select
 from records import batches, database
 from records.tables import Job
 from tests.machine import LUNGS, write_studies
-from worker import tasks
 from worker.catalogue import register_analysis, register_shipped
 from worker.queue.settings import Settings
 from worker.services import Services, make_services
+from worker.tasks import desk
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def planned(here: Services, studies: Path) -> Planned:
     with database.unit_of_work(here.sessions) as session:
         new = batches.NewBatch(source=str(studies), analyses=["test-lungs"])
         batch = batches.create(session, new, by="test").id
-    tasks.carry_scan(batch, here)
+    desk.carry_scan(batch, here)
     with database.reading(here.sessions) as session:
         jobs = session.scalars(select(Job.id).where(Job.batch_id == batch).order_by(Job.id)).all()
     return Planned(batch, list(jobs))

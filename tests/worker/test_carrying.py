@@ -21,11 +21,12 @@ from records import batches, database, orders, requests
 from records.base import BatchStatus, JobStatus
 from records.tables import Artifact, Attempt, Batch, File, Job, Result, Series
 from tests.worker.conftest import Planned
-from worker import analysis, outcomes, tasks
+from worker import analysis, outcomes
 from worker.flights import Flight, Stop
 from worker.heartbeat import Heartbeat
 from worker.services import Services
 from worker.store import Store
+from worker.tasks import desk, inference
 
 
 def row(here: Services, job_id: UUID) -> Job:
@@ -60,7 +61,7 @@ def test_a_scan_plans_a_job_for_every_study_and_a_verdict_for_every_file(
 def test_a_job_is_recorded_with_results_artifacts_and_report(
     here: Services, planned: Planned
 ) -> None:
-    tasks.carry_job(planned.jobs[0], here)
+    inference.carry_job(planned.jobs[0], here)
     job = row(here, planned.jobs[0])
     assert job.status is JobStatus.SUCCEEDED
     with database.reading(here.sessions) as session:
@@ -83,7 +84,7 @@ def test_a_job_reads_by_the_headers_that_its_scan_kept(
     with database.unit_of_work(here.sessions) as session:
         new = batches.NewBatch(source=str(studies), analyses=["test-lungs"])
         batch = batches.create(session, new, by="test").id
-    tasks.carry_scan(batch, here)
+    desk.carry_scan(batch, here)
     with database.unit_of_work(here.sessions) as session:
         jobs = session.scalars(select(Job.id).where(Job.batch_id == batch)).all()
         (one,) = orders.read(session, jobs[0]).inputs["ct"]
@@ -96,7 +97,7 @@ def test_a_job_reads_by_the_headers_that_its_scan_kept(
             .values(headers=forged)
         )
     for job in jobs:
-        tasks.carry_job(job, here)
+        inference.carry_job(job, here)
     with database.reading(here.sessions) as session:
         found = dict(iter(session.execute(select(Result.job_id, Result.value))))
     assert found[jobs[0]] == pytest.approx(8 * (found[jobs[1]] or 0), rel=0.2)
@@ -119,8 +120,8 @@ def _stretched(headers: bytes, source: Path, paths: Sequence[str]) -> bytes:
 
 
 def test_a_second_delivery_finds_nothing_to_do(here: Services, planned: Planned) -> None:
-    tasks.carry_job(planned.jobs[0], here)
-    tasks.carry_job(planned.jobs[0], here)
+    inference.carry_job(planned.jobs[0], here)
+    inference.carry_job(planned.jobs[0], here)
     with database.reading(here.sessions) as session:
         attempts = session.scalars(select(Attempt).where(Attempt.job_id == planned.jobs[0])).all()
     assert len(attempts) == 1
@@ -128,7 +129,7 @@ def test_a_second_delivery_finds_nothing_to_do(here: Services, planned: Planned)
 
 def test_a_rerun_writes_the_same_bytes(here: Services, planned: Planned) -> None:
     def carried() -> tuple[str, float | None]:
-        tasks.carry_job(planned.jobs[0], here)
+        inference.carry_job(planned.jobs[0], here)
         with database.reading(here.sessions) as session:
             sha256 = session.scalars(select(Artifact.sha256)).one()
             return sha256, session.scalars(select(Result.value)).one()
@@ -202,7 +203,7 @@ def test_a_file_that_vanished_after_the_scan_is_tried_again_later(
 ) -> None:
     with database.unit_of_work(here.sessions) as session:
         session.execute(update(Batch).values(source=str(tmp_path / "gone")))
-    tasks.carry_job(planned.jobs[0], here)
+    inference.carry_job(planned.jobs[0], here)
     job = row(here, planned.jobs[0])
     assert (job.status, job.reason) == (JobStatus.QUEUED, "file.unreadable")
     assert job.not_before is not None
@@ -213,7 +214,7 @@ def test_a_bundle_that_was_changed_in_the_store_is_not_run(
 ) -> None:
     for card in (here.store.root / "bundles").glob("*/docs/README.md"):
         card.write_text("other bytes")
-    tasks.carry_job(planned.jobs[0], here)
+    inference.carry_job(planned.jobs[0], here)
     job = row(here, planned.jobs[0])
     assert (job.status, job.reason) == (JobStatus.QUEUED, "model.unavailable")
     shutil.rmtree(here.store.root / "bundles")

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from pipeline import phantoms
 from pipeline.models import networks
 from pipeline.training import manifest, recipe
-from pipeline.training.gating import GateOrder
+from pipeline.training.gate_order import GateOrder
 from records import corrected, corrections, models, schedules, trainings
 from records.base import Stage, TrainingStatus
 from records.corrections import NewCorrection, UpTo, Verdict

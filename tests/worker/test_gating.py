@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.training import gating as files
+from pipeline.training import gate_order as files
 from records import audit, gates, lineage, models
 from records.base import GateDecision
 from records.database import reading, unit_of_work
@@ -18,7 +18,7 @@ from records.gates import GateRefused
 from records.tables import Gate
 from tests import quick_training
 from tests.worker.test_training import manifest, services, train
-from worker import gating, gating_again
+from worker import gating, gating_again, verifying
 from worker.services import Services
 from worker.verbs import FAILED, WELL
 
@@ -62,13 +62,13 @@ def test_a_training_leaves_a_gate_its_snapshot_and_files_to_compute_it_from(
     with pytest.raises(GateRefused, match="says refuse"), unit_of_work(promoted.sessions) as one:
         models.promote(one, "quick", "1.1", by="grace", why="newer")
 
-    monkeypatch.setattr(gating, "Settings", lambda: promoted.settings)
+    monkeypatch.setattr(verifying, "Settings", lambda: promoted.settings)
     words = argparse.Namespace(name="quick", version="1.1")
     capsys.readouterr()  # what the trainings logged
-    assert gating.verify_gate(words) == WELL
+    assert verifying.verify_gate(words) == WELL
     assert json.loads(capsys.readouterr().out)["is_same"] is True
     promoted.store.path(gate.statement["candidate"]["scores"]).write_bytes(b"{}")
-    assert gating.verify_gate(words) == FAILED
+    assert verifying.verify_gate(words) == FAILED
     assert "not what it was" in capsys.readouterr().err
 
 
@@ -88,8 +88,8 @@ def test_a_gate_is_decided_again_against_what_became_active_after_the_training(
     with reading(services.sessions) as session:
         assert gate.active_id == models.get(session, "quick", "1.0").id
     assert gate.decision is GateDecision.REFUSE
-    monkeypatch.setattr(gating, "Settings", lambda: services.settings)
-    assert gating.verify_gate(words) == WELL
+    monkeypatch.setattr(verifying, "Settings", lambda: services.settings)
+    assert verifying.verify_gate(words) == WELL
     assert gating_again.gate_again(first) == FAILED
     assert "it is the active version itself" in capsys.readouterr().err
     manifest.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")

@@ -14,9 +14,9 @@ from records.base import JobStatus
 from records.tables import File, Job, Series
 from tests.machine import LUNGS
 from tests.pipeline.dicom.series import made_frames as made
-from worker import tasks
 from worker.catalogue import register_analysis
 from worker.services import Services
+from worker.tasks import desk, inference
 
 ANALYSIS = LUNGS.replace("test-lungs", "each-phase").replace("volume,", "volume, each: true,")
 CHEST = PhantomParameters(shape=(16, 32, 32), spacing=(7.5, 10.4, 9.6), lesions=0)
@@ -56,7 +56,7 @@ def test_every_phase_of_one_file_is_read_as_a_volume_of_its_own(
     with database.unit_of_work(here.sessions) as session:
         new = batches.NewBatch(source=str(source), analyses=["each-phase"])
         batch = batches.create(session, new, by="test").id
-    tasks.carry_scan(batch, here)
+    desk.carry_scan(batch, here)
     with database.reading(here.sessions) as session:
         job = session.scalars(select(Job.id).where(Job.batch_id == batch)).one()
         refs = orders.read(session, job).inputs["ct"]
@@ -64,7 +64,7 @@ def test_every_phase_of_one_file_is_read_as_a_volume_of_its_own(
         assert session.scalars(select(Series.instance_count)).all() == [1, 1]
     assert [(one.part, one.frame_part, len(one.paths)) for one in refs] == [(0, 0, 1), (1, 1, 1)]
     assert refs[0].paths == refs[1].paths
-    tasks.carry_job(job, here)
+    inference.carry_job(job, here)
     with database.reading(here.sessions) as session:
         done = session.get_one(Job, job)
     assert done.status is JobStatus.SUCCEEDED

@@ -17,9 +17,9 @@ from records.base import JobStatus
 from records.tables import Job, Study
 from tests.machine import LUNGS
 from tests.pipeline.dicom import made_series
-from worker import tasks
 from worker.catalogue import register_analysis
 from worker.services import Services
+from worker.tasks import desk, inference
 
 LENIENT = """
 policies:
@@ -98,13 +98,13 @@ def test_a_fault_is_read_by_the_policy_that_allows_it_and_by_no_other(
     with database.unit_of_work(here.sessions) as session:
         new = batches.NewBatch(source=str(tmp_path / "source"), analyses=["chosen"])
         batch = batches.create(session, new, by="test").id
-    tasks.carry_scan(batch, here)
+    desk.carry_scan(batch, here)
     with database.reading(here.sessions) as session:
         rows = select(Study.study_instance_uid, Job.id).join(Job, Job.study_id == Study.id)
         jobs = dict(iter(session.execute(rows)))
     for study, reason in studies.items():
         if lenient:
-            tasks.carry_job(jobs[study], here)
+            inference.carry_job(jobs[study], here)
         with database.reading(here.sessions) as session:
             job = session.get_one(Job, jobs[study])
         if not lenient:

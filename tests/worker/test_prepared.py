@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.training.cache import Cache, Entry
-from pipeline.training.gating import GateOrder
+from pipeline.training.gate_order import GateOrder
 from worker.services import Services
 from worker.store import PREPARED
 from worker.training.order import Order

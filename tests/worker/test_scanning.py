@@ -19,10 +19,11 @@ from records import batches, database, models
 from records.base import BatchStatus
 from records.tables import Analysis, Batch, File, Job
 from tests.machine import LUNGS
-from worker import scan_indexes, scanning, tasks
+from worker import scan_indexes, scanning
 from worker.catalogue import register_analysis
 from worker.queue.settings import Settings
 from worker.services import Services
+from worker.tasks import desk
 
 
 def scanned(here: Services, source: Path, names: Sequence[str]) -> tuple[Batch, set[str]]:
@@ -30,7 +31,7 @@ def scanned(here: Services, source: Path, names: Sequence[str]) -> tuple[Batch, 
     with database.unit_of_work(here.sessions) as session:
         new = batches.NewBatch(source=str(source), analyses=list(names))
         batch_id = batches.create(session, new, by="test").id
-    tasks.carry_scan(batch_id, here)
+    desk.carry_scan(batch_id, here)
     with database.reading(here.sessions) as session:
         query = select(Analysis.name).join(Job).where(Job.batch_id == batch_id)
         return session.get_one(Batch, batch_id), set(session.scalars(query))
@@ -96,7 +97,7 @@ def state_of(here: Services, batch: UUID) -> tuple[BatchStatus, str | None]:
 def test_the_index_of_a_scan_is_gone_with_its_end(here: Services, studies: Path) -> None:
     for source, status in ((studies, BatchStatus.RUNNING), (studies / "no", BatchStatus.FAILED)):
         batch = new_batch(here, str(source))
-        tasks.carry_scan(batch, here)
+        desk.carry_scan(batch, here)
         assert state_of(here, batch)[0] is status
         assert indexes(here) == []
 
@@ -111,7 +112,7 @@ def test_an_attempt_that_fails_leaves_its_index_to_the_next(
 
     with monkeypatch.context() as patched:
         patched.setattr(scanning, "_record_studies", broken)
-        tasks.carry_scan(batch, here)
+        desk.carry_scan(batch, here)
     assert [path.name for path in indexes(here)] == [f"{batch}.index"]
     with database.unit_of_work(here.sessions) as session:
         session.get_one(Batch, batch).not_before = None
@@ -124,7 +125,7 @@ def test_an_attempt_that_fails_leaves_its_index_to_the_next(
                 yield name, answer
 
     monkeypatch.setattr(scan, "HeaderReaders", Counting)
-    tasks.carry_scan(batch, here)
+    desk.carry_scan(batch, here)
     assert state_of(here, batch) == (BatchStatus.RUNNING, None)
     assert (read, indexes(here)) == ([], [])
 
@@ -137,7 +138,7 @@ def test_what_a_canceled_scan_left_is_swept_by_the_next(here: Services, studies:
         (folder / name).touch()
     with database.unit_of_work(here.sessions) as session:
         batches.cancel(session, canceled, by="test")
-    tasks.carry_scan(new_batch(here, str(studies)), here)
+    desk.carry_scan(new_batch(here, str(studies)), here)
     assert [path.name for path in indexes(here)] == [f"{waiting}.index", "note.txt"]
 
 
@@ -150,7 +151,7 @@ def test_an_archive_is_scanned_like_the_folder_it_holds(
     found = []
     for source in (studies, tmp_path / "export.zip"):
         batch = new_batch(here, str(source))
-        tasks.carry_scan(batch, here)
+        desk.carry_scan(batch, here)
         with database.reading(here.sessions) as session:
             query = select(File.path, File.verdict).where(File.batch_id == batch)
             found.append(sorted(tuple(row) for row in session.execute(query)))
@@ -163,7 +164,7 @@ def test_a_source_that_must_be_unpacked_fails_the_batch_with_what_to_do(
 ) -> None:
     (tmp_path / "export.tar.gz").write_bytes(b"\x1f\x8b" + bytes(600))
     batch = new_batch(here, str(tmp_path / "export.tar.gz"))
-    tasks.carry_scan(batch, here)
+    desk.carry_scan(batch, here)
     assert state_of(here, batch) == (BatchStatus.FAILED, "source.unreadable")
 
 

@@ -19,9 +19,9 @@ from records.database import reading, unit_of_work
 from records.models import StageRefused
 from records.tables import Artifact, Job, Result, ShadowRun
 from tests.worker.conftest import Planned
-from worker import tasks
 from worker.catalogue import described
 from worker.services import Services
+from worker.tasks import inference
 
 NAME = "threshold-lung"
 
@@ -59,10 +59,10 @@ def test_a_candidate_that_says_the_same_agrees_and_is_not_delivered(
     here: Services, planned: Planned, tmp_path: Path
 ) -> None:
     first, second = planned.jobs
-    tasks.carry_job(first, here)
+    inference.carry_job(first, here)
     assert runs_of(here) == []
     add_candidate(here, tmp_path, "2")
-    tasks.carry_job(second, here)
+    inference.carry_job(second, here)
     (run,) = runs_of(here)
     assert (run.job_id, run.step, run.reason) == (second, "lungs", None)
     assert run.agreement["dice"] == {"lung": 1.0}
@@ -84,7 +84,7 @@ def test_a_candidate_that_says_otherwise_is_reported_study_by_study(
 ) -> None:
     add_candidate(here, tmp_path, "2", components=1)  # one lung of two
     for job in planned.jobs:
-        tasks.carry_job(job, here)
+        inference.carry_job(job, here)
     with reading(here.sessions) as session:
         report = shadows.report(session, NAME, "2")
     assert report.studies == 2
@@ -100,7 +100,7 @@ def test_a_candidate_that_fails_costs_its_job_nothing(
     with reading(here.sessions) as session:
         (Path(models.get(session, NAME, "2").path) / bundle.METADATA).write_text("{}")
     job = planned.jobs[0]
-    tasks.carry_job(job, here)
+    inference.carry_job(job, here)
     delivered, _ = what_was_delivered(here, job)
     assert len(delivered) == 1
     (run,) = runs_of(here)
@@ -119,7 +119,7 @@ def test_whatever_a_shadow_raises_the_job_has_ended(
         raise RuntimeError("a fault of ours")
 
     monkeypatch.setattr(shadows, "record", explode)
-    tasks.carry_job(planned.jobs[0], here)
+    inference.carry_job(planned.jobs[0], here)
     assert len(what_was_delivered(here, planned.jobs[0])[0]) == 1
 
 

@@ -21,18 +21,20 @@ from records.tables import Job
 from records.trainings import NewTraining
 from tests import quick_training
 from tests.worker.conftest import Planned
-from worker import analysis, sharing, tasks, training
+from worker import analysis, sharing, training
 from worker.flights import Stop
 from worker.heartbeat import Heartbeat
 from worker.queue.devices import physical_devices
 from worker.queue.settings import Settings
 from worker.services import Services
+from worker.tasks import inference
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from worker import sharing
 from worker.queue.settings import Settings
+from worker.tasks import inference
 with sharing.training_on(Settings(home=Path(sys.argv[1]), device="cpu")):
     print("held", flush=True)
     time.sleep(60)
@@ -114,7 +116,9 @@ def test_a_training_and_routine_jobs_go_on_side_by_side_the_jobs_one_at_a_time(
     trainer = threading.Thread(target=training.run, args=(training_id, here))
     trainer.start()
     before = _epoch(here, training_id, more_than=0)
-    runners = [threading.Thread(target=tasks.carry_job, args=(job, here)) for job in planned.jobs]
+    runners = [
+        threading.Thread(target=inference.carry_job, args=(job, here)) for job in planned.jobs
+    ]
     for runner in runners:
         runner.start()
     for runner in runners:

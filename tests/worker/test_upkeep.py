@@ -9,8 +9,9 @@ from records import database, drifts
 from records.base import BatchStatus, JobStatus
 from records.tables import Batch, Job
 from tests.worker.conftest import Planned
-from worker import analysis, tasks, upkeep
+from worker import analysis, upkeep
 from worker.services import Services
+from worker.tasks import inference
 from worker.upkeep import Upkeep
 
 
@@ -27,7 +28,7 @@ def test_a_tick_takes_back_a_silent_workers_job(here: Services, planned: Planned
 
 def test_a_tick_closes_a_batch_whose_jobs_have_ended(here: Services, planned: Planned) -> None:
     for job in planned.jobs:
-        tasks.carry_job(job, here)
+        inference.carry_job(job, here)
     Upkeep(here).tick()
     with database.reading(here.sessions) as session:
         assert session.scalars(select(Batch.status)).one() is BatchStatus.FINISHED
@@ -40,7 +41,7 @@ def test_ticks_that_piled_up_are_answered_once(
     at_hand = Upkeep(here)
     at_hand.tick()
     for job in planned.jobs:
-        tasks.carry_job(job, here)
+        inference.carry_job(job, here)
     at_hand.tick()
     with database.reading(here.sessions) as session:
         assert session.scalars(select(Batch.status)).one() is BatchStatus.RUNNING
@@ -48,7 +49,7 @@ def test_ticks_that_piled_up_are_answered_once(
 
 def test_a_tick_looks_at_the_drift_of_what_has_answered(here: Services, planned: Planned) -> None:
     for job in planned.jobs:
-        tasks.carry_job(job, here)
+        inference.carry_job(job, here)
     at_hand = Upkeep(here)
     at_hand.tick()
     with database.reading(here.sessions) as session:

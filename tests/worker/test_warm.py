@@ -11,10 +11,10 @@ from prometheus_client import REGISTRY
 from records import database
 from records.tables import Job
 from tests.worker.conftest import Planned
-from worker import tasks
 from worker.queue import devices
 from worker.queue.settings import Settings
 from worker.services import Services
+from worker.tasks import inference
 from worker.warm import Models
 
 
@@ -34,7 +34,7 @@ def test_the_first_job_loads_a_model_and_the_second_finds_it_loaded(
 ) -> None:
     before = loads()
     for job_id in planned.jobs:
-        tasks.carry_job(job_id, here)
+        inference.carry_job(job_id, here)
     first, second = (report(here, job_id) for job_id in planned.jobs)
     assert first["models_loaded"] == ["lungs"]
     assert second["models_loaded"] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from pipeline.training.gating import GateOrder
+from pipeline.training.gate_order import GateOrder
 from records.corrections import UpTo
 from worker.services import Services
 from worker.store import PREPARED, TENSORBOARD

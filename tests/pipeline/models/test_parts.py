@@ -14,7 +14,6 @@ from pipeline.asking import Uncertainty
 from pipeline.errors import Interrupted
 from pipeline.models.devices import Device
 from pipeline.models.segmentation import SegmentationPredictor
-from pipeline.models.spec import InputSpec, Label, ModelSpec
 from pipeline.results import Prediction
 from tests.pipeline.models import tiny
 from tests.pipeline.models.tiny import go_on
@@ -42,26 +41,12 @@ class Pairs(nn.Module):
         return answer.repeat_interleave(2, 1)
 
 
-def spec_of(classes: int, orientation: str = "RAS") -> ModelSpec:
-    return tiny.unet_spec(
-        input=InputSpec(
-            modalities=("CT",),
-            spatial_dims=3,
-            orientation=orientation,
-            spacing=(1.7, 1.4, 1.9),
-            window=(-1000.0, 400.0),
-            size=(16, 16, 16),
-        ),
-        labels=tuple(Label(number=number, name=f"thing {number}") for number in range(1, classes)),
-    )
-
-
 def predictor_of(
     classes: int, sums: int | None, orientation: str = "RAS"
 ) -> tuple[SegmentationPredictor, Pairs]:
     network = Pairs(classes).eval()
     device = Device(threads=1, sums=sums)
-    return SegmentationPredictor(spec_of(classes, orientation), network, device), network
+    return SegmentationPredictor(tiny.coarse_spec(classes, orientation), network, device), network
 
 
 def predicted(classes: int, sums: int | None, orientation: str = "RAS") -> Prediction:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from pipeline.models import grids, labels, sliding, stitching
 from pipeline.models.devices import Device
 from pipeline.models.segmentation import SegmentationPredictor
-from pipeline.models.spec import InputSpec, Label
 from pipeline.models.stitching import Blocks, Box, Sweep
 from tests.pipeline.models import tiny
 from tests.pipeline.models.tiny import go_on
@@ -208,18 +207,9 @@ def test_labels_made_block_by_block_are_those_of_the_whole(
     monkeypatch: pytest.MonkeyPatch, room: int, classes: int, orientation: str
 ) -> None:
     image = tiny.volume((22, 26, 31))
-    spec = tiny.unet_spec(
-        input=InputSpec(
-            modalities=("CT",),
-            spatial_dims=3,
-            orientation=orientation,
-            spacing=(1.7, 1.4, 1.9),
-            window=(-1000.0, 400.0),
-            size=(16, 16, 16),
-        ),
-        labels=tuple(Label(number=number, name=f"thing {number}") for number in range(1, classes)),
+    predictor = SegmentationPredictor(
+        tiny.coarse_spec(classes, orientation), Mixed(classes).eval(), Device()
     )
-    predictor = SegmentationPredictor(spec, Mixed(classes).eval(), Device())
     maps, boxes = [], []
     fill = labels.Canvas.fill
 

@@ -61,6 +61,21 @@ def unet_spec(**changes: Any) -> ModelSpec:
     return ModelSpec(**{**stated, **changes})
 
 
+def coarse_spec(classes: int, orientation: str = "RAS") -> ModelSpec:
+    """Return the spec of so many classes on a grid of uneven voxels, coarser than ``volume``'s."""
+    return unet_spec(
+        input=InputSpec(
+            modalities=("CT",),
+            spatial_dims=3,
+            orientation=orientation,
+            spacing=(1.7, 1.4, 1.9),
+            window=(-1000.0, 400.0),
+            size=(16, 16, 16),
+        ),
+        labels=tuple(Label(number=number, name=f"thing {number}") for number in range(1, classes)),
+    )
+
+
 def volume(shape: tuple[int, int, int] = (12, 20, 18), **changes: Any) -> Volume:
     """Return noise in Hounsfield units on a shifted grid of uneven voxels."""
     affine = np.eye(4)

@@ -19,7 +19,7 @@ from pipeline.errors import TrainingRefused
 from pipeline.evaluation.scores import ScoresRefused
 from pipeline.models import bundle, predictors
 from pipeline.models.devices import Device
-from pipeline.training import gating, judging, kept_cases, process, recipe, worst_cases
+from pipeline.training import gate_order, gating, judging, kept_cases, process, recipe, worst_cases
 from pipeline.training.manifest import Part, freeze
 from tests import quick_training
 
@@ -38,7 +38,7 @@ class Unstopped(process.Stop):
 class Trained:
     """One training and what its gate left."""
 
-    version: gating.Version
+    version: gate_order.Version
     folder: Path
     statement: Mapping[str, Any]
 
@@ -63,7 +63,7 @@ class School:
             change(manifest)
         return manifest
 
-    def train(self, name: str, manifest: Path, order: gating.GateOrder) -> Trained:
+    def train(self, name: str, manifest: Path, order: gate_order.GateOrder) -> Trained:
         """Train a version, gate and all."""
         bundle_folder = self.root / name / "bundle"
         process.run(
@@ -111,21 +111,23 @@ class School:
         gating.run(self.order(name, active), candidate, device=cpu, checkpoint=nothing)
         return self.trained(name, loaded.folder)
 
-    def order(self, name: str, active: Trained | None) -> gating.GateOrder:
+    def order(self, name: str, active: Trained | None) -> gate_order.GateOrder:
         held = None if active is None else active.version
         folder = str(self.root / name / "gate")
-        return gating.GateOrder(folder=folder, active=held, line=() if held is None else (held,))
+        return gate_order.GateOrder(
+            folder=folder, active=held, line=() if held is None else (held,)
+        )
 
     def trained(self, name: str, folder: Path) -> Trained:
         gate = self.root / name / "gate"
-        version = gating.Version(
+        version = gate_order.Version(
             model="quick",
             version=name,
             digest=bundle.load(folder).digest,
             bundle=str(folder),
-            cases=str(gate / gating.CASES),
+            cases=str(gate / gate_order.CASES),
         )
-        return Trained(version, gate, json.loads((gate / gating.STATEMENT).read_text()))
+        return Trained(version, gate, json.loads((gate / gate_order.STATEMENT).read_text()))
 
 
 def nothing() -> None:
@@ -173,7 +175,7 @@ def test_the_same_model_twice_is_not_worse_and_not_better(
 def test_scores_that_lie_in_the_bundle_are_not_computed_again(
     first: Trained, same_again: Trained
 ) -> None:
-    assert (same_again.folder / gating.ACTIVE).read_bytes() == (
+    assert (same_again.folder / gate_order.ACTIVE).read_bytes() == (
         Path(first.version.bundle) / "docs/evaluation.json"
     ).read_bytes()
 
@@ -269,7 +271,7 @@ def test_a_file_that_was_changed_is_found_out(same_again: Trained) -> None:
 
 
 def test_the_page_shows_both_versions_and_no_patient(same_again: Trained) -> None:
-    page = (same_again.folder / gating.PAGE).read_text()
+    page = (same_again.folder / gate_order.PAGE).read_text()
     assert "candidate quick@1.1, active quick@1.0" in page
     assert "<strong>promote</strong>" in page
     assert "<h2>Conditions</h2>" in page
@@ -280,7 +282,7 @@ def test_the_page_shows_both_versions_and_no_patient(same_again: Trained) -> Non
 
 
 def test_what_is_kept_of_the_cases_names_nobody(first: Trained) -> None:
-    text = (first.folder / gating.CASES).read_text()
+    text = (first.folder / gate_order.CASES).read_text()
     kept = kept_cases.parse(text)
     assert len(kept.cases) == 32
     assert len(kept.patients(held_out=True)) == 8
@@ -290,7 +292,7 @@ def test_what_is_kept_of_the_cases_names_nobody(first: Trained) -> None:
 
 
 def test_cases_named_under_another_key_cannot_be_compared(first: Trained) -> None:
-    kept = kept_cases.parse((first.folder / gating.CASES).read_text())
+    kept = kept_cases.parse((first.folder / gate_order.CASES).read_text())
     other = kept.model_copy(update={"key": "0" * 16})
     assert kept_cases.shared(kept, kept, "quick@1.0") == []
     (sentence,) = kept_cases.shared(kept, other, "quick@1.0")
