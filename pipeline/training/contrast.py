@@ -1,7 +1,8 @@
 """Contrast: two views of one image shall be told by each other, and apart from all other images.
 
 Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations" (SimCLR),
-ICML 2020. The views are those that the recipe's augmentation makes: it has to change enough.
+ICML 2020. ``pretraining.augmentation`` makes the views, or else that of the training: they have to
+differ enough.
 """
 
 from __future__ import annotations

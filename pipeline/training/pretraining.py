@@ -7,7 +7,7 @@ for each voxel learns with its decoder, as in Zhou et al., "Models Genesis", MIC
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from torch import Tensor, nn
@@ -54,6 +54,7 @@ def pretrain(task: Task, wanted: PretrainingField, views: Views, train: TrainPha
         TrainingRefused: the network cannot learn by this method.
 
     """
+    views = _changed(views, wanted)
     pretext = _METHODS[wanted.method](wanted=wanted, views=views)
     try:
         pretext.network()
@@ -76,6 +77,14 @@ def encoder_weights(recipe: Recipe, learnt: Mapping[str, Tensor]) -> Weights:
         if name.startswith(ENCODER)
     }
     return {name: encoder[name] for name in one if one[name].shape == other[name].shape}
+
+
+def _changed(views: Views, wanted: PretrainingField) -> Views:
+    """Return the views that are changed as the phase asks, or as the training does."""
+    if wanted.augmentation is None:
+        return views
+    recipe = views.recipe.model_copy(update={"augmentation": wanted.augmentation})
+    return replace(views, recipe=recipe)
 
 
 def _recipe(recipe: Recipe, wanted: PretrainingField) -> Recipe:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from pipeline.models import networks
-from pipeline.training.fields.base import Strict
+from pipeline.training.fields.base import LATER, Strict
+from pipeline.training.fields.changes import AugmentationField
 
 if TYPE_CHECKING:
     from pipeline.training.recipe import Recipe
@@ -36,6 +37,9 @@ class PretrainingField(Strict):
     #: contrastive: how sharply similar images are told apart, and how many values stand for one
     temperature: float = Field(default=0.2, gt=0, le=10)
     projection: int = Field(default=64, ge=2, le=4096)
+    #: how images are changed in this phase; None = as in the training. Contrast wants more change
+    #: than a few labels can bear
+    augmentation: Annotated[AugmentationField | None, LATER] = None
 
 
 class SemiSupervisedField(Strict):
@@ -123,8 +127,21 @@ def faults(recipe: Recipe) -> Iterator[str]:
             yield f"generated: input.size must be even along each axis, {2 * COARSEST} or more"
     if recipe.pretraining is not None and recipe.transfer is not None:
         yield "pretraining: transfer names the weights to begin with already"
+    yield from _view_faults(recipe)
     if recipe.semi_supervised is not None and recipe.optimiser.ema is not None:
         yield "optimiser.ema: the teacher of semi_supervised is that average already"
+
+
+def _view_faults(recipe: Recipe) -> Iterator[str]:
+    """Say what of the changes in a first phase does not go together with images alone."""
+    changes = None if recipe.pretraining is None else recipe.pretraining.augmentation
+    if changes is None:
+        return
+    rows, columns = recipe.input.size[-2:]
+    if changes.quarter and rows != columns:
+        yield "pretraining.augmentation: quarter needs patches whose last two sides are equal"
+    if changes.mixup or changes.missing:
+        yield "pretraining.augmentation: mixup and missing change more than images"
 
 
 def halvings(size: Sequence[int]) -> int:

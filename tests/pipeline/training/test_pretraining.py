@@ -76,6 +76,38 @@ def test_stopped_in_the_first_phase_it_goes_on_to_the_same_weights(
     assert all(torch.equal(one, same[name]) for name, one in second.items())
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_changes_of_its_own_are_those_of_the_first_phase_alone(tmp_path: Path, method: str) -> None:
+    strong = {"flip": 0.5, "crop": 0.5, "noise": 0.05}
+    phase = {"method": method, "epochs": 2, "batch": 3, "projection": 4}
+    shared = quick.check(quick.PLAIN, pretraining=phase, augmentation=strong)
+    own = quick.check(quick.PLAIN, pretraining=phase | {"augmentation": strong})
+    weak = quick.check(quick.PLAIN, pretraining=phase)
+    found, same, other = (
+        begun(wanted, tmp_path / name)
+        for name, wanted in (("own", own), ("shared", shared), ("weak", weak))
+    )
+    assert all(torch.equal(one, same.weights[name]) for name, one in found.weights.items())
+    assert any(not torch.equal(one, other.weights[name]) for name, one in found.weights.items())
+    assert own.augmentation == weak.augmentation
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "sentence"),
+    [
+        ({"mixup": 0.2}, [16, 16], "more than images"),
+        ({"missing": 0.1}, [16, 16], "more than images"),
+        ({"quarter": 0.5}, [16, 24], "sides are equal"),
+    ],
+)
+def test_changes_that_images_alone_cannot_bear_are_refused(
+    changes: dict[str, float], size: list[int], sentence: str
+) -> None:
+    phase = {"method": "contrastive", "epochs": 1, "augmentation": changes}
+    with pytest.raises(TrainingRefused, match=sentence):
+        quick.check(quick.PLAIN, pretraining=phase, input=quick.PLAIN["input"] | {"size": size})
+
+
 def test_a_network_without_feature_maps_is_told_to_take_the_other_method(tmp_path: Path) -> None:
     arguments = {
         "spatial_dims": 2,
