@@ -20,7 +20,11 @@ class Program:
     def __init__(self, folder: Path, source: Path) -> None:
         self.out = folder / "out"
         self._folder, self._source = folder, source
-        self._environment = os.environ | {"NIGHTSHIFT_HOME": str(folder / "home")}
+        self._environment = os.environ | {
+            "NIGHTSHIFT_HOME": str(folder / "home"),
+            # tests share the cores already: a second process would import torch for nothing
+            "NIGHTSHIFT_INFERENCE_PROCESSES": "1",
+        }
 
     def __call__(self, *words: str, status: int = 0) -> str:
         """Run a command, which has to end with this exit code, and return all that it says."""

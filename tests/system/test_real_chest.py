@@ -66,7 +66,10 @@ def _centroid(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> NDArray[n
 
 def test_the_lung_mask_of_a_real_ct_lies_on_the_lungs(tmp_path: Path) -> None:
     folder = shared("dicom", "ct_chest_lidc0314")
-    environment = os.environ | {"NIGHTSHIFT_HOME": str(tmp_path / "home")}
+    environment = os.environ | {
+        "NIGHTSHIFT_HOME": str(tmp_path / "home"),
+        "NIGHTSHIFT_INFERENCE_PROCESSES": "1",
+    }
     words = ["run", str(folder), "--out", str(tmp_path / "out"), "--analysis", "ct-lungs"]
     subprocess.run([str(SCRIPT), *words], env=environment, check=True, timeout=240)
     (path,) = (tmp_path / "out" / "studies").glob("*/*/lungs.dcm")

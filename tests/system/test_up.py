@@ -61,6 +61,7 @@ class House:
             "NIGHTSHIFT_FLOWER_PORT": str(self.flower_port),
             "NIGHTSHIFT_FLOWER_PASSWORD": "for this test only",
             "NIGHTSHIFT_STOP_GRACE": "PT2S",
+            "NIGHTSHIFT_INFERENCE_PROCESSES": "1",
         }
 
     def say(self, *words: str) -> str:

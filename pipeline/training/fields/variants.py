@@ -37,8 +37,8 @@ class PretrainingField(Strict):
     #: contrastive: how sharply similar images are told apart, and how many values stand for one
     temperature: float = Field(default=0.2, gt=0, le=10)
     projection: int = Field(default=64, ge=2, le=4096)
-    #: how images are changed in this phase; None = as in the training. Contrast wants more change
-    #: than a few labels can bear
+    #: how images are changed in this phase; None = as in the training. Contrast may want more
+    #: change than a few labels can bear
     augmentation: Annotated[AugmentationField | None, LATER] = None
 
 
