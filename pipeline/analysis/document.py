@@ -8,7 +8,6 @@ import json
 from dataclasses import field
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-import yaml
 from pydantic import (
     ConfigDict,
     Discriminator,
@@ -24,6 +23,8 @@ from pydantic.dataclasses import dataclass
 from pipeline.analysis.clauses import Clauses, Where
 from pipeline.analysis.preparation import Preparation
 from pipeline.analysis.steps import Name, Step, StepsInvalid, in_order
+from pipeline.config import reading
+from pipeline.config.refusal import ConfigRefused
 from pipeline.policies import Policies
 from pipeline.preprocess import steps as image_steps
 
@@ -237,19 +238,16 @@ def parse(text: str) -> Analysis:
     """Parse an analysis from YAML.
 
     Raises:
-        AnalysisInvalid: not YAML, too long, with aliases, or not valid; every fault is listed.
+        AnalysisInvalid: not YAML, too long, too deep, with aliases, or not valid; every fault is
+            listed.
 
     """
     if len(text) > _LARGEST_DOCUMENT:
         raise AnalysisInvalid(f"the document is longer than {_LARGEST_DOCUMENT} characters")
     try:
-        # A few nested aliases can stand for gigabytes, and no analysis needs one.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise AnalysisInvalid("YAML aliases are not allowed")
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise AnalysisInvalid(f"the document is not YAML: {error}") from None
-    return from_document(document)
+        return from_document(reading.plain_yaml("the document", text))
+    except ConfigRefused as refused:
+        raise AnalysisInvalid("; ".join(refused.faults)) from None
 
 
 def from_document(document: Any) -> Analysis:

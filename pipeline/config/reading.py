@@ -53,6 +53,21 @@ def read(path: Path) -> dict[str, Any]:
     return value
 
 
+def plain_yaml(name: str, text: str) -> Any:
+    """Read YAML that came as a text of this ``name``: plain data within the limits.
+
+    Raises:
+        ConfigRefused: too large, not well formed, with aliases, merge keys or a key that comes
+            twice, or no plain data.
+
+    """
+    if len(text) > LARGEST_YAML_BYTES:
+        raise ConfigRefused(f"{name} is longer than {LARGEST_YAML_BYTES} characters")
+    value = _yaml(name, text)
+    check(name, value)
+    return value
+
+
 def check(name: str, value: Any) -> None:
     """Hold data against the limits.
 
@@ -152,5 +167,7 @@ def _yaml(name: str, text: str) -> Any:
             if depth > DEEPEST + 1:
                 raise ConfigRefused(f"{name} nests deeper than {DEEPEST} levels")
         return yaml.load(text, _Loader)  # noqa: S506, a safe loader with fewer features
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise ConfigRefused(f"{name} is not well formed YAML") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        where = "" if mark is None else f": see line {mark.line + 1}, column {mark.column + 1}"
+        raise ConfigRefused(f"{name} is not well formed YAML{where}") from None

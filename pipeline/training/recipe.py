@@ -258,7 +258,7 @@ def read(text: str) -> object:
     """
     try:
         document: object = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         sentence = "the recipe is not valid YAML"
         raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID) from error
     return document

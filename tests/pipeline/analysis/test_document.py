@@ -70,19 +70,21 @@ def test_mistakes_are_named(old: str, new: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "said"),
     [
-        "",
-        "just a line",
-        "[1, 2]",
-        "a: &a [1]\nb: *a",
-        "!!python/object/apply:os.system ['true']",
-        "{" * 5000,
-        "x" * 70_000,
+        ("", "not a mapping"),
+        ("just a line", "not a mapping"),
+        ("[1, 2]", "not a mapping"),
+        ("a: &a [1]\nb: *a", "YAML alias"),
+        ("!!python/object/apply:os.system ['true']", "not well formed YAML"),
+        ("a: 1\nb: ]", "see line 2, column 4"),
+        ("{" * 60_000, "nests deeper"),
+        ("x" * 70_000, "longer than"),
+        (f"{TEXT}\ntitle: Another", "'title' is given twice"),
     ],
 )
-def test_what_is_no_analysis_is_refused(text: str) -> None:
-    with pytest.raises(AnalysisInvalid):
+def test_what_is_no_analysis_is_refused(text: str, said: str) -> None:
+    with pytest.raises(AnalysisInvalid, match=said):
         parse(text)
 
 

@@ -90,9 +90,10 @@ def test_every_fault_is_named_at_once() -> None:
     assert all(name in sentence for name in ("epochs", "batch", "seed"))
 
 
-def test_text_that_is_not_yaml_is_refused() -> None:
+@pytest.mark.parametrize("text", ["a: [", "{" * 1_000])
+def test_text_that_is_not_yaml_is_refused(text: str) -> None:
     with pytest.raises(TrainingRefused):
-        recipe.parse("a: [")
+        recipe.parse(text)
 
 
 def test_yaml_that_would_make_objects_is_refused() -> None:
