@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.training import gating
+from pipeline.training import verdict_again
 from records import database, gates, models
 from records.database import reading
 from worker import logging
@@ -42,4 +42,4 @@ def verify_gate(words: argparse.Namespace) -> int:
 
 
 def _again(statement: Mapping[str, Any], store: Store) -> dict[str, Any]:
-    return gating.again(statement, lambda sha256: store.path(sha256).read_bytes())
+    return verdict_again.again(statement, lambda sha256: store.path(sha256).read_bytes())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def run(
         for one in order.line
         if one.cases is not None
     }
-    against = _against(candidate.cases, line) + trouble
+    against = kept_cases.shared_with_any(candidate.cases, line) + trouble
     verdict = gate.decide(rule, candidate.scores, active, against=against)
     statement = _stated(order, candidate, files) | {
         "trouble": trouble,
@@ -93,43 +93,6 @@ def run(
     heading = _heading(order, candidate)
     page = gate_page.render(heading, verdict, candidate.scores, active, worst=worst)
     (folder / PAGE).write_text(page, encoding="utf-8")
-    return verdict
-
-
-def again(statement: Mapping[str, Any], read: Callable[[str], bytes]) -> dict[str, Any]:
-    """Return the verdict of a statement, computed anew from the files that it names.
-
-    Args:
-        statement: as ``run`` left it.
-        read: returns the content of a sha256.
-
-    Raises:
-        ScoresRefused, ComputeFailed: a file is not what it was.
-
-    """
-
-    def content(sha256: str) -> bytes:
-        found = read(sha256)
-        if hashlib.sha256(found).hexdigest() != sha256:
-            raise ScoresRefused("a file that the gate was computed from is not what it was")
-        return found
-
-    new = scores.parse(content(statement["candidate"]["scores"]))
-    stated = statement["active"]
-    has_scores = stated is not None and stated["scores"] is not None
-    old = scores.parse(content(stated["scores"])) if has_scores else None
-    line = {
-        one["name"]: kept_cases.parse(content(one["cases"]))
-        for one in statement["line"]
-        if one["cases"] is not None
-    }
-    against = _against(kept_cases.parse(content(statement["cases"])), line)
-    against += list(statement["trouble"])
-    rule = Rule.model_validate(statement["rule"])
-    # by way of JSON, as the statement went
-    verdict: dict[str, Any] = json.loads(
-        json.dumps(gate.decide(rule, new, old, against=against).stated())
-    )
     return verdict
 
 
@@ -173,14 +136,6 @@ def _kept_scores(path: Path, candidate: Scores) -> Scores | None:
     except (FileNotFoundError, ScoresRefused):
         return None
     return kept
-
-
-def _against(cases: KeptCases, line: Mapping[str, KeptCases]) -> list[str]:
-    return [
-        sentence
-        for name, earlier in sorted(line.items())
-        for sentence in kept_cases.shared(cases, earlier, name)
-    ]
 
 
 def _stated(order: GateOrder, candidate: Candidate, files: Mapping[str, str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ asked whether they share one, and nobody without the key can ask who it is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -108,6 +109,15 @@ def shared(new: KeptCases, earlier: KeptCases, model: str) -> list[str]:
     if unlocked:
         found.append(f"{unlocked} patients that were held out from {model} are trained on now")
     return found
+
+
+def shared_with_any(new: KeptCases, line: Mapping[str, KeptCases]) -> list[str]:
+    """Say it of every earlier version of a line, by its name."""
+    return [
+        sentence
+        for name, earlier in sorted(line.items())
+        for sentence in shared(new, earlier, name)
+    ]
 
 
 def _met(new: KeptCases, earlier: KeptCases, *, is_judged: bool) -> int:

@@ -19,7 +19,16 @@ from pipeline.errors import TrainingRefused
 from pipeline.evaluation.scores import ScoresRefused
 from pipeline.models import bundle, predictors
 from pipeline.models.devices import Device
-from pipeline.training import gate_order, gating, judging, kept_cases, process, recipe, worst_cases
+from pipeline.training import (
+    gate_order,
+    gating,
+    judging,
+    kept_cases,
+    process,
+    recipe,
+    verdict_again,
+    worst_cases,
+)
 from pipeline.training.manifest import Part, freeze
 from tests import quick_training
 
@@ -262,12 +271,12 @@ def test_the_verdict_is_computed_again_from_what_was_kept(
     first: Trained, same_again: Trained
 ) -> None:
     for one in (first, same_again):
-        assert gating.again(one.statement, one.read) == one.statement["verdict"]
+        assert verdict_again.again(one.statement, one.read) == one.statement["verdict"]
 
 
 def test_a_file_that_was_changed_is_found_out(same_again: Trained) -> None:
     with pytest.raises(ScoresRefused, match="not what it was"):
-        gating.again(same_again.statement, lambda sha256: same_again.read(sha256) + b" ")
+        verdict_again.again(same_again.statement, lambda sha256: same_again.read(sha256) + b" ")
 
 
 def test_the_page_shows_both_versions_and_no_patient(same_again: Trained) -> None:
