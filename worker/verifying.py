@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.training import verdict_again
@@ -28,7 +26,7 @@ def verify_gate(words: argparse.Namespace) -> int:
         with reading(sessions) as session:
             version = models.get(session, words.name, words.version)
             statement = gates.latest(session, version).statement
-        found = _again(statement, store)
+        found = verdict_again.again(statement, lambda sha256: store.path(sha256).read_bytes())
     except (models.ModelVersionMissing, gates.GateMissing) as missing:
         return complain(str(missing), FAILED)
     except PipelineError as broken:
@@ -39,7 +37,3 @@ def verify_gate(words: argparse.Namespace) -> int:
     json.dump({"is_same": found == stated, "stated": stated, "found": found}, sys.stdout)
     sys.stdout.write("\n")
     return WELL if found == stated else FAILED
-
-
-def _again(statement: Mapping[str, Any], store: Store) -> dict[str, Any]:
-    return verdict_again.again(statement, lambda sha256: store.path(sha256).read_bytes())

@@ -22,7 +22,7 @@ def read_recipe(named: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as refused:
         message = f"The recipe {named} cannot be read."
         raise Problem(message, ExitCode.USAGE) from refused
-    except yaml.YAMLError as broken:
+    except (yaml.YAMLError, RecursionError) as broken:
         message = f"The recipe {named} is not YAML: {broken}"
         raise Problem(message, ExitCode.USAGE) from broken
     if not isinstance(document, dict):

@@ -164,7 +164,8 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _turns_squares(self) -> Recipe:
         rows, columns = self.input.size[-2:]
-        if self.augmentation.quarter and rows != columns:
+        first = self.pretraining and self.pretraining.augmentation
+        if rows != columns and any(one and one.quarter for one in (self.augmentation, first)):
             message = "augmentation.quarter needs patches whose last two sides are equal"
             raise ValueError(message)
         return self

@@ -41,6 +41,14 @@ class PretrainingField(Strict):
     #: change than a few labels can bear
     augmentation: Annotated[AugmentationField | None, LATER] = None
 
+    @model_validator(mode="after")
+    def _changes_images_alone(self) -> PretrainingField:
+        changes = self.augmentation
+        if changes is not None and (changes.mixup or changes.missing):
+            message = "mixup and missing change more than images"
+            raise ValueError(message)
+        return self
+
 
 class SemiSupervisedField(Strict):
     """A mean teacher: images without a label, about which student and teacher shall agree."""
@@ -127,21 +135,8 @@ def faults(recipe: Recipe) -> Iterator[str]:
             yield f"generated: input.size must be even along each axis, {2 * COARSEST} or more"
     if recipe.pretraining is not None and recipe.transfer is not None:
         yield "pretraining: transfer names the weights to begin with already"
-    yield from _view_faults(recipe)
     if recipe.semi_supervised is not None and recipe.optimiser.ema is not None:
         yield "optimiser.ema: the teacher of semi_supervised is that average already"
-
-
-def _view_faults(recipe: Recipe) -> Iterator[str]:
-    """Say what of the changes in a first phase does not go together with images alone."""
-    changes = None if recipe.pretraining is None else recipe.pretraining.augmentation
-    if changes is None:
-        return
-    rows, columns = recipe.input.size[-2:]
-    if changes.quarter and rows != columns:
-        yield "pretraining.augmentation: quarter needs patches whose last two sides are equal"
-    if changes.mixup or changes.missing:
-        yield "pretraining.augmentation: mixup and missing change more than images"
 
 
 def halvings(size: Sequence[int]) -> int:
