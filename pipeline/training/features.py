@@ -1,12 +1,15 @@
 """The last feature map of a network that answers for whole images: what its encoder makes of one.
 
 Found by looking: it is what goes into the last layer that pools places, or, where none does, what
-comes of the last convolution or of the norm behind it.
+comes of the last convolution or of the norm behind it. A transformer knows places as items of a
+sequence; its map is what comes of the last norm behind its convolution, put back in place.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -27,6 +30,27 @@ class NoFeatureMap(ValueError):
     """A network without a feature map that comes of most of its weights."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where the last feature map is to be had."""
+
+    layer: nn.Module
+    #: the map goes into this layer; else it comes out of it
+    is_input: bool
+    #: of the map of one image, (features, *coarse)
+    shape: tuple[int, ...]
+
+    def map_of(self, found: Tensor) -> Tensor:
+        """Return what was found there as (B, features, *coarse).
+
+        A sequence is (B, items, features); an item for the whole image comes before all others.
+        """
+        if found.ndim == len(self.shape) + 1:
+            return found
+        items = found[:, -math.prod(self.shape[1:]) :]
+        return items.transpose(1, 2).reshape(len(found), *self.shape)
+
+
 class LastMap:
     """Asks a network for its last feature map, (B, features, *coarse).
 
@@ -35,22 +59,24 @@ class LastMap:
         shape: of one input, (channels, *size).
 
     Raises:
-        NoFeatureMap: there is none, or most weights have no part in it, as those of transformers,
-            which know places as items of a sequence.
+        NoFeatureMap: there is none, or most weights have no part in it.
 
     """
 
     def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:
-        #: (features, *coarse)
-        self.shape: tuple[int, ...]
         self._network = network
         self._found: Tensor | None = None
-        layer, is_input, self.shape = _last(network, shape)
-        if is_input:
-            layer.register_forward_pre_hook(lambda _, inputs: self._keep(inputs[0]))
+        self._place = _last(network, shape)
+        if self._place.is_input:
+            self._place.layer.register_forward_pre_hook(lambda _, inputs: self._keep(inputs[0]))
         else:
-            layer.register_forward_hook(lambda _, __, answer: self._keep(answer))
+            self._place.layer.register_forward_hook(lambda _, __, answer: self._keep(answer))
         self._require_most_weights(shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the map of one image, (features, *coarse)."""
+        return self._place.shape
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the feature map of images (B, channels, *size)."""
@@ -59,7 +85,7 @@ class LastMap:
         if found is None:
             message = "the layer of the feature map was not asked"
             raise NoFeatureMap(message)
-        return found
+        return self._place.map_of(found)
 
     def _keep(self, found: Tensor) -> None:
         self._found = found
@@ -77,32 +103,39 @@ class LastMap:
             raise NoFeatureMap("most weights of this network have no part in its feature maps")
 
 
-def _last(network: nn.Module, shape: Sequence[int]) -> tuple[nn.Module, bool, tuple[int, ...]]:
-    """Return the layer whose input (or answer) is the last feature map, and the map's shape."""
-    pooled: list[tuple[nn.Module, bool, tuple[int, ...]]] = []
-    convolved: list[tuple[nn.Module, bool, tuple[int, ...]]] = []
-
-    def shape_of_map(value: object) -> tuple[int, ...] | None:
-        if not isinstance(value, Tensor) or value.ndim != len(shape) + 1:
-            return None
-        return tuple(value.shape[1:]) if value[0, 0].numel() > 1 else None
+def _last(network: nn.Module, shape: Sequence[int]) -> _Place:
+    """Return where the last feature map is, having looked at each layer's input and answer."""
+    pooled: list[_Place] = []
+    learnt: list[_Place] = []
 
     def look(layer: nn.Module, inputs: tuple[Tensor, ...], answer: Tensor) -> None:
-        before, after = shape_of_map(inputs[0]), shape_of_map(answer)
+        before, after = _map_shape(inputs[0], len(shape)), _map_shape(answer, len(shape))
         if after is not None and isinstance(layer, _CONVOLVING):
-            convolved.append((layer, False, after))
+            learnt.append(_Place(layer=layer, is_input=False, shape=after))
         elif before is not None and after is None and answer.numel() < inputs[0].numel():
-            pooled.append((layer, True, before))
+            pooled.append(_Place(layer=layer, is_input=True, shape=before))
+        elif isinstance(layer, nn.LayerNorm) and learnt:
+            coarse = learnt[-1].shape[1:]
+            if answer.ndim == 3 and answer.shape[1] - math.prod(coarse) in (0, 1):
+                items = (answer.shape[2], *coarse)
+                learnt.append(_Place(layer=layer, is_input=False, shape=items))
 
     leaves = [layer for layer in network.modules() if not [*layer.children()]]
     handles = [layer.register_forward_hook(look) for layer in leaves]
     _answer(network, shape)
     for handle in handles:
         handle.remove()
-    found = pooled or convolved
+    found = pooled or learnt
     if not found:
         raise NoFeatureMap("no layer of this network tells places apart")
     return found[-1]
+
+
+def _map_shape(value: object, axes: int) -> tuple[int, ...] | None:
+    """Return the shape (features, *coarse) of a map with so many axes that tells places apart."""
+    if not isinstance(value, Tensor) or value.ndim != axes + 1:
+        return None
+    return tuple(value.shape[1:]) if value[0, 0].numel() > 1 else None
 
 
 def _answer(network: nn.Module, shape: Sequence[int]) -> None:

@@ -31,7 +31,8 @@ class PretrainingField(Strict):
     epochs: int = Field(ge=1, le=100_000)
     batch: int = Field(default=32, ge=2, le=4096)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
-    #: masked-autoencoder: share of the blocks that are hidden, and their side in voxels
+    #: masked-autoencoder: share of the blocks that are hidden, and their side in voxels, which for
+    #: a transformer is best that of its patches
     masked: float = Field(default=0.6, gt=0, lt=1)
     block: int = Field(default=4, ge=1, le=128)
     #: contrastive: how sharply similar images are told apart, and how many values stand for one

@@ -14,6 +14,17 @@ from pipeline.training.recipe import Recipe
 from tests import quick_variants as quick
 
 METHODS = ("masked-autoencoder", "contrastive")
+TRANSFORMER = {
+    "spatial_dims": 2,
+    "in_channels": 1,
+    "num_classes": 2,
+    "img_size": [16, 16],
+    "patch_size": [4, 4],
+    "hidden_size": 8,
+    "mlp_dim": 16,
+    "num_layers": 2,
+    "num_heads": 2,
+}
 KINDS = {"classification": quick.PLAIN, "segmentation": quick.FLAT}
 
 
@@ -108,22 +119,23 @@ def test_changes_that_images_alone_cannot_bear_are_refused(
         quick.check(quick.PLAIN, pretraining=phase, input=quick.PLAIN["input"] | {"size": size})
 
 
+def test_a_transformer_begins_with_what_hidden_patches_taught_it(tmp_path: Path) -> None:
+    wanted = quick.check(
+        quick.PLAIN,
+        network={"name": "ViT", "arguments": TRANSFORMER},
+        pretraining={"method": "masked-autoencoder", "epochs": 1, "batch": 3, "block": 4},
+    )
+    found = begun(wanted, tmp_path)
+    fresh = found.inner.network().state_dict()
+    last = {name for name in fresh if name.startswith("classification_head")}
+    assert set(found.weights) == set(fresh) - last
+
+
 def test_a_network_without_feature_maps_is_told_to_take_the_other_method(tmp_path: Path) -> None:
-    arguments = {
-        "spatial_dims": 2,
-        "in_channels": 1,
-        "num_classes": 2,
-        "img_size": [16, 16],
-        "patch_size": [4, 4],
-        "hidden_size": 8,
-        "mlp_dim": 16,
-        "num_layers": 2,
-        "num_heads": 2,
-    }
     for method in METHODS:
         wanted = quick.check(
             quick.PLAIN,
-            network={"name": "ViT", "arguments": arguments},
+            network={"name": "ViT", "arguments": TRANSFORMER | {"proj_type": "perceptron"}},
             pretraining={"method": method, "epochs": 1},
         )
         if method == "contrastive":
