@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,17 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from records import database
 from tests import services
+from worker.queue.loading import loading
 
 BOTH = ("sqlite", "postgresql")
 _TEMPLATE = "nightshift_template"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Load all tests as the program loads, unseen by the garbage collector."""
+    with loading():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from worker.queue.loading import loading
+
 #: word -> module and function that answers for it; imported when asked for
 ROLES = {
     "infer": "worker.roles:infer",
@@ -46,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     """Parse the words after ``python -m worker`` and hand over. Returns the exit status."""
     words = _parser().parse_args(argv)
     module, _, function = (ROLES | VERBS)[words.word].partition(":")
-    answer: Callable[[argparse.Namespace], int] = getattr(import_module(module), function)
+    with loading():
+        answer: Callable[[argparse.Namespace], int] = getattr(import_module(module), function)
     return answer(words)
 
 

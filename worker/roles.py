@@ -16,6 +16,7 @@ from worker import logging, metrics, watchdog
 from worker.heartbeat import Heartbeat
 from worker.queue import messages
 from worker.queue.app import make_app
+from worker.queue.loading import loading
 from worker.queue.processes import say_ready
 from worker.queue.settings import Settings
 from worker.services import Services, make_services
@@ -34,9 +35,10 @@ def infer(words: argparse.Namespace) -> int:
     """Run jobs: read, predict, write, record. Imports torch before the first job arrives."""
     del words
     services = _open("infer")
-    from worker.tasks import inference
+    with loading():
+        from worker.tasks import inference
 
-    services.models.prepare()
+        services.models.prepare()
     inference.register(services.app, services)
     heartbeat = _heartbeat(services)
     heartbeat.add_chore(watchdog.Stall(services).check)
@@ -47,8 +49,9 @@ def desk(words: argparse.Namespace) -> int:
     """Scan and plan batches, and do upkeep. First registers what is shipped."""
     del words
     services = _open("desk")
-    from worker import catalogue
-    from worker.tasks import desk as scans
+    with loading():
+        from worker import catalogue
+        from worker.tasks import desk as scans
 
     catalogue.register_shipped(services)
     scans.register(services.app, services)
@@ -59,7 +62,8 @@ def trainer(words: argparse.Namespace) -> int:
     """Run trainings, one at a time, each in a process of its own."""
     del words
     services = _open("trainer")
-    from worker.tasks import training
+    with loading():
+        from worker.tasks import training
 
     training.register(services.app, services)
     return _work(services, _heartbeat(services), (messages.TRAIN,), 1)

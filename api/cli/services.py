@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import time
@@ -46,7 +45,9 @@ def up() -> None:
 
 def api() -> None:
     """Run the HTTP API."""
-    with _loading():
+    from worker.queue.loading import loading
+
+    with loading():
         settings = load_settings()
         check_records(settings)
         from api.http.app import OpenDoor
@@ -123,21 +124,6 @@ def become(role: str, settings: Settings | None = None) -> None:
 def door(verb: str) -> list[str]:
     """Return the command of one of our own verbs, for a supervisor."""
     return [sys.executable, "-P", "-m", "api.cli", verb]
-
-
-@contextmanager
-def _loading() -> Iterator[None]:
-    """Load what stays for good, unseen by the garbage collector.
-
-    It would look through all that is loaded again and again, a fifth of the time of a start, and
-    later with every full collection.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What the roles do around their work."""
+"""Loading what stays for good."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.cli import services
+from worker.queue.loading import loading
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def _unfrozen() -> Iterator[None]:
 
 def test_the_collector_looks_at_nothing_that_a_start_loads_and_works_again_afterwards() -> None:
     gc.unfreeze()
-    with services._loading():
+    with loading():
         assert not gc.isenabled()
         loaded = ["stays for good"]
         assert gc.get_freeze_count() == 0
@@ -28,6 +28,6 @@ def test_the_collector_looks_at_nothing_that_a_start_loads_and_works_again_after
 
 
 def test_the_collector_works_again_after_a_start_that_is_refused() -> None:
-    with pytest.raises(KeyError), services._loading():
+    with pytest.raises(KeyError), loading():
         raise KeyError
     assert gc.isenabled()
