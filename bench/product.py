@@ -50,7 +50,9 @@ class Product:
         stages |= prediction.seconds
         saving = time.perf_counter()
         path = self.out / f"{study.name}.nii.gz"
-        image = nib.Nifti1Image(prediction.label_map, _LPS_TO_RAS @ volume.affine)
+        # in the order that NIfTI stores, first axis fastest; nibabel would copy it voxel by voxel
+        labels, affine = np.transpose(prediction.label_map), volume.affine[:, [2, 1, 0, 3]]
+        image = nib.Nifti1Image(labels, _LPS_TO_RAS @ affine)
         path.write_bytes(gzip.compress(image.to_bytes(), 1))
         ended = time.perf_counter()
         stages["write"] = ended - saving
