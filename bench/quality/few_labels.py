@@ -91,12 +91,14 @@ def _task(name: str, manifest: Few, minutes: int = 1) -> Task:
     )
 
 
-def _draws(name: str, unlabelled: int, minutes: int) -> Sequence[tuple[Task, Task]]:
+def _draws(
+    name: str, unlabelled: int, minutes: int, alone: str = "few-labels"
+) -> Sequence[tuple[Task, Task]]:
     """Return the trainings with images without a label, beside those that have the labels alone."""
     return [
         (
             _task(name, Few(labelled=20, unlabelled=unlabelled, draw=draw), minutes),
-            _task("few-labels", Few(labelled=20, draw=draw)),
+            _task(alone, Few(labelled=20, draw=draw)),
         )
         for draw in range(_DRAWS)
     ]
@@ -111,6 +113,11 @@ ABLATIONS: Sequence[Ablation] = (
     Ablation(
         name="contrastive",
         draws=_draws("few-labels-contrast", unlabelled=1000, minutes=5),
+        metric="labels.pneumonia.auc",
+    ),
+    Ablation(
+        name="hidden patches",
+        draws=_draws("few-labels-hidden", 3000, 8, alone="few-labels-transformer"),
         metric="labels.pneumonia.auc",
     ),
     Ablation(
