@@ -80,6 +80,12 @@ class Device:
         return str(self.torch)
 
 
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself, AVX512-BF16 or AMX."""
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let the calling thread compute alone: for many small steps, where cores only wait.

@@ -69,7 +69,7 @@ class State:
     def keep_best(self) -> None:
         """Copy the weights that answer, as they are now."""
         self.best = {
-            name: tensor.detach().cpu().clone()
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, tensor in self.optimisation.answering.state_dict().items()
         }
 

@@ -21,6 +21,7 @@ from pipeline.training import (
     detection,
     loop,
     manifest,
+    optimisation,
     preparing,
     recipe,
     segmentation,
@@ -233,14 +234,28 @@ def test_without_a_validation_part_the_last_weights_stand(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_every_kind_learns_in_mixed_precision_by_its_average(tmp_path: Path, kind: str) -> None:
+def test_every_kind_learns_in_mixed_precision_by_its_average_and_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(optimisation, "has_fast_bfloat16", lambda: True)
     optimiser = {"learning_rate": 0.02, "amp": True, "ema": 0.9, "accumulate": 2, "l1": 1e-4}
+    (tmp_path / "whole").mkdir()
     task, wanted = make(tmp_path, KINDS[kind] | {"optimiser": optimiser, "epochs": 2})
-    weights, progress = loop.train(task, wanted, "d", controls(tmp_path))
+    weights, progress = loop.train(task, wanted, "d", controls(tmp_path / "whole"))
     assert all(math.isfinite(epoch.loss) for epoch in progress.history)
     assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {
         torch.float32
     }
+    assert all(tensor.is_contiguous() for tensor in weights.values())
+
+    def die_in_the_first_epoch(report: EpochReport) -> None:
+        if report.epoch == 1:
+            raise KilledHere
+
+    dying = replace(controls(tmp_path), on_epoch=die_in_the_first_epoch)
+    with pytest.raises(KilledHere):
+        loop.train(task, wanted, "d", dying)
+    assert are_equal(straight(task, wanted, tmp_path), weights)
 
 
 def test_it_learns(tmp_path: Path) -> None:

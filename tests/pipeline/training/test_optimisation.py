@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import TrainingRefused
 from pipeline.reasons import Reason
+from pipeline.training import optimisation as optimising
 from pipeline.training.fields import OptimiserField
 from pipeline.training.optimisation import Optimisation, Schedule, averaged
 from pipeline.training.task import Loss, TakesTurns, Task, Turn, turns
@@ -126,7 +127,11 @@ def test_a_loss_that_is_no_number_moves_nothing() -> None:
     assert float(network.weight.detach()) == 1.0
 
 
-def test_mixed_precision_answers_in_sixteen_bits_and_moves_full_weights() -> None:
+@pytest.mark.parametrize(("is_fast", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_mixed_precision_answers_in_what_the_processor_is_fast_with_and_moves_full_weights(
+    monkeypatch: pytest.MonkeyPatch, *, is_fast: bool, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(optimising, "has_fast_bfloat16", lambda: is_fast)
     seen: list[torch.dtype] = []
 
     def watched(network: nn.Module, batch: Tensor) -> Tensor:
@@ -137,9 +142,22 @@ def test_mixed_precision_answers_in_sixteen_bits_and_moves_full_weights() -> Non
     network = Weight(1.0)
     one = [Turn(parameters=[*network.parameters()], loss=watched)]
     optimisation(network, {"amp": True}, one).learn(torch.tensor([[2.0]]), 0, 1)
-    assert seen == [torch.bfloat16]
+    assert seen == [expected]
     assert network.weight.dtype == torch.float32
     assert float(network.weight.detach()) == 0.5  # all numbers here are exact in bfloat16
+
+
+@pytest.mark.parametrize("is_mixed", [True, False])
+def test_only_weights_of_two_axes_lie_channels_last_and_only_in_mixed_precision(
+    monkeypatch: pytest.MonkeyPatch, *, is_mixed: bool
+) -> None:
+    monkeypatch.setattr(optimising, "has_fast_bfloat16", lambda: True)
+    flat, deep = nn.Conv2d(4, 8, 3), nn.Conv3d(4, 8, 3)
+    before = flat.weight.detach().clone()
+    optimisation(nn.ModuleList([flat, deep]), {"amp": is_mixed})
+    assert flat.weight.is_contiguous(memory_format=torch.channels_last) is is_mixed
+    assert deep.weight.is_contiguous()
+    assert torch.equal(flat.weight, before)
 
 
 def test_the_average_follows_the_weights_and_forgets_its_beginnings() -> None:
