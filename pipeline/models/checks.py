@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeGuard
 
 import numpy as np
 
@@ -90,6 +91,16 @@ def picture(image: Input, spec: ModelSpec) -> Image:
     if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all():
         raise ModelMismatch("the image holds values that are not finite")
     return image
+
+
+def takes_loops(spec: InputSpec) -> bool:
+    """Whether the first axis of a classifier may be time: nothing says how it lies in a patient."""
+    return spec.spatial_dims == 3 and spec.orientation is None and spec.spacing is None
+
+
+def is_sequence(image: Input, spec: InputSpec) -> TypeGuard[Image]:
+    """Say whether an image is a loop whose frames are the first axis of a classifier of three."""
+    return takes_loops(spec) and isinstance(image, Image) and len(image.pixels) > 1
 
 
 def _modality(image: Input, spec: ModelSpec) -> None:

@@ -59,7 +59,8 @@ class ClassificationPredictor:
     """Prepare, run, and turn logits into one score for each label.
 
     A network of two axes answers for each frame of an image, or each slice of a volume, and the
-    scores are joined as the options say.
+    scores are joined as the options say. One of three axes answers for a volume, or for a loop,
+    whose frames are its first axis (``checks.is_sequence``).
     """
 
     def __init__(self, spec: ModelSpec, network: nn.Module, device: Device) -> None:
@@ -105,7 +106,7 @@ class ClassificationPredictor:
         """Check the inputs of one job, and prepare what is not prepared in no time."""
         clock = Laps()
         checked = [self._checked(image) for image in images]
-        frames = [len(image.pixels) for image in checked if _is_small(image)]
+        frames = [self._count(image) for image in checked if _is_small(image)]
         inputs = None
         if len(frames) < len(checked):
             prepared = [network_input(image, self.spec) for image in checked]
@@ -113,6 +114,10 @@ class ClassificationPredictor:
         besides = [beside.of(image, self.spec) for image in checked]
         clock.lap("preprocess")
         return _Group(images=checked, frames=frames, inputs=inputs, besides=besides, clock=clock)
+
+    def _count(self, image: Image) -> int:
+        """Return how many answers the network gives of an image: of a sequence, one."""
+        return 1 if self.spec.input.spatial_dims == 3 else len(image.pixels)
 
     def _answered(self, groups: Sequence[_Group], checkpoint: Checkpoint) -> list[list[Prediction]]:
         """Answer for the inputs of several jobs in one pass of the network."""
@@ -214,6 +219,8 @@ class ClassificationPredictor:
         if isinstance(image, Channels):
             checks.series(image, self.spec)
             return image
+        if checks.is_sequence(image, self.spec.input):
+            return checks.picture(image, self.spec)
         if self.spec.input.spatial_dims == 3 or isinstance(image, Volume):
             return checks.volume(image, self.spec)
         return checks.picture(image, self.spec)

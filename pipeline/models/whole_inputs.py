@@ -22,7 +22,9 @@ def network_input(image: Input | Channels, spec: ModelSpec) -> Tensor:
     """
     options = ClassificationOptions.model_validate(dict(spec.options))
     if isinstance(image, Image):
-        scaled = planes.frames(image, spec.input)[0].transpose(0, 1)
+        scaled = planes.frames(image, spec.input)[0]
+        # a loop is one sequence, or each of its frames an image
+        scaled = scaled[None] if spec.input.spatial_dims == 3 else scaled.transpose(0, 1)
     else:
         volumes = image.volumes if isinstance(image, Channels) else (image,)
         prepared = preprocess.prepare_channels(volumes, spec.input).image
@@ -45,8 +47,10 @@ def on_source(values: Tensor, image: Input | Channels, spec: ModelSpec) -> NDArr
     options = ClassificationOptions.model_validate(dict(spec.options))
     fit = _centre if options.fit == "crop" else _resize
     if isinstance(image, Image):
-        rows, columns = image.pixels.shape[1:3]
-        return np.ascontiguousarray(fit(values[:, None], (rows, columns))[:, 0].numpy())
+        shape = image.pixels.shape[:3]
+        if spec.input.spatial_dims == 3:
+            return np.ascontiguousarray(fit(values[None], shape)[0, 0].numpy())
+        return np.ascontiguousarray(fit(values[:, None], shape[1:])[:, 0].numpy())
     # several series share one grid
     volume = image.volumes[0] if isinstance(image, Channels) else image
     grid = grids.whole_grid(volume, spec.input)

@@ -1,8 +1,8 @@
 """Training a classification: one class of several by cross-entropy, or any number of them.
 
-A case is a volume or a single image, or several series on one grid as channels, some of which may
-be missing, and beside it values of the patient. What a network takes of that, and by which names,
-is what it takes in use (``pipeline.models.beside``).
+A case is a volume, a loop or a single image, or several series on one grid as channels, some of
+which may be missing, and beside it values of the patient. What a network takes of that, and by
+which names, is what it takes in use (``pipeline.models.beside``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.errors import StudyRejected
-from pipeline.models import beside, networks
+from pipeline.models import beside, checks, networks
+from pipeline.models.spec import InputSpec
 from pipeline.models.whole_inputs import network_input
 from pipeline.reasons import Reason
 from pipeline.training import augmentation, balance, data
@@ -167,10 +168,8 @@ def preparation(recipe: Recipe) -> data.Preparation:
     numbers = {label.name: label.number for label in recipe.labels}
 
     def arrays(image: Input | Channels, truth: Truth) -> Mapping[str, NDArray[Any]]:
-        is_volume = isinstance(image, Volume | Channels)
-        if is_volume != (spec.input.spatial_dims == 3):
-            wanted = "volumes" if spec.input.spatial_dims == 3 else "single images"
-            sentence = f"this recipe is trained on {wanted}"
+        if not _is_taken(image, spec.input):
+            sentence = f"this recipe is trained on {_taken(spec.input)}"
             raise StudyRejected(sentence, Reason.PIXELS_UNSUPPORTED)
         frames = network_input(image, spec)
         if len(frames) != 1 or frames.shape[1] != spec.input.channels:
@@ -183,6 +182,18 @@ def preparation(recipe: Recipe) -> data.Preparation:
         }
 
     return arrays
+
+
+def _is_taken(image: Input | Channels, wanted: InputSpec) -> bool:
+    if isinstance(image, Volume | Channels):
+        return wanted.spatial_dims == 3
+    return wanted.spatial_dims == 2 or checks.is_sequence(image, wanted)
+
+
+def _taken(wanted: InputSpec) -> str:
+    if wanted.spatial_dims == 2:
+        return "single images"
+    return "volumes and loops" if checks.takes_loops(wanted) else "volumes"
 
 
 def _target(truth: Truth, numbers: Mapping[str, int], *, several: bool) -> NDArray[Any]:
@@ -199,4 +210,5 @@ def _another_form(recipe: Recipe) -> str:
     wanted = recipe.input.channels
     if recipe.input.spatial_dims == 3:
         return f"a case of this recipe has {wanted} series"
-    return f"a case is one image, {'in colours' if wanted == 3 else 'grey'}, not a loop"
+    colours = "in colours" if wanted == 3 else "grey"
+    return f"a case is one image, {colours}; a network of three axes takes loops, in grey"

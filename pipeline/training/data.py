@@ -11,13 +11,13 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StudyRejected
-from pipeline.models import networks
+from pipeline.models import checks, networks
 from pipeline.reasons import Reason
 from pipeline.training import (
     box_files,
@@ -99,9 +99,18 @@ def _read(path: Path, recipe: Recipe) -> Input:
         spatial_dims=recipe.input.spatial_dims,
         channels=recipe.input.channels,
         unit="HU" if "CT" in recipe.input.modalities else "",
-        takes_slices=recipe.kind in ("segmentation", "restoration"),
+        also=_also(recipe),
         to_grey=recipe.snapshot.colours == "to-grey",
     )
+
+
+def _also(recipe: Recipe) -> Literal["volume", "image"] | None:
+    """Return the kind of series that is read beside the one that a recipe's axes ask for."""
+    if recipe.kind in ("segmentation", "restoration"):
+        return "volume"  # slice by slice
+    if recipe.kind == "classification" and checks.takes_loops(recipe.input.to_spec()):
+        return "image"
+    return None
 
 
 def read_truth(case: Case, recipe: Recipe, image: Input | Channels) -> Truth:

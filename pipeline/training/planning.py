@@ -186,7 +186,12 @@ def _look(
     folded = asked.snapshot.colours == "to-grey"
     by_path = planning_images.look(cases, is_ct="CT" in asked.modalities, is_folded=folded)
     images, labels, boxes = [*by_path.values()], stated, None
-    dims = 3 if all(isinstance(image, Volume) for image in images) else 2
+    takes_loops = asked.auto == "classification"
+    is_deep = (
+        isinstance(image, Volume) or (takes_loops and planning_images.is_sequence(image))
+        for image in images
+    )
+    dims = 3 if all(is_deep) else 2
     if asked.auto == "detection":
         names = [label.name for label in stated]
         boxes = planning_boxes.look(cases, by_path, provisional, names, spatial_dims=dims)

@@ -71,13 +71,18 @@ def is_colour(image: Input) -> bool:
     return not isinstance(image, Volume) and image.pixels.ndim == 4
 
 
+def is_sequence(image: Input) -> bool:
+    """Say whether an image is a loop in grey, which a network of three axes classifies."""
+    return not isinstance(image, Volume) and image.pixels.ndim == 3 and len(image.pixels) > 1
+
+
 def _read(path: Path, *, is_ct: bool, is_folded: bool) -> Input:
     """Read an image for what it is: grey or in colours, a volume or not."""
     unit = "HU" if is_ct else ""
     dims = reading.axes_of(path) if path.suffix == ".npy" else 2
     read = reading.coloured(path)
     if read is None:
-        return reading.read_image(path, spatial_dims=dims, unit=unit, takes_slices=True)
+        return reading.read_image(path, spatial_dims=dims, unit=unit, also="volume")
     try:
         return read(path, is_colour=False, to_grey=is_folded)
     except StudyRejected:

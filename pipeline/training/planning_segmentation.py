@@ -62,8 +62,9 @@ def look(
     """Look at the images of the training part, one after the other.
 
     Args:
-        images: volumes or single images; of a network of two axes both.
-        spatial_dims: axes of the network: two of a volume are those of its slices.
+        images: volumes, loops or single images; of a network of two axes all of them.
+        spatial_dims: axes of the network: two of a volume are those of its slices; the first of
+            three of a loop is time.
         channels: of the network's input.
         names: of the labels, without the background.
 
@@ -75,7 +76,7 @@ def look(
             shapes.append(image.stored.shape[-spatial_dims:])
             spacings.append(image.spacing[-spatial_dims:])
         else:
-            shapes.append(image.pixels.shape[1:3])
+            shapes.append(image.pixels.shape[3 - spatial_dims : 3])
     return Seen(
         shapes=shapes,
         # single images state no place in the patient

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def read_image(
     spatial_dims: int,
     channels: int = 1,
     unit: str = "",
-    takes_slices: bool = False,
+    also: Literal["volume", "image"] | None = None,
     to_grey: bool = False,
 ) -> Input:
     """Read a NIfTI or NRRD file, a DICOM folder, a .npy array, a picture or a video.
@@ -69,7 +69,7 @@ def read_image(
         spatial_dims: axes of the network; 2 asks for a single image.
         channels: 3 = an array (rows, columns, 3), a picture and a video are read in their colours.
         unit: of the values in files that do not say it: "HU" where the recipe is for CT.
-        takes_slices: whether a folder may hold a volume where a single image is asked for.
+        also: a kind of series that a folder may hold beside the one that the axes ask for.
         to_grey: whether what is in colours is turned to grey where grey is asked for.
 
     Raises:
@@ -78,8 +78,8 @@ def read_image(
     """
     name = path.name.lower()
     if path.is_dir():
-        wanted = {"image"} if spatial_dims == 2 else {"volume"}
-        return _from_dicom(path, wanted | ({"volume"} if takes_slices else set()))
+        wanted = {"image" if spatial_dims == 2 else "volume"}
+        return _from_dicom(path, wanted if also is None else wanted | {also})
     if name.endswith((".nii", ".nii.gz")):
         return _from_nifti(path, unit)
     if name.endswith(".nrrd"):

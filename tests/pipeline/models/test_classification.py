@@ -240,6 +240,60 @@ def test_a_volume_is_stretched_to_the_size_of_the_model() -> None:
     assert classify(image, model)["bright"].score == pytest.approx(sigmoid(2.0), abs=1e-6)
 
 
+def climbing(frames: int) -> Image:
+    """Return a loop whose frames become brighter, from 0 to 100; their mean is 50."""
+    ramp = np.linspace(0, 100, frames, dtype=np.float32)
+    return Image(pixels=np.broadcast_to(ramp[:, None, None], (frames, 20, 18)).copy())
+
+
+@pytest.mark.parametrize("fit", ["resize", "crop"])
+def test_a_loop_is_one_sequence_to_a_network_of_three_axes(fit: str) -> None:
+    model = spec({"fit": fit}, spatial_dims=3, size=(8, 10, 12))
+    image = climbing(12)
+    as_volume = tiny.volume(stored=image.pixels, affine=np.eye(4))
+    seen = network_input(image, model)
+    assert seen.shape == (1, 1, 8, 10, 12)
+    assert torch.equal(seen, network_input(as_volume, model))
+    assert bool((seen[0, 0].diff(dim=0) > 0).all())
+
+
+def test_loops_of_all_lengths_get_one_score_for_each_label_together_and_alone() -> None:
+    model = spec(spatial_dims=3, size=(8, 10, 12))
+    large = Image(pixels=np.full((40, 50, 40), 75, np.float32))
+    loops = [climbing(8), climbing(9), large]
+    predictor = ClassificationPredictor(model, Mean(), Device())
+    together = predictor.predict_many(loops, checkpoint=go_on)
+    for image, prediction, mean in zip(loops, together, (0.5, 0.5, 0.75), strict=True):
+        alone = predictor.predict(image, checkpoint=go_on)
+        assert prediction.options["frames"] == alone.options["frames"] == 1
+        assert prediction.findings == alone.findings
+        bright = prediction.findings[1]
+        assert isinstance(bright, Classification)
+        assert bright.score == pytest.approx(sigmoid(4 * mean), abs=1e-6)
+        assert bright.by_frame == ()
+
+
+def test_colours_of_a_loop_are_the_channels_of_its_sequence() -> None:
+    pixels = np.zeros((4, 20, 20, 3), np.uint8)
+    pixels[..., 1] = 255
+    model = spec(channels=3, window=None, spatial_dims=3, size=(8, 10, 12))
+    assert network_input(Image(pixels=pixels), model).mean((0, 2, 3, 4)).tolist() == [0, 1, 0]
+    assert classify(Image(pixels=pixels), model)["bright"].score == pytest.approx(sigmoid(4 / 3))
+
+
+@pytest.mark.parametrize(
+    ("frames", "places"),
+    [(1, {}), (4, {"orientation": "RAS"}), (4, {"spacing": (1.0, 1.0, 1.0)})],
+    ids=["one frame", "a side of the patient", "millimetres"],
+)
+def test_what_needs_places_in_a_patient_or_several_frames_says_so(
+    frames: int, places: dict[str, Any]
+) -> None:
+    model = spec(spatial_dims=3, size=(8, 10, 12), **places)
+    with pytest.raises(ModelMismatch, match="needs a volume"):
+        classify(climbing(frames), model)
+
+
 def test_a_centre_crop_keeps_the_middle_and_pads_with_zeros() -> None:
     stored = np.zeros((12, 20, 4), np.int16)
     stored[4:8, 8:12] = 100

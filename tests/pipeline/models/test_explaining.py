@@ -326,3 +326,11 @@ def test_memory_that_runs_out_is_told_as_such() -> None:
     image = Image(pixels=boxed().astype(np.float32))
     with pytest.raises(OutOfMemory, match="square was explained"):
         predictor.explain(image, Explain(method="occlusion"), "bright", checkpoint=go_on)
+
+
+@pytest.mark.parametrize("fit", ["resize", "crop"])
+def test_a_sequence_is_explained_on_the_frames_of_its_loop(fit: str) -> None:
+    pixels = boxed().astype(np.float32)
+    given = explained(spec(3, (22, 22, 22), options={"fit": fit}), Image(pixels=pixels))
+    assert given.values.shape == pixels.shape
+    np.testing.assert_allclose(centre(given.values), centre(pixels), atol=0.35)

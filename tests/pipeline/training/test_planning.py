@@ -130,6 +130,22 @@ def test_colours_and_volumes_are_told_by_looking(tmp_path: Path) -> None:
         assert (found.input.spatial_dims, found.input.channels) == (dims, channels)
 
 
+@pytest.mark.parametrize(
+    ("shape", "size"), [((12, 16, 20), (12, 16, 20)), ((6, 16, 16, 3), (16, 16))]
+)
+def test_loops_in_grey_are_classified_as_sequences(
+    tmp_path: Path, shape: tuple[int, ...], size: tuple[int, ...]
+) -> None:
+    rows = []
+    for number, pixels in enumerate(random_images(*shape)):
+        first, *rest = map(Picture.fromarray, pixels)
+        first.save(tmp_path / f"{number}.tif", save_all=True, append_images=rest)
+        rows.append((f"{number}.tif", ("cat", "ant")[number % 2], f"p{number}", _PARTS[number % 5]))
+    found = planned(AUTO, write_manifest(tmp_path, rows))
+    least = tuple(max(side, 16) for side in size)
+    assert (found.input.size, found.input.spatial_dims) == (least, len(size))
+
+
 def test_a_segmentation_is_planned_by_its_own_rules(tmp_path: Path) -> None:
     volumes = random_images(16, 16, 16, dtype=np.float32)
     rows = []

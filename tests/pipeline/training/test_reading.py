@@ -71,9 +71,19 @@ def test_a_network_of_planes_may_be_given_a_folder_with_a_volume(tmp_path: Path)
     phantoms.write_series(phantom, tmp_path)
     with pytest.raises(StudyRejected, match="0 series that are images"):
         reading.read_image(tmp_path, spatial_dims=2)
-    read = reading.read_image(tmp_path, spatial_dims=2, takes_slices=True)
+    read = reading.read_image(tmp_path, spatial_dims=2, also="volume")
     assert isinstance(read, Volume)
     assert np.array_equal(read.values(), phantom.volume.values())
+
+
+def test_a_network_of_three_axes_may_be_given_a_folder_with_a_loop(tmp_path: Path) -> None:
+    phantom = phantoms.image(phantoms.ImageParameters(kind=phantoms.ImageKind.US, frames=4))
+    phantoms.write_image(phantom, tmp_path)
+    with pytest.raises(StudyRejected, match="0 series that are volumes"):
+        reading.read_image(tmp_path, spatial_dims=3)
+    read = reading.read_image(tmp_path, spatial_dims=3, also="image")
+    assert isinstance(read, Image)
+    assert np.array_equal(read.pixels, phantom.image.pixels)
 
 
 def test_a_folder_with_a_photograph_is_read_in_its_colours(tmp_path: Path) -> None:

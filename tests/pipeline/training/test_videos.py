@@ -41,6 +41,27 @@ LOOPS = quick_training.SEGMENTATION | {
     },
     "input": {"modalities": ["ES"], "spatial_dims": 2, "window": [0, 255], "size": [8, 8]},
 }
+#: a recipe for loops that have a class each
+SEQUENCES = {
+    "name": "which-way",
+    "title": "Which way a square moves",
+    "kind": "classification",
+    "network": {
+        "name": "CNNLSTM",
+        "arguments": {
+            "spatial_dims": 3,
+            "in_channels": 1,
+            "out_channels": 2,
+            "features": [4, 8],
+            "hidden": 8,
+        },
+    },
+    "input": {"modalities": ["US"], "spatial_dims": 3, "window": [0, 255], "size": [8, 16, 32]},
+    "labels": [{"number": 0, "name": "right"}, {"number": 1, "name": "left"}],
+    "loss": "cross-entropy",
+    "epochs": 2,
+    "batch": 2,
+}
 
 
 class Quiet(Stop):
@@ -248,32 +269,36 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         videos.read(tmp_path / "none.mp4", is_colour=False)
 
 
-def write_cases(folder: Path, suffix: str) -> Path:
-    """Write loops of squares that move, as videos or as arrays, with their masks."""
+def write_cases(folder: Path, suffix: str, *, has_masks: bool = True) -> Path:
+    """Write loops of squares that move, as videos or as arrays, with masks or a class each."""
     folder.mkdir()
     rows = []
     parts = ("train", "train", "val", "test")
     for number, part in enumerate(parts):
         shown = frames(3, 16, 32) + np.uint8(number)
+        if not has_masks and number % 2:
+            shown = shown[::-1]
         if suffix == ".npy":
             np.save(folder / f"{number}.npy", shown)
         else:
             written(folder / f"{number}{suffix}", shown)
         np.save(folder / f"{number}.mask.npy", (shown > 100).astype(np.uint8))
-        rows.append((f"{number}{suffix}", f"{number}.mask.npy", f"p{number}", part))
+        label = f"{number}.mask.npy" if has_masks else ("right", "left")[number % 2]
+        rows.append((f"{number}{suffix}", label, f"p{number}", part))
     return write_manifest(folder, rows)
 
 
+@pytest.mark.parametrize("asked", [LOOPS, SEQUENCES], ids=["by planes", "as a sequence"])
 def test_a_training_learns_from_videos_what_it_learns_from_the_same_loops_in_arrays(
-    tmp_path: Path,
+    tmp_path: Path, asked: dict[str, Any]
 ) -> None:
     """To the bit, from the manifest to the bundle."""
     weights, scores = [], []
     for suffix in (".npy", ".mkv"):
         folder, said = tmp_path / suffix, list[Mapping[str, Any]]()
         order = Order(
-            recipe=LOOPS,
-            manifest=str(write_cases(folder, suffix)),
+            recipe=asked,
+            manifest=str(write_cases(folder, suffix, has_masks=asked is LOOPS)),
             folder=str(folder / "work"),
             bundle=str(folder / "bundle"),
             version="1.0",
