@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pipeline.models import averaging, engines, weights
 from pipeline.models.bundle import Bundle
-from pipeline.models.devices import Device, has_fast_bfloat16
+from pipeline.models.devices import Device
 from pipeline.models.engines import Choice
 from pipeline.models.program import loading
 from pipeline.models.program.lowering import NotLowered
@@ -260,3 +260,9 @@ def _dtypes(spec: ModelSpec, device: Device) -> tuple[str, ...]:
     if device.torch.type == "cuda":
         return ("float32", "bfloat16", "float16")
     return ("float32", "bfloat16") if has_fast_bfloat16() else ("float32",)
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself, AVX512-BF16 or AMX."""
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))

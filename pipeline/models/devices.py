@@ -80,10 +80,9 @@ class Device:
         return str(self.torch)
 
 
-def has_fast_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself, AVX512-BF16 or AMX."""
-    can = torch.cpu.get_capabilities()
-    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+def has_amx() -> bool:
+    """Whether this processor has units for products of matrices in bfloat16 (Intel's AMX)."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 @contextmanager

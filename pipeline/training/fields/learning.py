@@ -42,7 +42,7 @@ class OptimiserField(Strict):
     #: decay of the exponential moving average of the weights, which is then what is validated and
     #: kept; None = the weights themselves
     ema: Annotated[Share | None, LATER] = None
-    #: mixed precision: float16 under a gradient scaler on CUDA, bfloat16 on a CPU that has it
+    #: mixed precision: float16 under a gradient scaler on CUDA, bfloat16 on a CPU with AMX
     amp: Annotated[bool, LATER] = False
 
     @model_validator(mode="after")

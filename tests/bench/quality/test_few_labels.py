@@ -65,7 +65,9 @@ def test_each_draw_has_other_labels_and_is_judged_on_the_same(source: Path, tmp_
     assert len({frozenset(one["training"]) for one in drawn}) == 5
 
 
-@pytest.mark.parametrize("name", ["semi-supervised", "self-supervised, contrast", "self-supervised, hidden patches"])
+@pytest.mark.parametrize(
+    "name", ["semi-supervised", "self-supervised, contrast", "self-supervised, hidden patches"]
+)
 def test_the_sides_differ_in_one_block_and_in_nothing_of_the_draw(name: str) -> None:
     assert len(DRAWS[name]) == 5
     assert len({side.name for draw in DRAWS[name] for side in draw}) == 10

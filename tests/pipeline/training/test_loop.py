@@ -237,7 +237,7 @@ def test_without_a_validation_part_the_last_weights_stand(tmp_path: Path) -> Non
 def test_every_kind_learns_in_mixed_precision_by_its_average_and_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(optimisation, "has_fast_bfloat16", lambda: True)
+    monkeypatch.setattr(optimisation, "has_amx", lambda: True)
     optimiser = {"learning_rate": 0.02, "amp": True, "ema": 0.9, "accumulate": 2, "l1": 1e-4}
     (tmp_path / "whole").mkdir()
     task, wanted = make(tmp_path, KINDS[kind] | {"optimiser": optimiser, "epochs": 2})

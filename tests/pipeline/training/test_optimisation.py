@@ -131,7 +131,7 @@ def test_a_loss_that_is_no_number_moves_nothing() -> None:
 def test_mixed_precision_answers_in_what_the_processor_is_fast_with_and_moves_full_weights(
     monkeypatch: pytest.MonkeyPatch, *, is_fast: bool, expected: torch.dtype
 ) -> None:
-    monkeypatch.setattr(optimising, "has_fast_bfloat16", lambda: is_fast)
+    monkeypatch.setattr(optimising, "has_amx", lambda: is_fast)
     seen: list[torch.dtype] = []
 
     def watched(network: nn.Module, batch: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def test_mixed_precision_answers_in_what_the_processor_is_fast_with_and_moves_fu
 def test_only_weights_of_two_axes_lie_channels_last_and_only_in_mixed_precision(
     monkeypatch: pytest.MonkeyPatch, *, is_mixed: bool
 ) -> None:
-    monkeypatch.setattr(optimising, "has_fast_bfloat16", lambda: True)
+    monkeypatch.setattr(optimising, "has_amx", lambda: True)
     flat, deep = nn.Conv2d(4, 8, 3), nn.Conv3d(4, 8, 3)
     before = flat.weight.detach().clone()
     optimisation(nn.ModuleList([flat, deep]), {"amp": is_mixed})
