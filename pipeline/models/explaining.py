@@ -7,7 +7,7 @@ that others use at the same time is not touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import torch
@@ -149,7 +149,7 @@ def _layer(member: nn.Module, asked: Explain) -> str:
 
 def _activation_map(make: type[GradCAM]) -> _Map:
     def found(network: nn.Module, frame: Tensor, label: int, layer: str) -> Tensor:
-        cam: Any = make(network, layer, postprocessing=_as_it_is)
+        cam: Any = make(network, layer, upsampler=_laid_over, postprocessing=_as_it_is)
         # nothing else in an evaluated network asks for gradients
         return _in_place(lambda: cam(frame.requires_grad_(), class_idx=label), frame, layer)
 
@@ -162,10 +162,26 @@ def _feature_map(network: nn.Module, frame: Tensor, label: int, layer: str) -> T
 
     def make() -> Tensor:
         _, (kept,), _ = hooked(frame)
-        return default_upsampler(frame.shape[2:])(kept.abs().mean(1, keepdim=True))
+        return _laid_over(frame.shape[2:])(kept.abs().mean(1, keepdim=True))
 
     with torch.no_grad():
         return _in_place(make, frame, layer)
+
+
+def _laid_over(shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    """Return what lays a map (1, 1, *of a layer) over an input: (1, 1, *shape).
+
+    A network of sequences computes each frame by itself, so that its layers give a map (1, *plane)
+    for each frame of the first axis.
+    """
+
+    def laid(values: Tensor) -> Tensor:
+        frames, *plane = shape
+        if values.shape[0] == frames and values.ndim == 2 + len(plane):
+            return default_upsampler(plane)(values).transpose(0, 1)[None]
+        return default_upsampler(shape)(values)
+
+    return laid
 
 
 def _in_place(make: Callable[[], Tensor], frame: Tensor, layer: str) -> Tensor:

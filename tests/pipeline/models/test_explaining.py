@@ -17,6 +17,7 @@ from pipeline.models.classification import ClassificationPredictor
 from pipeline.models.devices import Device
 from pipeline.models.spec import InputSpec, Kind, Label, ModelSpec
 from pipeline.networks.attention_mil import AttentionMIL
+from pipeline.networks.cnn_lstm import CNNLSTM
 from pipeline.volume import Image, Volume
 from tests.pipeline.models import tiny
 from tests.pipeline.models.tiny import go_on
@@ -68,6 +69,37 @@ def test_activation_maps_are_the_channel_that_lights_up(axes: int, method: Metho
     # what the convolution gives is below 0 outside, which counts as nothing
     torch.testing.assert_close(found(network, image, method), inside.float())
     torch.testing.assert_close(found(network, image, method, label=0), (~inside).float())
+
+
+class FrameByFrame(nn.Module):
+    """Answers for each frame of a sequence by itself, and says the mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames = Square(2)
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        count, frames = len(sequences), sequences.transpose(1, 2).flatten(0, 1)
+        return self.frames(frames).view(count, -1, 2).mean(1)
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "grad-cam++", "feature-maps"])
+def test_of_a_sequence_each_frame_has_its_own_map(method: Method) -> None:
+    image, inside = scene(3)
+    given = found(FrameByFrame(), image, method, layer="frames.relu")
+    # everywhere one of the two channels gives a half
+    lit = torch.full_like(given, 0.25) if method == "feature-maps" else inside.float()
+    torch.testing.assert_close(given, lit)
+
+
+def test_a_network_of_sequences_is_explained_by_its_last_convolution() -> None:
+    torch.manual_seed(0)
+    network = CNNLSTM(spatial_dims=3, in_channels=1, out_channels=2, features=[4, 8], hidden=8)
+    image = torch.rand(1, 1, 6, 16, 12)
+    image[:, :, 3] = 0.0
+    given = found(network, image, "grad-cam")
+    assert given.shape == (6, 16, 12)
+    assert float(given.max()) == 1.0
 
 
 @pytest.mark.parametrize("axes", [2, 3])
