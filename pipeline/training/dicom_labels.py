@@ -16,7 +16,7 @@ from pipeline.dicom.labels.options import Options
 from pipeline.dicom.labels.reading import LabelFiles, read_labels
 from pipeline.dicom.sources.opening import open_source
 from pipeline.errors import StudyRejected
-from pipeline.training.boxes import Box
+from pipeline.training.boxes import AnyBox, Box, PixelBox
 from pipeline.training.reading import LabelRefused
 from pipeline.training.recipe import Recipe
 from pipeline.volume import Input, Volume
@@ -44,15 +44,13 @@ def read_mask(path: Path, image: Input, recipe: Recipe) -> NDArray[np.uint8]:
             one voxel.
 
     """
-    if not isinstance(image, Volume):
-        raise LabelRefused("a mask needs a volume")
     wanted = _wanted(recipe)
     with _refusals():
         return _read(path, image, wanted).label_map(wanted)
 
 
-def read_boxes(path: Path, image: Input, recipe: Recipe) -> tuple[Box, ...]:
-    """Read the boxes of the recipe's labels.
+def read_boxes(path: Path, image: Input, recipe: Recipe) -> tuple[AnyBox, ...]:
+    """Read the boxes of the recipe's labels: of a volume in the patient, of an image in pixels.
 
     Of a report they are the boxes of its regions, and a report without regions is a case without
     boxes; of a segmentation or a structure set the boxes around every connected part.
@@ -61,18 +59,16 @@ def read_boxes(path: Path, image: Input, recipe: Recipe) -> tuple[Box, ...]:
         LabelRefused: it does not lie on the image, or holds regions but none of the labels.
 
     """
-    if not isinstance(image, Volume):
-        raise LabelRefused("boxes need a volume")
     wanted = _wanted(recipe)
     with _refusals():
         read = _read(path, image, wanted)
         if read.boxes:
             pairs = read.labelled_boxes(wanted)
-            return tuple(
-                Box(label=label.name, centre=box.centre, size=box.size) for label, box in pairs
-            )
+            return tuple(_box(label.name, np.array(one.index_box), image) for label, one in pairs)
         named = [(label, one) for one in read.regions if (label := assigned(one, wanted))]
-    return tuple(box for label, region in named for box in _boxes_around(label.name, region, image))
+    return tuple(
+        _box(label.name, edges, image) for label, region in named for edges in _boxes_around(region)
+    )
 
 
 def read_class(path: Path, image: Input, recipe: Recipe) -> str:
@@ -110,14 +106,24 @@ def _refusals() -> Iterator[None]:
         raise LabelRefused(refused.sentence) from refused
 
 
-def _boxes_around(label: str, region: Region, volume: Volume) -> Iterator[Box]:
+def _boxes_around(region: Region) -> Iterator[NDArray[np.float64]]:
     """Yield the box around every part of a region; voxels that touch at a corner are one part."""
     if not region.voxels.size:
         return
     parts = cc3d.connected_components(np.ascontiguousarray(region.voxels), connectivity=26)
     for part in cc3d.statistics(parts)["bounding_boxes"][1:]:
-        low = np.array(region.start) + [axis.start for axis in part] - 0.5
-        high = np.array(region.start) + [axis.stop for axis in part] - 0.5
-        x, y, z = volume.to_patient((low + high) / 2).tolist()
-        slices, rows, columns = ((high - low) * volume.spacing).tolist()
-        yield Box(label=label, centre=(x, y, z), size=(slices, rows, columns))
+        start = np.array(region.start)
+        low, high = ([getattr(axis, end) for axis in part] for end in ("start", "stop"))
+        yield np.concatenate([start + low, start + high]).astype(np.float64)
+
+
+def _box(label: str, edges: NDArray[np.float64], image: Input) -> AnyBox:
+    """Return a box from (slice, row, column) of its first and of one past its last voxel."""
+    low, high = edges[:3], edges[3:]
+    if isinstance(image, Volume):
+        x, y, z = image.to_patient((low + high) / 2 - 0.5).tolist()
+        slices, rows, columns = ((high - low) * image.spacing).tolist()
+        return Box(label=label, centre=(x, y, z), size=(slices, rows, columns))
+    _, top, left = low.tolist()
+    _, bottom, right = high.tolist()
+    return PixelBox(label=label, low=(top, left), high=(bottom, right))

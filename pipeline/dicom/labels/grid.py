@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.dicom.labels.label_read import Region
 from pipeline.dicom.labels.refusal import mismatch
 from pipeline.results import Point
-from pipeline.volume import Image, Input, Volume
+from pipeline.volume import Image, Input, SourceHeader, Volume
 
 Vector: TypeAlias = NDArray[np.float64]
 #: (SOPInstanceUID, frame from 1, or None where all frames are meant)
@@ -40,7 +40,8 @@ class Grid:
     #: image -> (row, column) of its first pixel on the grid, where that is not (0, 0)
     shifts: dict[Reference, tuple[float, float]] = field(default_factory=dict)
     is_regridded: bool = False
-    #: False for an image without a place in the patient: nothing is found there by position
+    #: False for an image without a place in the patient: nothing is found there by position. A
+    #: lone slice has one, and counts as 1 mm thick
     has_place: bool = True
 
     @classmethod
@@ -58,7 +59,14 @@ class Grid:
             slices = {
                 (instance.sop_instance_uid, first + number): number for number in range(frames)
             }
-        return cls(shape=(frames, rows, columns), affine=np.eye(4), slices=slices, has_place=False)
+        affine = None if frames > 1 or image.header is None else _affine_of(image.header)
+        return cls(
+            shape=(frames, rows, columns),
+            affine=np.eye(4) if affine is None else affine,
+            frame_of_reference_uid=image.header.frame_of_reference_uid if image.header else None,
+            slices=slices,
+            has_place=affine is not None,
+        )
 
     @classmethod
     def _of_volume(cls, volume: Volume) -> Self:
@@ -170,3 +178,17 @@ class Grid:
             start=start,
             voxels=region.voxels[nearest[inside]],
         )
+
+
+def _affine_of(header: SourceHeader) -> Vector | None:
+    """Return the affine of a lone slice (PS3.3 C.7.6.2.1.1); None where it states no place."""
+    position = header.instances[0].position
+    if position is None or header.orientation is None or header.pixel_spacing is None:
+        return None
+    along_row, along_column = np.array(header.orientation[:3]), np.array(header.orientation[3:])
+    affine = np.eye(4)
+    affine[:3, 0] = np.cross(along_row, along_column)
+    affine[:3, 1] = along_column * header.pixel_spacing[0]
+    affine[:3, 2] = along_row * header.pixel_spacing[1]
+    affine[:3, 3] = position
+    return affine

@@ -1,4 +1,4 @@
-"""What a label object states of a volume: regions, boxes and judgements, each with its name."""
+"""What a label object states of an image: regions, boxes and judgements, each with its name."""
 
 from __future__ import annotations
 
@@ -62,12 +62,18 @@ class Region:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelBox:
-    """A named box: ``centre`` in LPS mm, ``size`` in mm along (slices, rows, columns)."""
+    """A named box, axis-aligned on the grid of the image.
+
+    ``index_box`` holds (slice, row, column) of the first and of one past the last voxel. ``centre``
+    is in LPS mm, ``size`` in mm along (slices, rows, columns); of an image without a place in the
+    patient both are None.
+    """
 
     name: str
     codes: tuple[Code, ...] = ()
-    centre: Point
-    size: tuple[float, float, float]
+    index_box: tuple[float, float, float, float, float, float]
+    centre: Point | None
+    size: tuple[float, float, float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +90,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRead:
-    """All that one or several label objects state of one volume."""
+    """All that one or several label objects state of one volume or image."""
 
     shape: tuple[int, int, int]
     regions: tuple[Region, ...] = ()

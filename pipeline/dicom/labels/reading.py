@@ -45,12 +45,11 @@ def read_labels(
     options: Options = _ALL,
     checkpoint: Callable[[], None] | None = None,
 ) -> LabelRead:
-    """Read label objects onto the grid of a volume, each by what it says of its own place.
+    """Read label objects onto the grid of an image, each by what it says of its own place.
 
     Args:
         files: what to read; the kind of each is told by its SOP class.
-        onto: the volume as it was read, regridded or not; an image only where a report judges
-            it or draws on it.
+        onto: the volume or the image as it was read, regridded or not.
         options: what is wanted, and within which limits.
         checkpoint: called about ten times a second; what it raises ends the child.
 
@@ -137,14 +136,21 @@ def _bits(voxels: Connection, count: int) -> NDArray[np.bool_]:
 
 
 def _box(described: Mapping[str, Any]) -> LabelBox:
-    x, y, z = (float(value) for value in described["centre"])
-    slices, rows, columns = (float(value) for value in described["size"])
+    s0, r0, c0, s1, r1, c1 = (float(value) for value in described["index_box"])
     return LabelBox(
         name=str(described["name"]),
         codes=_codes(described["codes"]),
-        centre=(x, y, z),
-        size=(slices, rows, columns),
+        index_box=(s0, r0, c0, s1, r1, c1),
+        centre=_lengths(described["centre"]),
+        size=_lengths(described["size"]),
     )
+
+
+def _lengths(described: Sequence[Any] | None) -> tuple[float, float, float] | None:
+    if described is None:
+        return None
+    first, second, third = (float(value) for value in described)
+    return first, second, third
 
 
 def _evaluation(described: Mapping[str, Any]) -> Evaluation:

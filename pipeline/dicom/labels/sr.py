@@ -237,8 +237,6 @@ def _region(group: _Group, grid: Grid, room: Room) -> Region:
 
 def _box(group: _Group, region: Region, grid: Grid) -> LabelBox | None:
     """Return the box that is stated, else the one around the outline, else around the segment."""
-    if not grid.has_place:
-        return None
     if not group.outline.is_empty:
         low, high = group.outline.extent()
     elif region.voxels.size:
@@ -247,7 +245,7 @@ def _box(group: _Group, region: Region, grid: Grid) -> LabelBox | None:
     else:
         return None
     stated = [group.lengths.get(key, np.nan) for key in (*_CENTRE, *_SIZE)]
-    if np.isfinite(stated).all() and not group.segments:
+    if grid.has_place and np.isfinite(stated).all() and not group.segments:
         half = np.array(stated[3:]) / 2 / grid.spacing
         middle = grid.index(np.array(stated[:3]))
         if (low < middle - half - _LOOSE).any() or (high > middle + half + _LOOSE).any():
@@ -255,6 +253,12 @@ def _box(group: _Group, region: Region, grid: Grid) -> LabelBox | None:
         low, high = middle - half, middle + half
     if (high <= low).any():
         return None
-    x, y, z = ((high - low) * grid.spacing).tolist()
-    centre = grid.patient(((low + high) / 2).tolist())
-    return LabelBox(name=group.name, codes=group.codes, centre=centre, size=(x, y, z))
+    s0, r0, c0, s1, r1, c1 = (np.concatenate([low, high]) + 0.5).tolist()
+    slices, rows, columns = ((high - low) * grid.spacing).tolist()
+    return LabelBox(
+        name=group.name,
+        codes=group.codes,
+        index_box=(s0, r0, c0, s1, r1, c1),
+        centre=grid.patient(((low + high) / 2).tolist()) if grid.has_place else None,
+        size=(slices, rows, columns) if grid.has_place else None,
+    )

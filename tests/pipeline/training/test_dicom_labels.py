@@ -18,12 +18,13 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline import phantoms
-from pipeline.dicom.writing.seg import write_seg
+from pipeline.dicom.writing.seg import Encoding, write_seg
 from pipeline.dicom.writing.sr import write_sr
 from pipeline.models import bundle
 from pipeline.phantoms import Phantom, PhantomParameters, Tissue
 from pipeline.results import Classification, Code, Detection, Segment
 from pipeline.training import data, dicom_labels, manifest, preparing, reading, recipe
+from pipeline.training.boxes import Box, PixelBox
 from pipeline.training.faults import ManifestInvalid
 from pipeline.training.manifest import Case, Part
 from pipeline.training.reading import LabelRefused
@@ -123,9 +124,10 @@ def test_parts_of_a_mask_are_boxes_each(tmp_path: Path) -> None:
     boxes = dicom_labels.read_boxes(path, case.volume, checked(DETECTION))
     assert {box.label for box in boxes} == {"lesion"}
     expected = sorted(lesion.centre for lesion in case.phantom.lesions)
-    assert len(boxes) == len(expected) == 2
-    for box, centre in zip(sorted(boxes, key=lambda one: one.centre), expected, strict=True):
-        assert np.abs(np.subtract(box.centre, centre)).max() < max(case.volume.spacing)
+    centres = sorted(box.centre for box in boxes if isinstance(box, Box))
+    assert len(boxes) == len(centres) == len(expected) == 2
+    for one, centre in zip(centres, expected, strict=True):
+        assert np.abs(np.subtract(one, centre)).max() < max(case.volume.spacing)
 
 
 def test_our_own_detections_are_cases_to_learn_from(tmp_path: Path) -> None:
@@ -142,6 +144,7 @@ def test_our_own_detections_are_cases_to_learn_from(tmp_path: Path) -> None:
     (box,) = dicom_labels.read_boxes(
         case.save("report.dcm", report), case.volume, checked(DETECTION)
     )
+    assert isinstance(box, Box)
     assert box.centre == pytest.approx(centre, abs=1e-3)
     assert box.size == pytest.approx((6.0, 32.0, 34.0), abs=1e-3)
 
@@ -173,8 +176,85 @@ def test_a_label_of_another_patient_or_of_nothing_wanted_is_refused(tmp_path: Pa
     with pytest.raises(LabelRefused, match="none of the labels"):
         dicom_labels.read_mask(case.save("b.dcm", segmented(case, "Rib")), case.volume, wanted)
     image = Image(pixels=np.zeros((1, 4, 4), np.float32))
-    with pytest.raises(LabelRefused, match="needs a volume"):
+    with pytest.raises(LabelRefused, match="a place in the patient"):
         dicom_labels.read_mask(case.save("c.dcm", segmented(case)), image, wanted)
+
+
+IMAGES = [
+    phantoms.ImageParameters(kind=phantoms.ImageKind.CR, shape=(96, 80)),
+    phantoms.ImageParameters(kind=phantoms.ImageKind.US, shape=(64, 80)),
+    phantoms.ImageParameters(kind=phantoms.ImageKind.US, shape=(64, 80), frames=4),
+    phantoms.ImageParameters(kind=phantoms.ImageKind.CT, shape=(96, 80)),
+]
+NAMES = ["radiograph", "still", "loop", "lone slice"]
+
+
+def imaged(folder: Path, parameters: phantoms.ImageParameters, seed: int = 0) -> Image:
+    """Return an image phantom as the product reads it."""
+    phantoms.write_image(phantoms.image(parameters), folder / f"image-{seed}", seed=seed)
+    read = reading.read_image(folder / f"image-{seed}", spatial_dims=2)
+    assert isinstance(read, Image)
+    return read
+
+
+def outlined(image: Image) -> NDArray[np.uint8]:
+    """Return two parts, the second of them not in every frame."""
+    mask = np.zeros(image.pixels.shape[:3], np.uint8)
+    mask[:, 10:20, 5:12] = 1
+    mask[0, 30:33, 40:60] = 1
+    return mask
+
+
+def saved(folder: Path, content: bytes) -> Path:
+    path = folder / "label.dcm"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("parameters", IMAGES, ids=NAMES)
+@pytest.mark.parametrize("encoding", Encoding)
+def test_a_segmentation_of_single_images_and_loops_is_the_mask_it_was_written_from(
+    tmp_path: Path, parameters: phantoms.ImageParameters, encoding: Encoding
+) -> None:
+    image = imaged(tmp_path, parameters)
+    mask = outlined(image)
+    segment = Segment(number=1, label="Lesion", voxels=0, volume_ml=0.0, centroid=None)
+    written = write_seg(image, mask, [segment], PROVENANCE, encoding=encoding)
+    found = dicom_labels.read_mask(saved(tmp_path, written), image, checked(SEGMENTATION))
+    assert np.array_equal(found, mask)
+    other = imaged(tmp_path, parameters, seed=1)
+    with pytest.raises(LabelRefused, match="frame of reference"):
+        dicom_labels.read_mask(saved(tmp_path, written), other, checked(SEGMENTATION))
+
+
+@pytest.mark.parametrize(
+    "parameters", [one for one in IMAGES if one.frames == 1], ids=[NAMES[0], NAMES[1], NAMES[3]]
+)
+def test_boxes_on_single_images_are_in_pixels(
+    tmp_path: Path, parameters: phantoms.ImageParameters
+) -> None:
+    image = imaged(tmp_path, parameters)
+    segment = Segment(number=1, label="Lesion", voxels=0, volume_ml=0.0, centroid=None)
+    written = write_seg(image, outlined(image), [segment], PROVENANCE)
+    boxes = dicom_labels.read_boxes(saved(tmp_path, written), image, checked(DETECTION))
+    assert boxes == (
+        PixelBox(label="lesion", low=(10, 5), high=(20, 12)),
+        PixelBox(label="lesion", low=(30, 40), high=(33, 60)),
+    )
+    said = Detection(
+        label="lesion",
+        score=0.7,
+        index_box=(0.0, 10.25, 5.5, 1.0, 20.75, 12.0),
+        centre=None,
+        size=None,
+    )
+    report = write_sr(image, [said], PROVENANCE, segmentation=None)
+    (box,) = dicom_labels.read_boxes(saved(tmp_path, report), image, checked(DETECTION))
+    assert isinstance(box, PixelBox)
+    assert (box.low, box.high) == (
+        pytest.approx((10.25, 5.5), abs=1e-3),
+        pytest.approx((20.75, 12.0), abs=1e-3),
+    )
 
 
 def test_a_folder_of_one_file_for_each_label_is_one_label(tmp_path: Path) -> None:
