@@ -129,5 +129,6 @@ def test_the_segmentation_holds_each_mask_where_the_model_put_it(scene: Scene) -
 def test_the_results_state_each_object_with_its_box_and_its_score(scene: Scene) -> None:
     boxes = [one for one in scene.expected.findings if isinstance(one, Found)]
     stated = [row for row in scene.job["results"] if row["kind"] == "detection"]
-    assert [row["score"] for row in stated] == pytest.approx([one.score for one in boxes])
+    # a worker has other threads, which change logits in the seventh digit; this head is 30-fold
+    assert [row["score"] for row in stated] == pytest.approx([one.score for one in boxes], abs=1e-5)
     assert len(scene.written("SR")) == 1
