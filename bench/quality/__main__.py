@@ -192,7 +192,7 @@ def _unasked(names: Sequence[str], kept: Collection[str]) -> str:
         "From earlier runs": sorted(kept),
         "Not asked for": sorted(set(names) - set(kept)),
     }
-    said = [f"{words}: {', '.join(found)}." for words, found in parts.items() if found]
+    said = [f"{words}: {'; '.join(found)}." for words, found in parts.items() if found]
     return f"\n{' '.join(said)}\n" if said else ""
 
 

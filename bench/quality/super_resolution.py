@@ -4,8 +4,8 @@
 brought back by the model, which sees two slices on either side as well, and by cubic interpolation.
 What is judged are slices at one end of the stack, with a gap to all that were trained on; none is
 shown to the model beside a slice of another part. Network and brightness of the recipe were settled
-by looking at the slices that are judged, so they flatter it; the poses of patches and the number of
-epochs by others. It is one head, so there is no interval.
+by looking at the slices that are judged, so they flatter it; the poses of patches, the number of
+epochs and the width of the network by others. It is one head, so there is no interval.
 """
 
 from __future__ import annotations
