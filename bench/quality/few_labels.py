@@ -114,11 +114,7 @@ ABLATIONS: Sequence[Ablation] = (
         name="self-supervised, contrast",
         draws=_draws("few-labels-contrast", unlabelled=1000, minutes=5),
         metric="labels.pneumonia.auc",
-        # a convolutional network of this size learns no less from the twenty labels alone
-        is_must=False,
     ),
-    # of pretraining without labels, this is where it has to pay: a transformer knows nothing of
-    # what lies beside what until it has seen images
     Ablation(
         name="self-supervised, hidden patches",
         draws=_draws("few-labels-hidden", 3000, 8, alone="few-labels-transformer"),
