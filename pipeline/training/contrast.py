@@ -59,10 +59,14 @@ class Contrast(Pretext):
 
 
 def normalised_cross_entropy(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Return SimCLR's loss (NT-Xent) of vectors (B, n) of length 1; row i of both is one image."""
-    every = torch.cat([first, second])
+    """Return SimCLR's loss (NT-Xent) of vectors (B, n) of length 1; row i of both is one image.
+
+    In float32, also where precision is mixed: bfloat16 tells likenesses apart to three digits only.
+    """
+    every = torch.cat([first, second]).float()
     count = len(first)
     itself = torch.eye(2 * count, dtype=torch.bool, device=every.device)
-    likeness = (every @ every.T / temperature).masked_fill(itself, -torch.inf)
+    with torch.autocast(every.device.type, enabled=False):
+        likeness = (every @ every.T / temperature).masked_fill(itself, -torch.inf)
     partner = torch.arange(2 * count, device=every.device).roll(count)
     return functional.cross_entropy(likeness, partner)

@@ -93,7 +93,9 @@ def _recipe(recipe: Recipe, wanted: PretrainingField) -> Recipe:
         update={
             "epochs": wanted.epochs,
             "batch": wanted.batch,
-            "optimiser": OptimiserField(learning_rate=wanted.learning_rate),
+            "optimiser": OptimiserField(
+                learning_rate=wanted.learning_rate, amp=recipe.optimiser.amp
+            ),
             "early_stopping": None,
         }
     )

@@ -35,3 +35,11 @@ def test_pairs_that_are_told_by_each_other_cost_little() -> None:
     apart = torch.eye(8)
     assert float(contrast.normalised_cross_entropy(apart, apart, 0.05)) < 1e-6
     assert float(contrast.normalised_cross_entropy(apart, apart.roll(1, 0), 0.05)) > 10
+
+
+def test_where_precision_is_mixed_the_loss_is_still_that_of_float32() -> None:
+    first, second = vectors(7, 0), vectors(7, 1)
+    expected = contrast.normalised_cross_entropy(first, second, 0.2)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = contrast.normalised_cross_entropy(first, second, 0.2)
+    assert torch.equal(found, expected)

@@ -9,8 +9,10 @@ import torch
 
 from pipeline.errors import Interrupted, TrainingRefused
 from pipeline.training import loop, pretraining
+from pipeline.training.checkpoint import Weights
 from pipeline.training.pretraining import Pretrained
 from pipeline.training.recipe import Recipe
+from pipeline.training.task import Task
 from tests import quick_variants as quick
 
 METHODS = ("masked-autoencoder", "contrastive")
@@ -101,6 +103,28 @@ def test_changes_of_its_own_are_those_of_the_first_phase_alone(tmp_path: Path, m
     assert all(torch.equal(one, same.weights[name]) for name, one in found.weights.items())
     assert any(not torch.equal(one, other.weights[name]) for name, one in found.weights.items())
     assert own.augmentation == weak.augmentation
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_the_first_phase_mixes_precision_where_the_training_does(
+    tmp_path: Path, *, is_mixed: bool
+) -> None:
+    wanted = quick.check(
+        quick.PLAIN,
+        pretraining={"method": "contrastive", "epochs": 1, "learning_rate": 0.02},
+        optimiser={"learning_rate": 0.01, "amp": is_mixed},
+    )
+    prepared = quick.images(tmp_path)
+    asked: list[Recipe] = []
+
+    def train(name: str, task: Task, by: Recipe) -> Weights:
+        asked.append(by)
+        return task.network().state_dict()
+
+    assert wanted.pretraining is not None
+    task, views = quick.kind_task(wanted, prepared), quick.views(wanted, prepared)
+    pretraining.pretrain(task, wanted.pretraining, views, train)
+    assert [(by.optimiser.amp, by.optimiser.learning_rate) for by in asked] == [(is_mixed, 0.02)]
 
 
 @pytest.mark.parametrize(
