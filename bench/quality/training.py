@@ -48,7 +48,7 @@ def train(task: Task, data: Path, work: Path, *, threads: int = 0) -> Outcome:
     """Train one task below ``work``. One that ended there by the same recipe is not done again.
 
     Raises:
-        TrainingEnded: no bundle came of it; the sentence says why.
+        TrainingEnded: no bundle came of it, or its data are not there; the sentence says why.
 
     """
     folder = work / task.name
@@ -58,9 +58,13 @@ def train(task: Task, data: Path, work: Path, *, threads: int = 0) -> Outcome:
         outcome = Outcome(**json.loads(kept.read_text()))
         if outcome.recipe_digest == digest:
             return outcome
+    source = data / "labelled" / task.needs
+    if not source.is_dir():
+        sentence = f"{source} is not there; --data names the folder that labelled/ is in"
+        raise TrainingEnded(f"{task.name}: {sentence}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    manifest = task.manifest(data / "labelled" / task.needs, folder)
+    manifest = task.manifest(source, folder)
     order = Order(
         recipe=wanted,
         manifest=str(manifest),
