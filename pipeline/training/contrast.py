@@ -27,15 +27,16 @@ class Projector(nn.Module):
         self.head = nn.Linear(2 * projection, projection)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (B, channels, *size) to vectors (B, projection) of length 1.
+        """Map (B, channels, *size) to vectors (B, projection) of length 1, in float32.
 
-        What stands for each voxel is averaged over them.
+        What stands for each voxel is averaged over them. Also where precision is mixed, since in
+        bfloat16 a length is known to three digits only.
         """
         answers: Tensor = self.encoder(images)
         vectors = self.head(
             answers.flatten(2).mean(2).relu() if answers.ndim > 2 else answers.relu()
         )
-        return functional.normalize(vectors)
+        return functional.normalize(vectors.float())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +62,9 @@ class Contrast(Pretext):
 def normalised_cross_entropy(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """Return SimCLR's loss (NT-Xent) of vectors (B, n) of length 1; row i of both is one image.
 
-    In float32, also where precision is mixed: bfloat16 tells likenesses apart to three digits only.
+    In their precision, also where that is mixed: bfloat16 knows likenesses to three digits only.
     """
-    every = torch.cat([first, second]).float()
+    every = torch.cat([first, second])
     count = len(first)
     itself = torch.eye(2 * count, dtype=torch.bool, device=every.device)
     with torch.autocast(every.device.type, enabled=False):

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.training import contrast
+from tests import quick_variants as quick
 
 
 def vectors(count: int, seed: int) -> torch.Tensor:
@@ -43,3 +44,12 @@ def test_where_precision_is_mixed_the_loss_is_still_that_of_float32() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = contrast.normalised_cross_entropy(first, second, 0.2)
     assert torch.equal(found, expected)
+
+
+def test_where_precision_is_mixed_vectors_still_have_the_length_1_of_float32() -> None:
+    recipe = quick.check(quick.PLAIN)
+    images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = contrast.Projector(recipe, 8)(images)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.norm(dim=1), torch.ones(4), atol=1e-6)
