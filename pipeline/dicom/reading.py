@@ -113,7 +113,7 @@ def _ask(
     try:
         answer = _converse(child, order, checkpoint)
         _raise_refusal(answer)
-    except BaseException:
+    except BaseException:  # raised again: interrupted or not, nobody may be given this child again
         child.end()
         pool.give_back(child.memory)
         raise

@@ -199,7 +199,7 @@ def scan(
         _part_twins(files, address)
         on_progress(filling.done)
         return ScanReport(files)
-    except BaseException:
+    except BaseException:  # raised again: nobody else would close what was opened
         files.close()
         raise
 

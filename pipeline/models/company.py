@@ -110,7 +110,7 @@ class Batcher(Generic[Asked, Made]):
                     self._lead(request, checkpoint)
                 elif not request.wake.acquire(timeout=_SECONDS_BETWEEN_CHECKPOINTS):
                     checkpoint()
-        except BaseException:
+        except BaseException:  # raised again: whoever gives up lets the next one lead
             self._leave(request)
             raise
         return cast("Made", request.made)
