@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -15,6 +16,25 @@ if TYPE_CHECKING:
     from pipeline.models.tuned import Cache
 
 _SECONDS_BETWEEN_CHECKPOINTS = 0.2
+#: what torch leaves to the vector library of MKL where it has one (aten/src/ATen/cpu/vml.h)
+_VECTOR_MATH: Final = (
+    torch.acos,
+    torch.asin,
+    torch.atan,
+    torch.cos,
+    torch.erf,
+    torch.erfc,
+    torch.erfinv,
+    torch.exp,
+    torch.log,
+    torch.log10,
+    torch.log2,
+    torch.sin,
+    torch.sqrt,
+    torch.tan,
+    torch.tanh,
+    torch.trunc,
+)
 
 
 class Device:
@@ -39,6 +59,7 @@ class Device:
         ``sums`` are bytes that the sums of one study's windows may take there. Where they would
         take more, windows are rather run again (``pipeline.models.stitching``); None = no bound.
         """
+        settle_vector_math()
         self.torch = torch.device(name)
         self.sums = sums
         self.tuned = tuned
@@ -78,6 +99,20 @@ class Device:
     def __str__(self) -> str:
         """Return torch's name of the device, e.g. ``cuda:0``."""
         return str(self.torch)
+
+
+@cache
+def settle_vector_math() -> None:
+    """Call every function of MKL's vector library once, on one number; again does nothing.
+
+    MKL chooses the kernel of a function when it is first called. Where two threads of torch make
+    that call together, as in the first square root of an optimiser, one of them may run a kernel
+    of half the digits, in that call alone (pytorch/pytorch#188792, MKL 2024.2). ``python -m
+    bench.same_bits`` counts how often a step of learning then ends in other bits.
+    """
+    for kind in (torch.float32, torch.float64):
+        for function in _VECTOR_MATH:
+            function(torch.full((1,), 0.5, dtype=kind))
 
 
 def has_amx() -> bool:

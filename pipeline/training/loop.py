@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import Interrupted, TrainingRefused
+from pipeline.models.devices import settle_vector_math
 from pipeline.reasons import Reason
 from pipeline.training import ranks
 from pipeline.training.budget import Stopwatch
@@ -32,6 +33,7 @@ def make_deterministic(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - MONAI draws from the global generator in places
     torch.manual_seed(seed)
+    settle_vector_math()
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.backends.cudnn.benchmark = False
 
