@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,36 @@ def read_recipe(named: str) -> dict[str, Any]:
 
     path = recipe_path(named)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = yaml.safe_load(text)
+        twice = next(_given_twice(yaml.compose(text, yaml.SafeLoader)), None)
     except (OSError, UnicodeDecodeError) as refused:
         message = f"The recipe {named} cannot be read."
         raise Problem(message, ExitCode.USAGE) from refused
     except (yaml.YAMLError, RecursionError) as broken:
         message = f"The recipe {named} is not YAML: {broken}"
         raise Problem(message, ExitCode.USAGE) from broken
+    if twice is not None:
+        message = f"The recipe {named} gives {twice!r} twice."
+        raise Problem(message, ExitCode.USAGE, mend="Keep the line that is meant.")
     if not isinstance(document, dict):
         message = f"The recipe {named} is not a mapping of names to values."
         raise Problem(message, ExitCode.USAGE)
     return document
+
+
+def _given_twice(node: Any) -> Iterator[str]:
+    """Yield the fields that YAML gives more than once, of which a reader would take the last."""
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        names = [name.value for name, _ in node.value if isinstance(name, yaml.ScalarNode)]
+        yield from (name for place, name in enumerate(names) if name in names[:place])
+        for _, value in node.value:
+            yield from _given_twice(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _given_twice(value)
 
 
 def manifest_path(given: Path) -> str:

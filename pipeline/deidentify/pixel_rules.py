@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Final
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydicom.dataset import Dataset
 
+from pipeline.config import reading
+from pipeline.config.refusal import ConfigRefused
 from pipeline.dicom.headers.elements import integer_of, text_of
 
 _KEYWORDS: Final = {
@@ -104,13 +105,14 @@ def parse(text: str) -> PixelRules:
     """Read pixel rules from YAML.
 
     Raises:
-        RulesInvalid: not YAML, or a field is missing, unknown or out of its range.
+        RulesInvalid: no plain YAML, or a field is missing, unknown, given twice or out of its
+            range.
 
     """
     try:
-        document = _Document.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError:
-        raise RulesInvalid("the pixel rules are not valid YAML") from None
+        document = _Document.model_validate(reading.plain_yaml("the pixel rules", text))
+    except ConfigRefused as refused:
+        raise RulesInvalid("; ".join(refused.faults)) from None
     except ValidationError as error:
         raise RulesInvalid(_faults(error)) from None
     return PixelRules(document.rules)

@@ -11,9 +11,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from pipeline.config import reading
+from pipeline.config.refusal import ConfigRefused
 from pipeline.errors import TrainingRefused
 from pipeline.evaluation.rule import Rule
 from pipeline.evaluation.scores import Kind as JudgedAs
@@ -244,7 +245,8 @@ def parse(text: str) -> Recipe:
     """Read a recipe from YAML.
 
     Raises:
-        TrainingRefused: not YAML, or a field is missing, unknown or out of its range.
+        TrainingRefused: no plain YAML, or a field is missing, unknown, given twice or out of its
+            range.
 
     """
     return check(read(text))
@@ -254,14 +256,14 @@ def read(text: str) -> object:
     """Read what YAML says, whether it is a recipe or asks for one.
 
     Raises:
-        TrainingRefused: it is not YAML.
+        TrainingRefused: it is no plain YAML, or gives a field twice.
 
     """
     try:
-        document: object = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        sentence = "the recipe is not valid YAML"
-        raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID) from error
+        document: object = reading.plain_yaml("the recipe", text)
+    except ConfigRefused as refused:
+        sentence = "; ".join(refused.faults)
+        raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID) from None
     return document
 
 

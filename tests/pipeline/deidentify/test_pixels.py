@@ -109,6 +109,8 @@ def test_a_rule_that_states_a_device_clean_lets_its_images_through(tmp_path: Pat
         "rules: [{match: {modality: US}, blank: [[0, 0, 0, 1]]}]",
         "rules: [{match: {mode: US}, clean: true}]",
         "rules: 7",
+        "rules: []\nrules: []",
+        "rules: [{match: &us {modality: US}, clean: true}, {match: *us, clean: true}]",
         "[",
     ],
 )

@@ -96,6 +96,11 @@ def test_text_that_is_not_yaml_is_refused(text: str) -> None:
         recipe.parse(text)
 
 
+def test_a_field_that_is_given_twice_is_refused_by_name() -> None:
+    with pytest.raises(TrainingRefused, match="'batch' is given twice"):
+        recipe.parse(yaml.safe_dump(VALID | {"batch": 4}) + "batch: 8\n")
+
+
 def test_yaml_that_would_make_objects_is_refused() -> None:
     with pytest.raises(TrainingRefused):
         recipe.parse("!!python/object/apply:os.system ['true']")
