@@ -16,9 +16,9 @@ import numpy as np
 
 from pipeline.evaluation import comparison, summary
 from pipeline.evaluation.comparison import Comparison, Pair
-from pipeline.evaluation.rule import Floor, Rule
+from pipeline.evaluation.rule import SIZES_OF_FALSE_ALARMS, Floor, Rule
 from pipeline.evaluation.scores import Scores, ScoresRefused
-from pipeline.evaluation.statistic import title_of, value_of
+from pipeline.evaluation.statistic import Statistic, mean, title_of, value_of
 
 
 class Decision(enum.StrEnum):
@@ -95,7 +95,7 @@ def decide(
     if active is not None:
         both, why = _pair(rule, candidate, active)
         findings += [Finding(why, None)] if why else []
-    elif not against and not rule.floors:
+    elif not against and not rule.every_floor:
         sentence = "no version is active to compare with, and the rule states no floors"
         findings.append(Finding(sentence, None))
     if both is not None:
@@ -104,6 +104,9 @@ def decide(
         findings.append(_compared(rule, found, candidate))
         findings += [_spared(one, rule) for one in subgroups if _is_asked(one, rule)]
     findings += _floors_of_subgroups(rule, candidate)
+    if not findings:  # nothing was asked, which must not pass for nothing that failed
+        sentence = "no version is active to compare with, and no group is large enough for a floor"
+        findings.append(Finding(sentence, None))
     decision = _decision(findings, is_sound=not against)
     return Verdict(
         decision=decision,
@@ -168,8 +171,11 @@ def _subgroups(both: Pair, rule: Rule) -> Iterator[Subgroup]:
             least_patients=_least(rule, attribute),
         )
         for group, chosen in groups.items():
-            found = both.of_cases(chosen).compare(question)
-            yield Subgroup(attribute=attribute, group=group, comparison=found)
+            cases = both.of_cases(chosen)
+            # a size is stated only in a group that has it: of its volumes, or of its images
+            if (question.statistic, question.label) in cases.statistics:
+                found = cases.compare(question)
+                yield Subgroup(attribute=attribute, group=group, comparison=found)
 
 
 def _least(rule: Rule, attribute: str) -> int:
@@ -209,7 +215,7 @@ def _floors_of_subgroups(rule: Rule, candidate: Scores) -> Iterator[Finding]:
 
 def _floor(floor: Floor, scores: Scores, least_patients: int, of: str) -> Finding:
     """Say whether a figure of the candidate reaches its floor."""
-    statistic = summary.named(scores, floor.statistic, floor.label)
+    statistic = _figure(floor, scores)
     title, value = _title(floor.statistic, floor.label) + of, value_of(statistic)
     patients = _patients(floor, scores)
     if value is None or patients < least_patients:
@@ -221,8 +227,20 @@ def _floor(floor: Floor, scores: Scores, least_patients: int, of: str) -> Findin
 
 
 def _patients(floor: Floor, scores: Scores) -> int:
-    bearing = summary.named(scores, floor.statistic, floor.label).bearing
+    bearing = _figure(floor, scores).bearing
     return len(np.unique(np.array(scores.patients, str)[bearing]))
+
+
+def _figure(floor: Floor, scores: Scores) -> Statistic:
+    """Return what a floor is asked of; a size that no case has is without a value."""
+    try:
+        return summary.named(scores, floor.statistic, floor.label)
+    except ScoresRefused:
+        is_size = scores.kind == "segmentation" and floor.statistic in SIZES_OF_FALSE_ALARMS
+        if not is_size or floor.label not in scores.labels:
+            raise
+        sizes = [None] * len(scores.cases)
+        return mean(floor.statistic, sizes, label=floor.label, is_higher_better=False)
 
 
 def _title(statistic: str, label: str | None) -> str:

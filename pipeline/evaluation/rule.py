@@ -22,6 +22,8 @@ USUAL: Final[Mapping[Kind, str]] = {
     "detection": "map_50_95",
     "restoration": "psnr_db",
 }
+#: of each label of a segmentation, stated only where there are volumes, or single images
+SIZES_OF_FALSE_ALARMS: Final = ("false_alarm_ml", "false_alarm_pixels")
 Loss = Annotated[float, Field(ge=0.0)]
 
 
@@ -66,6 +68,12 @@ class Rule(_Stated):
     #: by attribute: "sex", "age", "site", "vendor"
     subgroups: dict[str, SubgroupRule] = Field(default_factory=dict)
 
+    @property
+    def every_floor(self) -> list[Floor]:
+        """The floors of all patients, then those of subgroups."""
+        of_subgroups = (floor for rule in self.subgroups.values() for floor in rule.floors)
+        return [*self.floors, *of_subgroups]
+
     def question(self, kind: Kind) -> Question:
         """Return what the two versions are compared by."""
         return Question(
@@ -88,19 +96,18 @@ class Rule(_Stated):
             least_patients=1,
             cases=(),
         )
-        known = {
+        known: set[tuple[str, str | None]] = {
             (one.name, one.label)
             for one in summary.statistics(blank)
             if one.is_higher_better is not None
         }
+        if kind == "segmentation":  # the blank has no case that would have a size
+            known |= {(name, label) for name in SIZES_OF_FALSE_ALARMS for label in labels}
         if kind == "segmentation" and not tells_objects_apart:
             known -= {(one.name, one.label) for one in objects.statistics(blank)}
         asked = self.question(kind)
-        every = [
-            *self.floors,
-            *(floor for rule in self.subgroups.values() for floor in rule.floors),
-        ]
-        named = [(asked.statistic, asked.label), *((one.statistic, one.label) for one in every)]
+        floors = [(one.statistic, one.label) for one in self.every_floor]
+        named = [(asked.statistic, asked.label), *floors]
         for statistic, label in named:
             if (statistic, label) not in known:
                 of = "" if label is None else f" of {label}"

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import Interrupted, PipelineError
+from pydantic import BaseModel, ValidationError
+
+from pipeline.errors import Interrupted, PipelineError, TrainingRefused
 from pipeline.evaluation import comparison, gate, gate_page, scores
 from pipeline.evaluation.gate import Verdict
 from pipeline.evaluation.page import Heading
@@ -23,7 +25,9 @@ from pipeline.models import bundle, predictors
 from pipeline.models.devices import Device
 from pipeline.models.predictor import Checkpoint, Predictor
 from pipeline.models.spec import Kind, ModelSpec
+from pipeline.reasons import Reason
 from pipeline.training import judging, kept_cases, product, worst_cases
+from pipeline.training.fields import InputField
 from pipeline.training.gate_order import (
     ACTIVE,
     CANDIDATE,
@@ -105,10 +109,12 @@ def _judged(
     try:
         loaded = bundle.load(Path(active.bundle))
         kept = _kept_scores(loaded.folder / product.SCORES, candidate.scores)
-        if kept is not None:
+        if kept is not None:  # given as it is in use, by its own recipe
             return kept, []
         recipe = candidate.recipe
-        if _asks(loaded.spec) != _asks(recipe.spec(candidate.version)):
+        wanted = _asks(recipe.spec(candidate.version), recipe.input)
+        asked = _asks(loaded.spec, _input(loaded.folder))
+        if any(asked[name] != wanted[name] for name in asked.keys() & wanted.keys()):
             return None, [f"{active.name} is of another kind, has other labels or other inputs"]
         predictor = predictors.open(loaded, device=device)
         judged = judging.judge(candidate.held_out, recipe, predictor, checkpoint=checkpoint)
@@ -119,13 +125,57 @@ def _judged(
     return judged, []
 
 
-def _asks(spec: ModelSpec) -> tuple[Kind, int, list[tuple[int, str]]]:
+class _Taught(BaseModel):
+    """What is read of the recipe in a bundle; what else it says is no matter here."""
+
+    input: InputField
+
+
+def _input(folder: Path) -> InputField | None:
+    """Return the input that the recipe in a bundle states; None where the bundle has no recipe.
+
+    Raises:
+        TrainingRefused: it is there and cannot be read.
+
+    """
+    try:
+        return _Taught.model_validate_json((folder / product.RECIPE).read_bytes()).input
+    except FileNotFoundError:  # registered from elsewhere
+        return None
+    except ValidationError as error:
+        sentence = "the recipe in its bundle cannot be read"
+        raise TrainingRefused(sentence, Reason.TRAINING_RECIPE_INVALID) from error
+
+
+def _asks(spec: ModelSpec, stated: InputField | None) -> dict[str, object]:
     """Return what two versions must have in common to answer for the same cases.
 
-    A version of other labels, or of the same under other numbers, would seem to err everywhere.
+    A version of other labels, or of the same under other numbers, would seem to err everywhere;
+    one of other inputs would be shown what it does not know. What a version does not say is left
+    out: which images of a case it takes, what its program makes of them. How it scales the values
+    of its table is its own affair.
     """
-    labels = [(label.number, label.name) for label in spec.labels]
-    return spec.kind, spec.input.channels, labels
+    options = spec.options
+    are_apart = bool(options.get("instances"))
+    border = options.get("border") if are_apart else None
+    asked: dict[str, object] = {
+        "kind": spec.kind,
+        "channels": spec.input.channels,
+        "table": {value.name for value in spec.input.table},
+        # a border between objects is learnt, and not judged
+        "labels": [(one.number, one.name) for one in spec.labels if one.number != border],
+        "instances": are_apart,
+    }
+    if spec.program is None:
+        scale = options.get("scale", 1)
+        # planes answer for volumes as well, but do not make slices finer
+        asked["scale"] = (scale, spec.input.spatial_dims if scale != 1 else None)
+    activation = options.get("activation", "softmax" if spec.program is None else "none")
+    if spec.kind is Kind.CLASSIFICATION and activation != "none":
+        asked["activation"] = activation
+    if stated is not None:
+        asked["images"] = stated.images or tuple(range(stated.channels))
+    return asked
 
 
 def _kept_scores(path: Path, candidate: Scores) -> Scores | None:

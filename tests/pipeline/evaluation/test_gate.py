@@ -152,6 +152,86 @@ def test_each_group_has_its_floor() -> None:
     assert "no case states its age" in gate.decide(age, by_sex({1}), None).sentence
 
 
+def floor_of_each_sex(**more: Any) -> Rule:
+    """Return a rule with a floor of each group, and none of all."""
+    floor = Floor(statistic="accuracy", value=0.8)
+    return ACCURACY.model_copy(update={"subgroups": {"sex": SubgroupRule(floors=(floor,), **more)}})
+
+
+def test_the_first_version_is_promoted_by_floors_of_its_groups_alone() -> None:
+    found = gate.decide(floor_of_each_sex(), by_sex(set(range(58))), None)
+    assert found.decision is Decision.PROMOTE
+    assert found.sentence == (
+        "accuracy of sex female of 1 reaches 0.8; accuracy of sex male of 0.9 reaches 0.8"
+    )
+
+
+def test_a_first_version_whose_groups_are_all_too_small_for_a_floor_is_not_decided() -> None:
+    found = gate.decide(floor_of_each_sex(least_patients=41), by_sex(set(range(60))), None)
+    assert found.decision is Decision.CANNOT_DECIDE
+    assert found.sentence.endswith("no group is large enough for a floor")
+    margin = ACCURACY.model_copy(update={"subgroups": {"sex": SubgroupRule(margin=0.1)}})
+    found = gate.decide(margin, by_sex(set(range(60))), None)
+    assert found.sentence.endswith("the rule states no floors")
+
+
+def alarms(*sizes: float, images_from: int = 25) -> Scores:
+    """Return 25 cases without a lesion, these sizes found in turn: volumes, then images."""
+    cases = [
+        {
+            "overlaps": (
+                Overlap(
+                    true_size=0,
+                    found_size=sizes[number % len(sizes)],
+                    unit="ml" if number < images_from else "pixels",
+                ),
+            )
+        }
+        for number in range(25)
+    ]
+    groups = [{"site": "a" if number < images_from else "b"} for number in range(25)]
+    return made_scores.scores("segmentation", ["lesion"], cases, groups=groups)
+
+
+ALARM = Floor(statistic="false_alarm_ml", label="lesion", value=2.0)
+
+
+def test_a_rule_may_say_how_large_false_alarms_are_at_most() -> None:
+    pixels = Floor(statistic="false_alarm_pixels", label="lesion", value=2.0)
+    each = {"site": SubgroupRule(floors=(ALARM, pixels))}
+    rule = Rule(statistic="false_alarm_ml", label="lesion", floors=(ALARM, pixels), subgroups=each)
+    assert not [*rule.faults("segmentation", ["lesion"])]
+    assert len([*rule.faults("segmentation", ["lung"])]) == 5
+    assert len([*rule.faults("detection", ["lesion"])]) == 5
+
+
+def test_false_alarms_larger_than_a_floor_allows_are_refused() -> None:
+    rule = Rule(floors=(ALARM,))
+    assert gate.decide(rule, alarms(1.0), None).decision is Decision.PROMOTE
+    found = gate.decide(rule, alarms(3.0), None)
+    assert found.decision is Decision.REFUSE
+    assert found.sentence == "false alarm (ml) of lesion of 3 misses 2"
+
+
+def test_a_size_that_no_case_has_cannot_be_told() -> None:
+    found = gate.decide(Rule(floors=(ALARM,)), alarms(1.0, images_from=0), None)
+    assert found.decision is Decision.CANNOT_DECIDE
+    assert "0 patients bear on it, 20 are needed" in found.sentence
+    unknown = ALARM.model_copy(update={"label": "lung"})
+    with pytest.raises(ScoresRefused, match="false_alarm_ml"):
+        gate.decide(Rule(floors=(unknown,)), alarms(1.0), None)
+
+
+def test_a_size_is_asked_of_the_groups_that_have_it() -> None:
+    each = {"site": SubgroupRule(margin=0.0, floors=(ALARM,))}
+    rule = Rule(statistic="false_alarm_ml", label="lesion", least_patients=10, subgroups=each)
+    new, old = (alarms(*sizes, images_from=15) for sizes in ((0.5, 1.0), (1.5, 2.5)))
+    found = gate.decide(rule, new, old)
+    assert found.decision is Decision.PROMOTE
+    assert [one.group for one in found.subgroups] == ["a"]
+    assert "false alarm (ml) of lesion of site a of 0.733 reaches 2" in found.sentence
+
+
 def test_a_verdict_is_computed_again_from_what_was_kept() -> None:
     rule = ACCURACY.model_copy(update={"subgroups": {"sex": SubgroupRule(margin=0.1)}})
     new, old = by_sex(set(range(50))), by_sex(set(range(35)))

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import models as shipped_models
-from pipeline.deidentify.keys import read_key
+from pipeline.deidentify.keys import make_key, read_key
 from pipeline.errors import TrainingRefused
 from pipeline.evaluation.scores import ScoresRefused
-from pipeline.models import bundle, predictors
+from pipeline.models import bundle, networks, predictors
 from pipeline.models.devices import Device
 from pipeline.training import (
     gate_order,
@@ -25,15 +26,43 @@ from pipeline.training import (
     judging,
     kept_cases,
     process,
+    product,
     recipe,
     verdict_again,
     worst_cases,
 )
 from pipeline.training.manifest import Part, freeze
 from tests import quick_training
+from tests.pipeline.training.test_objects import BORDER, write_cells
+from tests.pipeline.training.test_restoration import BESIDE, DENOISING, FINER, FLAT_EDSR
 
 RULE: dict[str, Any] = {"statistic": "accuracy", "least_patients": 2, "wants": "not worse"}
 RECIPE = quick_training.CLASSIFICATION | {"gate": RULE, "epochs": 6}
+APART = quick_training.SEGMENTATION | {"options": {"instances": True}}
+WITHOUT_BORDER = BORDER | {
+    "network": {"name": "UNet", "arguments": BORDER["network"]["arguments"] | {"out_channels": 2}},
+    "labels": [{"number": 1, "name": "cell"}],
+    "options": {"instances": True},
+}
+LARGER = BESIDE | {"network": FLAT_EDSR, "options": {"scale": 2, "residual": True}}
+SIGMOID = quick_training.CLASSIFICATION | {
+    "loss": "binary-cross-entropy",
+    "options": {"activation": "sigmoid"},
+}
+AGED = RECIPE | {
+    "network": {
+        "name": "FiLMNet",
+        "arguments": {
+            "spatial_dims": 2,
+            "in_channels": 1,
+            "out_channels": 2,
+            "features": [4, 8],
+            "values": 1,
+        },
+    },
+    "input": RECIPE["input"] | {"table": [{"name": "age", "mean": 45, "scale": 20}]},
+}
+AGED_OTHERWISE = AGED | {"input": RECIPE["input"] | {"table": [{"name": "age", "mean": 50}]}}
 
 
 class Unstopped(process.Stop):
@@ -91,6 +120,25 @@ class School:
             Unstopped(),
         )
         return self.trained(name, bundle_folder)
+
+    def untrained(self, name: str, stated: Mapping[str, Any]) -> Trained:
+        """Make a version of a recipe whose weights are chance."""
+        wanted = recipe.check(stated)
+        torch.manual_seed(0)
+        network = networks.build(wanted.network.name, wanted.network.arguments)
+        folder = self.root / name / "bundle"
+        folder.parent.mkdir(parents=True)
+        made = bundle.write(
+            folder,
+            wanted.spec(name),
+            weights=network.state_dict(),
+            card="Untrained.",
+            files={product.RECIPE: json.dumps(wanted.stated()).encode()},
+        )
+        version = gate_order.Version(
+            model="quick", version=name, digest=made.digest, bundle=str(folder), cases=None
+        )
+        return Trained(version, folder, {})
 
     def hold(
         self,
@@ -265,6 +313,134 @@ def test_an_active_version_of_other_labels_leaves_nothing_to_decide(
     decision, sentence = verdict_of(school.hold("1.8", first, stated=stated, change=rename))
     assert decision == "cannot decide"
     assert "has other labels" in sentence
+
+
+def balls(manifest: Path) -> None:
+    """Write volumes and masks in place of the cases."""
+    quick_training.write_balls(manifest.parent, "segmentation", count=16)
+
+
+def volumes(manifest: Path) -> None:
+    """Write volumes without a label in place of the cases."""
+    quick_training.write_balls(manifest.parent, "restoration", count=16)
+
+
+def cells(manifest: Path) -> None:
+    """Write images of cells and maps of them in place of the cases."""
+    write_cells(manifest.parent, count=16)
+
+
+def ages(manifest: Path) -> None:
+    """Say of each patient that he is 50 years old."""
+    header, *lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([f"{header},age", *(f"{line},50" for line in lines)]) + "\n")
+
+
+def second_series(manifest: Path) -> None:
+    """Put the image of the next case, of the other class, beside each."""
+    header, *lines = manifest.read_text().splitlines()
+    images = [line.split(",")[0] for line in lines]
+    beside = [f"{line},{next_}" for line, next_ in zip(lines, images[1:] + images[:1], strict=True)]
+    manifest.write_text("\n".join([f"{header},image2", *beside]) + "\n")
+
+
+def of_images(*images: int) -> dict[str, Any]:
+    """Return a recipe that takes these images of a case."""
+    return RECIPE | {"input": RECIPE["input"] | {"images": images}}
+
+
+@pytest.mark.parametrize(
+    ("active", "candidate", "write"),
+    [
+        pytest.param(APART, quick_training.SEGMENTATION, balls, id="it alone tells objects apart"),
+        pytest.param(quick_training.SEGMENTATION, APART, balls, id="it tells no objects apart"),
+        pytest.param(AGED, RECIPE, ages, id="it reads an age"),
+        pytest.param(RECIPE, AGED, ages, id="it reads no age"),
+        pytest.param(of_images(1), of_images(0), second_series, id="other images"),
+        pytest.param(SIGMOID, RECIPE, None, id="any number of labels"),
+        pytest.param(DENOISING, LARGER, volumes, id="another scale"),
+        pytest.param(FINER, LARGER, volumes, id="of slices too"),
+    ],
+)
+def test_an_active_version_that_is_asked_something_else_leaves_nothing_to_decide(
+    tmp_path: Path,
+    active: Mapping[str, Any],
+    candidate: Mapping[str, Any],
+    write: Callable[[Path], None] | None,
+) -> None:
+    make_key(tmp_path / "key")
+    school = School(tmp_path)
+    old, new = school.untrained("0.8", active), school.untrained("0.9", candidate)
+    decision, sentence = verdict_of(
+        school.hold("1.0", old, made=new, stated=candidate, change=write)
+    )
+    assert decision == "cannot decide"
+    assert "quick@0.8 is of another kind, has other labels or other inputs" in sentence
+
+
+@pytest.mark.parametrize(
+    ("active", "candidate", "write"),
+    [
+        pytest.param(BORDER, WITHOUT_BORDER, cells, id="a border that is not judged"),
+        pytest.param(RECIPE, of_images(0), None, id="the one image that there is"),
+        pytest.param(AGED, AGED_OTHERWISE, ages, id="an age on another scale"),
+    ],
+)
+def test_an_active_version_that_only_learnt_otherwise_is_judged(
+    tmp_path: Path,
+    active: Mapping[str, Any],
+    candidate: Mapping[str, Any],
+    write: Callable[[Path], None] | None,
+) -> None:
+    make_key(tmp_path / "key")
+    school = School(tmp_path)
+    old, new = school.untrained("0.8", active), school.untrained("0.9", candidate)
+    found = school.hold("1.0", old, made=new, stated=candidate, change=write)
+    assert found.statement["trouble"] == []
+    assert found.statement["verdict"]["comparison"] is not None
+
+
+def changed_copy(first: Trained, folder: Path, change: Callable[[Path], None]) -> Trained:
+    """Return a version whose bundle is changed, its scores still in it."""
+    shutil.copytree(first.version.bundle, folder)
+    change(folder)
+    return replace(first, version=replace(first.version, bundle=str(folder)))
+
+
+def test_scores_that_it_gave_of_the_same_cases_by_other_inputs_are_taken(
+    school: School, first: Trained, tmp_path: Path
+) -> None:
+    def takes_the_second(folder: Path) -> None:
+        (folder / product.RECIPE).write_text(json.dumps(recipe.check(of_images(1)).stated()))
+
+    other = changed_copy(first, tmp_path / "bundle", takes_the_second)
+    found = school.hold("1.9", other, made=first)
+    assert found.statement["trouble"] == []
+    assert found.statement["active"]["scores"] is not None
+
+
+def test_a_bundle_without_a_recipe_is_held_against_all_the_same(
+    school: School, first: Trained, tmp_path: Path
+) -> None:
+    def comes_from_elsewhere(folder: Path) -> None:
+        (folder / product.RECIPE).unlink()
+        (folder / product.SCORES).unlink()
+
+    other = changed_copy(first, tmp_path / "bundle", comes_from_elsewhere)
+    assert verdict_of(school.hold("1.10", other, made=first))[0] == "promote"
+
+
+def test_a_recipe_in_a_bundle_that_cannot_be_read_leaves_nothing_to_decide(
+    school: School, first: Trained, tmp_path: Path
+) -> None:
+    def breaks_off(folder: Path) -> None:
+        (folder / product.RECIPE).write_text("{")
+        (folder / product.SCORES).unlink()
+
+    broken = changed_copy(first, tmp_path / "bundle", breaks_off)
+    decision, sentence = verdict_of(school.hold("1.11", broken, made=first))
+    assert decision == "cannot decide"
+    assert "could not be judged: the recipe in its bundle cannot be read" in sentence
 
 
 def test_the_verdict_is_computed_again_from_what_was_kept(
