@@ -118,7 +118,12 @@ class Classification:
         if self.recipe.takes_several_labels:
             soft = targets * (1.0 - smoothing) + smoothing / 2.0
             return functional.binary_cross_entropy_with_logits(logits, soft, pos_weight=weights)
-        return functional.cross_entropy(logits, targets, weights, label_smoothing=smoothing)
+        if weights is None:
+            return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+        # torch's mean divides by the weights in the batch: of few cases hardly any balance is left
+        return functional.cross_entropy(
+            logits, targets, weights, reduction="none", label_smoothing=smoothing
+        ).mean()
 
     def _batch(self, cases: Sequence[_Case]) -> Batch:
         images, targets, more = zip(*cases, strict=True)

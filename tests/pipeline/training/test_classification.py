@@ -183,6 +183,17 @@ def test_with_weights_a_rare_class_counts_as_much_as_a_frequent_one(tmp_path: Pa
     assert float(loss.detach()) == pytest.approx(-(math.log(3 / 4) + math.log(1 / 4)) / 2)
 
 
+def test_a_case_weighs_the_same_in_whatever_batch_it_comes(tmp_path: Path) -> None:
+    wanted = recipe.check(GREY | {"classes": {"balance": "weights"}})
+    drawn = prepared_as(tmp_path, wanted, bright(0, 0, 0, 1))
+    network = Answering(math.log(3), 0.0)
+    whole = drawn.loss(network, batch(0, 0, 0, 1))
+    alone = [float(drawn.loss(network, batch(target)).detach()) for target in (0, 0, 0, 1)]
+    assert sum(alone) / 4 == pytest.approx(float(whole.detach()))
+    # three times as many, so a third of the weight: as a class both count the same
+    assert alone[3] / math.log(1 / 4) == pytest.approx(3 * alone[0] / math.log(3 / 4))
+
+
 def test_with_sampling_every_class_is_drawn_as_often(tmp_path: Path) -> None:
     wanted = recipe.check(GREY | {"classes": {"balance": "sampling"}, "augmentation": {}})
     drawn = prepared_as(tmp_path, wanted, bright(*[0] * 18, 1, 1))
