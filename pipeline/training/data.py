@@ -8,6 +8,7 @@ epoch): no order of calls, no number of threads and no restart changes what is d
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,7 +183,7 @@ def draws(recipe: Recipe, places: Sequence[Path], epoch: int) -> list[Draw]:
 
 def batch_count(recipe: Recipe, places: Sequence[Path]) -> int:
     """Return how many batches the draws of an epoch make."""
-    return -(-len(_drawn(recipe, places)) // recipe.batch)
+    return len(_starts(len(_drawn(recipe, places)), recipe.batch))
 
 
 def _drawn(recipe: Recipe, places: Sequence[Path]) -> list[int]:
@@ -204,12 +205,23 @@ def _voxels(places: tuple[Path, ...]) -> NDArray[np.int64]:
 
 
 def in_batches(items: Sequence[Draw], size: int, first: int) -> Iterator[Sequence[Draw]]:
-    """Yield batches from number ``first`` on; the last one may be smaller.
+    """Yield batches from number ``first`` on; the last one may be smaller, or larger by one.
 
     Of several processes that train one model each gets its share of every batch.
     """
-    for start in range(first * size, len(items), size):
-        yield ranks.share(items[start : start + size])
+    starts = _starts(len(items), size)
+    for start, end in itertools.pairwise([*starts[first:], len(items)]):
+        yield ranks.share(items[start:end])
+
+
+def _starts(count: int, size: int) -> Sequence[int]:
+    """Return where batches begin.
+
+    A single one that is left over joins the batch before it: where maps shrink to one value, a norm
+    over the batch has nothing to compare it with.
+    """
+    starts = range(0, count, size)
+    return starts[:-1] if len(starts) > 1 and count - starts[-1] == 1 < size else starts
 
 
 def patch_start(

@@ -56,6 +56,22 @@ def test_batches_begin_where_they_are_asked_to() -> None:
     assert [len(batch) for batch in data.in_batches(drawn, 4, 1)] == [4, 2]
 
 
+@pytest.mark.parametrize(
+    ("cases", "size", "sizes"),
+    [(9, 4, [4, 5]), (5, 4, [5]), (3, 2, [3]), (1, 4, [1]), (3, 1, [1, 1, 1]), (10, 4, [4, 4, 2])],
+)
+def test_a_single_case_that_is_left_over_joins_the_batch_before_it(
+    cases: int, size: int, sizes: list[int]
+) -> None:
+    wanted = recipe.check(quick_training.CLASSIFICATION | {"batch": size})
+    drawn = data.draws(wanted, _places(cases), 0)
+    batches = list(data.in_batches(drawn, size, 0))
+    assert [len(batch) for batch in batches] == sizes
+    assert [one for batch in batches for one in batch] == list(drawn)
+    assert [len(batch) for batch in data.in_batches(drawn, size, 1)] == sizes[1:]
+    assert data.batch_count(wanted, _places(cases)) == len(sizes)
+
+
 @given(
     extent=st.integers(1, 40), width=st.integers(1, 40), place=st.floats(0, 39), seed=st.integers(0)
 )
@@ -139,7 +155,7 @@ def test_a_case_of_many_voxels_gives_as_many_more_patches_where_that_is_asked(
     drawn = data.draws(wanted, places, 0)
     # the median is 64 voxels, whatever the channels; a quarter of it comes to half a patch
     assert np.bincount([draw.case for draw in drawn]).tolist() == [1, 2, 2, 8]
-    assert data.batch_count(wanted, places) == -(-13 // wanted.batch)
+    assert data.batch_count(wanted, places) == 13 // wanted.batch  # one joins the last of them
 
 
 def _places(count: int) -> list[Path]:
