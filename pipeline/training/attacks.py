@@ -54,12 +54,24 @@ def attacked(
 def as_in_use(network: nn.Module) -> Iterator[None]:
     """Attack the network as it answers later: no dropout, statistics of batches left alone."""
     was_training = {module: module.training for module in network.modules()}
-    network.eval()
+    use(network)
     try:
         yield
     finally:
         for module, training in was_training.items():
             module.training = training
+
+
+def use(network: nn.Module) -> None:
+    """Set a network to answer as it does later, where gradients are asked of its answers.
+
+    Layers that go through a sequence stay in training, of which cuDNN alone gives gradients; those
+    of our networks answer alike in both.
+    """
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, nn.RNNBase):
+            module.train()
 
 
 def _within(moved: Tensor, images: Tensor, epsilon: float) -> Tensor:

@@ -50,7 +50,7 @@ class Robustness:
         is_whole = self.recipe.kind == "classification"
         judge = self._classified if is_whole else self._segmented
         found: list[tuple[Attacked, ...]] = []
-        self.network.to(self.device).eval().requires_grad_(requires_grad=False)
+        attacks.use(self.network.to(self.device).requires_grad_(requires_grad=False))
         for group in _grouped(cases, _TOGETHER if is_whole else 1):
             checkpoint()
             arrays = [self._arrays(case) for case in group]
@@ -73,7 +73,7 @@ class Robustness:
     def _arrays(self, case: Case) -> Mapping[str, NDArray[Any]]:
         is_whole = self.recipe.kind == "classification"
         preparation = classification.preparation if is_whole else segmentation.preparation
-        image = data.read_image(case, self.recipe)
+        image = data.read_case(case, self.recipe)
         return preparation(self.recipe)(image, data.read_truth(case, self.recipe, image))
 
     def _attack(self, network: nn.Module, images: Tensor, truth: Tensor, epsilon: float) -> Tensor:

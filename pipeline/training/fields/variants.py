@@ -123,8 +123,7 @@ def faults(recipe: Recipe) -> Iterator[str]:
     asked = [name for name, field in stated.items() if field is not None]
     if not asked:
         return
-    if recipe.kind not in ("classification", "segmentation"):
-        yield f"{', '.join(asked)}: only a classification or a segmentation can be trained so"
+    yield from _faults_of_kind(recipe, ", ".join(asked))
     if recipe.input.table or networks.takes_missing(recipe.network.name):
         yield f"{', '.join(asked)}: the network must see images, all of them, and nothing beside"
     if recipe.evaluation.robustness is not None and recipe.takes_several_labels:
@@ -138,6 +137,15 @@ def faults(recipe: Recipe) -> Iterator[str]:
         yield "pretraining: transfer names the weights to begin with already"
     if recipe.semi_supervised is not None and recipe.optimiser.ema is not None:
         yield "optimiser.ema: the teacher of semi_supervised is that average already"
+
+
+def _faults_of_kind(recipe: Recipe, asked: str) -> Iterator[str]:
+    if recipe.kind not in ("classification", "segmentation"):
+        yield f"{asked}: only a classification or a segmentation can be trained so"
+    if recipe.loss == "mask-rcnn":
+        yield f"{asked}: {recipe.network.name} learns from single objects, not from maps"
+    elif recipe.evaluation.robustness is not None and recipe.tells_objects_apart:
+        yield "evaluation.robustness: objects that are told apart are not attacked"
 
 
 def halvings(size: Sequence[int]) -> int:

@@ -12,6 +12,7 @@ from pipeline.training import attacks
 from pipeline.training.adversarial import Adversarial
 from pipeline.training.wrapping import total
 from tests import quick_variants as quick
+from tests.pipeline.training.test_objects import BORDER, MASK_RCNN
 
 
 def task(folder: Path, document: dict, **stated: object) -> Adversarial:
@@ -96,6 +97,28 @@ def test_what_is_learnt_under_attack_is_harder_to_attack(tmp_path: Path) -> None
 def test_what_is_not_for_a_kind_is_refused(block: dict) -> None:
     with pytest.raises(TrainingRefused, match="only a classification or a segmentation"):
         quick.check(quick.quick_training.RESTORATION, **block)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"adversarial": {"epsilon": 0.1}},
+        {"semi_supervised": {}},
+        {"pretraining": {"method": "contrastive", "epochs": 1}},
+        {"pretraining": {"method": "masked-autoencoder", "epochs": 1}},
+        {"evaluation": {"robustness": {"epsilons": [0, 0.1]}}},
+    ],
+    ids=str,
+)
+def test_what_learns_from_single_objects_is_trained_plainly(block: dict) -> None:
+    with pytest.raises(TrainingRefused, match=f"{next(iter(block))}.*single objects"):
+        quick.check(MASK_RCNN, **block)
+
+
+def test_objects_that_are_told_apart_are_not_attacked() -> None:
+    with pytest.raises(TrainingRefused, match="told apart are not attacked"):
+        quick.check(BORDER, evaluation={"robustness": {"epsilons": [0, 0.1]}})
+    assert quick.check(BORDER, adversarial={"epsilon": 0.1}).tells_objects_apart
 
 
 def test_a_teacher_and_an_average_are_one_too_many() -> None:

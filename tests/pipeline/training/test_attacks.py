@@ -86,3 +86,11 @@ def test_an_attacked_network_is_as_in_use_and_then_as_it_was() -> None:
     assert network[2].training
     assert not network[1].training
     assert int(network[1].num_batches_tracked) == 0
+
+
+def test_what_goes_through_a_sequence_stays_in_training_where_gradients_are_asked_of_it() -> None:
+    network = nn.Sequential(nn.LSTM(3, 2), nn.Dropout()).eval()
+    with attacks.as_in_use(network):
+        assert network[0].training
+        assert not network[1].training
+    assert not any(module.training for module in network.modules())

@@ -29,6 +29,14 @@ _VOLUMES: dict[str, Any] = {
     "window": [0, 1],
     "size": [8, 8, 8],
 }
+_DENSE: dict[str, Any] = {
+    "spatial_dims": 3,
+    "in_channels": 2,
+    "out_channels": 2,
+    "init_features": 8,
+    "growth_rate": 8,
+    "block_config": [2],
+}
 
 
 class Quiet(process.Stop):
@@ -134,6 +142,23 @@ def test_several_series_of_which_one_may_be_missing(tmp_path: Path) -> None:
         "augmentation": {"missing": 0.1},
     }
     assert trained(tmp_path, rows, changes)["metrics"]["accuracy"]["value"] == 1.0
+
+
+def test_two_series_under_attack(tmp_path: Path) -> None:
+    """The second says which; nothing changes it so far that it says the other."""
+    random, rows = np.random.default_rng(0), []
+    for number in range(20):
+        second = noise(random, 8, 8, 8) + 0.8 * (number % 2)
+        row = {"image": noise(random, 8, 8, 8), "image2": second}
+        rows.append(row | {"label": ("dark", "bright")[number % 2]})
+    changes = {
+        "network": {"name": "DenseNet", "arguments": _DENSE},
+        "input": _VOLUMES | {"channels": 2},
+        "evaluation": {"least_patients": 1, "robustness": {"epsilons": [0, 0.01]}},
+    }
+    metrics = trained(tmp_path, rows, changes)["metrics"]
+    assert metrics["accuracy_under_pgd_0"] == metrics["accuracy"]
+    assert metrics["accuracy_under_pgd_0.01"]["value"] == 1.0
 
 
 def test_values_of_the_patient_beside_the_image(tmp_path: Path) -> None:
