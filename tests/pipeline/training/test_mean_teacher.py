@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from torch import nn
 
 from pipeline.errors import Interrupted
 from pipeline.training import loop, mean_teacher
+from pipeline.training.adversarial import Adversarial
+from pipeline.training.fields import AdversarialField
 from pipeline.training.mean_teacher import MeanTeacher, Pair
 from pipeline.training.recipe import Recipe
 from tests import quick_variants as quick
@@ -97,6 +100,21 @@ def test_a_disagreement_is_the_mean_square_of_the_scores_apart(tmp_path: Path) -
     losses = task.loss(pair, next(task.batches(0, 0)))
     assert isinstance(losses, dict)
     assert float(losses["disagreement"].detach()) == pytest.approx(2.0 * 0.25)
+
+
+def test_an_attack_is_on_the_student_that_learns(tmp_path: Path) -> None:
+    task, _ = teaching(tmp_path, quick.PLAIN)
+    attacked = AdversarialField(method="fgsm", epsilon=0.2)
+    lesson = dataclasses.replace(task, inner=Adversarial(inner=task.inner, wanted=attacked))
+    pair = task.network().train()
+    assert isinstance(pair, Pair)
+    asked: list[str] = []
+    for name, network in (("student", pair.student), ("teacher", pair.teacher)):
+        network.register_forward_hook(lambda *_, name=name: asked.append(name))
+    lesson.loss(pair, next(lesson.batches(0, 0)))
+    # of the teacher what it says of the images without a label, and nothing more
+    assert asked.count("teacher") == 1
+    assert asked.count("student") == 4
 
 
 @pytest.mark.parametrize("document", [quick.PLAIN, quick.FLAT], ids=lambda one: one["kind"])
