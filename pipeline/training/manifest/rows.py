@@ -168,12 +168,15 @@ def _images(fields: Mapping[Any, Any]) -> tuple[str, ...]:
 
 
 def _label(fields: Mapping[Any, Any], recipe: Recipe) -> str:
-    """Return the label as one word, however many cells it stands in."""
+    """Return the label as one word, however many cells it stands in.
+
+    Rows that were added later state theirs in ``label`` beside those with a column for each class.
+    """
     stated = fields.get("label")
     if isinstance(stated, list):
         return BETWEEN.join(_word(name) for name in stated) or NONE
     classes = _classes_in(list(fields), recipe)
-    if "label" in fields or not classes:
+    if _word(stated) or not classes:
         return _word(stated)
     cells = {name: _word(fields[name]) for name in classes}
     if not set(cells.values()) <= {"0", "1"}:

@@ -15,6 +15,7 @@ ADDED = [
     {"image": "/new/1", "label": "dark", "patient_id": "p1"},
     {"image": "/new/2", "label": "bright", "patient_id": "p9"},
 ]
+DICOM = b"\0" * 128 + b"DICM"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -34,6 +35,25 @@ def test_paths_mean_the_same_wherever_the_manifest_stands(tmp_path: Path) -> Non
     assert first["image"] == str(tmp_path / "1.npy")
     assert (first["image2"], first["label"]) == ("", str(tmp_path / "1.mask.npy"))
     assert (second["image2"], second["label"]) == ("/x", "dark")
+
+
+def test_a_class_stays_a_word_beside_the_folder_of_its_images(tmp_path: Path) -> None:
+    for name in ("dark/1.npy", "dark/2.dcm", "bright/3.npy", "left/4.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(DICOM if name.endswith(".dcm") else b"pixels")
+    lines = ["dark/1.npy,dark,p1", "dark/2.dcm,dark,p2", "bright/3.npy,bright,p3", "4.npy,left,p4"]
+    base = write(tmp_path, "\n".join(["image,label,patient_id", *lines, "5.npy,bright,p5"]))
+    labels = [row["label"] for row in rows(joining.joined(base, []))]
+    assert labels == ["dark", "dark", "bright", "left", "bright"]
+
+
+def test_a_folder_of_dicom_labels_is_named_wherever_the_manifest_stands(tmp_path: Path) -> None:
+    for name in ("scan", "scan.labels"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.dcm").write_bytes(DICOM)
+    base = write(tmp_path, "image,label,patient_id\nscan,scan.labels,p1")
+    (only,) = rows(joining.joined(base, []))
+    assert only["label"] == str(tmp_path / "scan.labels")
 
 
 def test_later_cases_are_marked_and_the_rows_before_them_stay_as_they_are(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.training import recipe
 from pipeline.training.faults import ManifestInvalid
-from pipeline.training.manifest import Part, rows
+from pipeline.training.manifest import Part, joining, rows
 from pipeline.training.manifest.rows import Row
 from tests import quick_training
 
@@ -52,6 +52,16 @@ def test_a_datalist_may_list_images_and_classes(tmp_path: Path) -> None:
 def test_a_column_of_0_and_1_for_each_class_is_a_label(tmp_path: Path) -> None:
     text = "image,patient_id,dark,bright\na,p,0,1\nb,p,1,1\nc,p,0,0\nd,p,0,yes\n"
     assert [row.label for row in read(tmp_path, text)] == ["bright", "dark|bright", "-", ""]
+
+
+def test_rows_that_were_added_to_those_with_a_column_for_each_class_state_a_label(
+    tmp_path: Path,
+) -> None:
+    base = tmp_path / "base.csv"
+    base.write_text("image,patient_id,dark,bright\na,p,0,1\nb,p,0,0\n")
+    added = [{"image": "/c", "label": "dark|bright", "patient_id": "q"}]
+    found = read(tmp_path, joining.joined(base, added))
+    assert [row.label for row in found] == ["bright", "-", "dark|bright"]
 
 
 def test_values_of_the_patient_are_read_in_the_units_of_headers(tmp_path: Path) -> None:
