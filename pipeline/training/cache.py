@@ -121,7 +121,9 @@ def name_of(case: Case, recipe: Recipe, kept: str) -> str:
     stated = {key: one for key, one in recipe.stated().items() if key not in _WITHOUT_BEARING}
     # which series are there is kept for the networks that are told
     is_told = networks.takes_missing(recipe.network.name)
-    come_of = [case.digest, dict(case.values), kept, stated, is_told, _code()]
+    # of objects a map is kept for this loss, for all others a mask
+    takes_maps = recipe.loss == "mask-rcnn"
+    come_of = [case.digest, dict(case.values), kept, stated, is_told, takes_maps, _code()]
     return hashlib.sha256(json.dumps(come_of, sort_keys=True).encode()).hexdigest()
 
 

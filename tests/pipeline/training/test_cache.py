@@ -116,6 +116,28 @@ def test_only_what_bears_on_preparation_is_in_the_name(
     assert (len(names) == 1) == is_found
 
 
+def test_objects_found_one_by_one_are_not_kept_under_the_name_of_a_segmentation(
+    snapshot: Snapshot,
+) -> None:
+    shape = {"spatial_dims": 2, "in_channels": 1}
+    apart = quick_training.SEGMENTATION | {
+        "input": DOCUMENT["input"],
+        "labels": [{"number": 1, "name": "cell"}],
+        "options": {"instances": True},
+    }
+    names = {}
+    for network, loss, arguments in (
+        ("UNet", "dice-cross-entropy", {"out_channels": 2, "channels": [8, 16], "strides": [2]}),
+        ("UNet", "dice-focal", {"out_channels": 2, "channels": [4, 8], "strides": [2]}),
+        ("torchvision.mask_rcnn", "mask-rcnn", {"num_classes": 2}),
+    ):
+        wanted = recipe.check(
+            apart | {"network": {"name": network, "arguments": shape | arguments}, "loss": loss}
+        )
+        names[loss] = cache.name_of(snapshot.cases[0], wanted, "all")
+    assert names["dice-focal"] == names["dice-cross-entropy"] != names["mask-rcnn"]
+
+
 def test_every_field_of_a_recipe_bears_on_preparation_until_it_is_said_not_to() -> None:
     assert set(Recipe.model_fields) >= cache._WITHOUT_BEARING
     assert {"kind", "input", "labels", "options", "snapshot"}.isdisjoint(cache._WITHOUT_BEARING)
