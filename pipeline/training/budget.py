@@ -23,9 +23,13 @@ class Stopwatch:
         self._clock = clock
         self._began = clock() - progress.seconds
 
+    def note(self) -> None:
+        """Note the time in the progress, for the checkpoint that is about to be written."""
+        self._progress.seconds = self._clock() - self._began
+
     def is_spent(self, device: torch.device) -> bool:
         """Note the time; say whether the budget is used up, to all processes alike."""
-        self._progress.seconds = self._clock() - self._began
+        self.note()
         if self._budget is None:
             return False
         is_over = self._progress.seconds >= self._budget.seconds

@@ -63,7 +63,7 @@ def train(task: Task, recipe: Recipe, digest: str, controls: Controls) -> tuple[
     while done.epoch < recipe.epochs and not done.is_stopped:
         _learn(task, recipe, state, controls, watch)
         _look(task, recipe, state)
-        state.save(controls.checkpoint)
+        _save(state, controls, watch)
         report = EpochReport(
             epoch=done.epoch,
             epochs=recipe.epochs,
@@ -107,13 +107,19 @@ def _learn(task: Task, recipe: Recipe, state: State, controls: Controls, watch: 
         )
         cases = 0
         if ranks.any_of(is_so=controls.is_stopping(), device=controls.device):
-            state.save(controls.checkpoint)
+            _save(state, controls, watch)
             raise Interrupted("asked to stop; the training goes on from its checkpoint")
         if watch.is_spent(controls.device):
             done.is_stopped = True
             return
         if controls.is_due():
-            state.save(controls.checkpoint)
+            _save(state, controls, watch)
+
+
+def _save(state: State, controls: Controls, watch: Stopwatch) -> None:
+    """Write a checkpoint with the time that it took to get there, which no pause gives back."""
+    watch.note()
+    state.save(controls.checkpoint)
 
 
 def _look(task: Task, recipe: Recipe, state: State) -> None:

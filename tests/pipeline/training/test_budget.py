@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,20 @@ from torch import Tensor, nn
 
 from pipeline.errors import Interrupted, TrainingRefused
 from pipeline.training import loop, recipe
-from pipeline.training.controls import Controls
+from pipeline.training.controls import Controls, EpochReport
 from tests import quick_training
 
 STEPS = 5
 
 
+@dataclass
 class Line:
     """One weight learns to be 3; the score is how near it is."""
+
+    #: that each step takes, and each look at the score
+    hours: float = 1.0
+    #: that it took so far
+    seconds: float = 0.0
 
     def network(self) -> nn.Module:
         network = nn.Linear(1, 1, bias=False)
@@ -36,6 +43,7 @@ class Line:
         yield from [torch.ones(1, 1)] * (STEPS - first)
 
     def loss(self, network: nn.Module, batch: Tensor) -> Tensor:
+        self.seconds += self.hours * 3600
         loss: Tensor = (network(batch) - 3.0).square().mean()
         return loss
 
@@ -48,51 +56,61 @@ def budget(hours: float | None) -> recipe.Recipe:
     return recipe.check(quick_training.CLASSIFICATION | {"epochs": 100} | asked)
 
 
-def ticking(hours: float) -> Callable[[], float]:
-    """A clock that is ``hours`` further on each time it is looked at."""
-    ticks = count()
-    return lambda: next(ticks) * hours * 3600
-
-
-def controls(folder: Path, hours: float, *, stop_after: int = 10**6) -> Controls:
+def controls(folder: Path, line: Line, *, stop_after: int = 10**6) -> Controls:
     asked = count(1)
     return Controls(
         checkpoint=folder / "checkpoint",
         device=torch.device("cpu"),
         is_stopping=lambda: next(asked) >= stop_after,
         on_epoch=[].append,
-        clock=ticking(hours),
+        clock=lambda: line.seconds,
     )
 
 
 def test_the_epoch_in_which_the_budget_ends_is_cut_short_and_judged(tmp_path: Path) -> None:
-    _, done = loop.train(Line(), budget(7), "d", controls(tmp_path, 1.0))
+    line = Line()
+    _, done = loop.train(line, budget(7), "d", controls(tmp_path, line))
     assert done.is_stopped
     assert (done.epoch, done.best_epoch) == (2, 2)
-    assert done.seconds == 7 * 3600
+    assert done.seconds == line.seconds == 8 * 3600  # the look after it counts too
     assert done.best_score == pytest.approx(max(each.score for each in done.history))
 
 
 def test_a_budget_shorter_than_an_epoch_still_leaves_weights(tmp_path: Path) -> None:
-    weights, done = loop.train(Line(), budget(1), "d", controls(tmp_path, 2.0))
+    line = Line(hours=2.0)
+    weights, done = loop.train(line, budget(1), "d", controls(tmp_path, line))
     assert (done.epoch, done.best_epoch) == (1, 1)
     assert float(weights["weight"]) != 0.0
 
 
-def test_what_was_spent_before_a_restart_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [1, 3, STEPS, STEPS + 1, 2 * STEPS])
+def test_what_was_spent_before_a_restart_counts(tmp_path: Path, steps: int) -> None:
+    before, after = Line(), Line()
     with pytest.raises(Interrupted):
-        loop.train(Line(), budget(12), "d", controls(tmp_path, 1.0, stop_after=10))
-    _, done = loop.train(Line(), budget(12), "d", controls(tmp_path, 1.0))
-    assert done.seconds == 12 * 3600
+        loop.train(before, budget(12), "d", controls(tmp_path, before, stop_after=steps))
+    _, done = loop.train(after, budget(12), "d", controls(tmp_path, after))
+    assert done.seconds == before.seconds + after.seconds == 14 * 3600
     assert done.epoch == 3
+
+
+def test_a_look_counts_in_a_training_that_is_killed_after_it(tmp_path: Path) -> None:
+    def killed(report: EpochReport) -> None:
+        raise KeyboardInterrupt(report.epoch)
+
+    before, after = Line(), Line()
+    ending = replace(controls(tmp_path, before), on_epoch=killed)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(before, budget(12), "d", ending)
+    _, done = loop.train(after, budget(12), "d", controls(tmp_path, after))
+    assert done.seconds == before.seconds + after.seconds
 
 
 def test_without_a_budget_time_ends_nothing_and_changes_no_weights(tmp_path: Path) -> None:
     for name in ("fast", "slow"):
         (tmp_path / name).mkdir()
-    short = of_epochs(3)
-    fast, _ = loop.train(Line(), short, "d", controls(tmp_path / "fast", 0.0))
-    slow, done = loop.train(Line(), short, "d", controls(tmp_path / "slow", 50.0))
+    short, quick, long = of_epochs(3), Line(hours=0.0), Line(hours=50.0)
+    fast, _ = loop.train(quick, short, "d", controls(tmp_path / "fast", quick))
+    slow, done = loop.train(long, short, "d", controls(tmp_path / "slow", long))
     assert torch.equal(fast["weight"], slow["weight"])
     assert (done.epoch, done.is_stopped) == (3, False)
 
