@@ -38,7 +38,8 @@ def read(fields: Mapping[str, Any]) -> tuple[Groups, dict[str, str]]:
     """
     groups, faults = [], {}
     for column, (attribute, group_of) in COLUMNS.items():
-        word = str(fields.get(column) or "").strip()
+        stated = fields.get(column)
+        word = "" if stated is None else str(stated).strip()
         if not word:
             continue
         try:

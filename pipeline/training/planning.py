@@ -145,7 +145,7 @@ def _labels(asked: Auto, manifest: Path) -> tuple[bool, tuple[LabelField, ...]]:
     """Return whether cases have any number of classes, and the labels as far as rows tell them."""
     if asked.auto != "classification":
         return False, asked.labels
-    rows = read_rows(manifest, _provisional(asked, (), several=False))
+    rows = read_rows(manifest, _provisional(asked, asked.labels, several=False))
     words = {row.label for row in rows}
     several = any(word == NONE or len(classes_of(word)) > 1 for word in words)
     names = {name for word in words if word for name in classes_of(word)}

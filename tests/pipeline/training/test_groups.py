@@ -16,6 +16,11 @@ def test_groups_are_read_from_the_columns_that_are_there() -> None:
     assert groups.read({"image": "a.npy"}) == ((), {})
 
 
+def test_numbers_are_read_as_words_are_and_null_is_not_stated() -> None:
+    assert groups.read({"age": 0, "sex": None}) == ((("age", "0-17"),), {})
+    assert groups.read({"age": 47}) == ((("age", "40-59"),), {})
+
+
 @pytest.mark.parametrize(
     ("age", "band"),
     [

@@ -113,6 +113,19 @@ def test_classes_are_the_words_of_the_manifest(tmp_path: Path) -> None:
     assert "Chosen by auto" in found.description
 
 
+def test_classes_that_are_stated_may_each_have_a_column(tmp_path: Path) -> None:
+    path = write(tmp_path, random_images(24, 20), ["cat", "ant"] * 5)
+    header, *lines = path.read_text().split()
+    columns = [line.replace(",cat,", ",0,1,").replace(",ant,", ",1,0,") for line in lines]
+    path.write_text("\n".join([header.replace("label", "ant,cat"), *columns]))
+    labels = [{"number": 0, "name": "ant"}, {"number": 1, "name": "cat"}]
+    found = planned(AUTO | {"labels": labels}, path)
+    assert [label.name for label in found.labels] == ["ant", "cat"]
+    assert not found.takes_several_labels
+    path.write_text("\n".join([header.replace("label", "ant,cat"), *columns]).replace("0,1", "1,1"))
+    assert planned(AUTO | {"labels": labels}, path).takes_several_labels
+
+
 def test_cases_of_several_classes_get_a_score_for_each(tmp_path: Path) -> None:
     labels = ["cat|ant", "-", "ant", "cat", "ant|cat"] * 2
     found = planned(AUTO, write(tmp_path, random_images(16, 16), labels))
