@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
+from pipeline.tied import end_with_parent
+
 Item = TypeVar("Item")
 
 #: the others wait while the first one validates
@@ -31,6 +33,9 @@ def joined(kind: str) -> Iterator[None]:
     if not distributed.is_torchelastic_launched():
         yield
         return
+    # torchrun starts each in a session of its own: whoever kills its group would leave them behind,
+    # waiting for one another
+    end_with_parent()
     distributed.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield

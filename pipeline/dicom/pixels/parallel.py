@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from pipeline.dicom.limits import DecodeLimits
 from pipeline.dicom.processes import confine
-
-_PR_SET_PDEATHSIG: Final = 1
-_LIBC: Final = ctypes.CDLL(None)
+from pipeline.tied import end_with_parent
 
 
 class WorkerRefused(Exception):
@@ -94,8 +90,7 @@ def _fork(
         os.close(writer)
         return Worker(pid=pid, answers=reader)
     try:
-        if sys.platform == "linux":
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        end_with_parent()
         confine(memory_bytes=limits.memory_bytes, seconds=limits.seconds)
         try:
             told: dict[str, Any] = {"answers": [work(index) for index in indices]}

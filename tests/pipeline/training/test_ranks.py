@@ -76,6 +76,34 @@ def trained(folder: Path, device: str) -> tuple[dict[str, torch.Tensor], list[di
 
 
 @pytest.mark.system
+def test_processes_that_wait_for_one_another_end_with_who_started_them(tmp_path: Path) -> None:
+    program = tmp_path / "waiting.py"
+    program.write_text(
+        "import os, time\n"
+        "from pipeline.training import ranks\n"
+        "with ranks.joined('cpu'):\n"
+        "    os.write(1, b'here\\n')\n"
+        "    if ranks.number() == 0:\n"
+        "        time.sleep(600)\n"
+        "    ranks.total([1.0], 'cpu')\n"
+    )
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    agent = subprocess.Popen(
+        [sys.executable, *torchrun, str(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert agent.stdout is not None
+    for _ in range(2):
+        next(agent.stdout)
+    agent.kill()
+    agent.communicate(timeout=60)  # whoever is left would hold the pipe open
+
+
+@pytest.mark.system
 def test_two_processes_come_to_the_weights_of_one(tmp_path: Path) -> None:
     one, alone = trained(tmp_path / "one", "cpu")
     two, together = trained(tmp_path / "two", "cpu,cpu")
