@@ -95,13 +95,20 @@ class State:
                 "python": random.getstate(),
             },
         }
-        # an attempt that was given up for lost may still write beside this one
+        # what a killed attempt left takes room; one that was given up for lost and still writes
+        # ends by missing its file
+        for left in path.parent.glob(f"{path.name}.*.partial"):
+            left.unlink(missing_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        with partial.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        try:
+            with partial.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:  # the disk is full, say: others need the room
+            partial.unlink(missing_ok=True)
+            raise
 
     def restore(self, path: Path, device: torch.device) -> None:
         """Continue from a checkpoint. No code in it runs: tensors and plain values only."""

@@ -8,6 +8,7 @@ what went wrong, each that met it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -48,6 +49,12 @@ def main(arguments: list[str]) -> int:
         return FAILED
     except (MemoryError, torch.OutOfMemoryError):
         reason, detail = Reason.RUN_OUT_OF_MEMORY, "memory was used up; try a smaller batch"
+        _say({"event": "failed", "reason": reason, "detail": detail})
+        return FAILED
+    except (OSError, RuntimeError) as error:
+        if not _says_disk_full(error):
+            raise
+        reason, detail = Reason.RUN_DISK_FULL, "the disk of the store is full"
         _say({"event": "failed", "reason": reason, "detail": detail})
         return FAILED
     return DONE
@@ -123,6 +130,15 @@ def _memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _says_disk_full(error: BaseException | None) -> bool:
+    """Whether there was no room, also where torch says something else of what it met."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _keep_quiet(_: Mapping[str, Any]) -> None:

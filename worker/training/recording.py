@@ -19,7 +19,7 @@ from records.leases import Fenced
 from worker import gating
 from worker.flights import Flight, Stop
 from worker.services import Services
-from worker.store import NO_ROOM, DiskFull
+from worker.store import NO_ROOM
 from worker.training.order import Order
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,7 @@ def settle(error: Fault, order: Order, flight: Flight, services: Services) -> No
                     trainings.finish_canceled(session, flight.lease)
                 case Interrupted():  # a shutdown, or a pause
                     trainings.release(session, flight.lease)
-                case DiskFull():
+                case _ if reason is Reason.RUN_DISK_FULL:
                     trainings.postpone(session, flight.lease, reason=reason, detail=detail)
                 case TrainingRefused():
                     trainings.reject(session, flight.lease, reason=reason, detail=detail)

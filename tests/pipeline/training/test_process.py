@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from pipeline.evaluation import scores, summary
 from pipeline.models import bundle
-from pipeline.training import product
+from pipeline.training import process, product
 from tests import quick_training
 
 pytestmark = pytest.mark.system
@@ -159,6 +160,23 @@ def test_a_refusal_is_said_with_its_reason(tmp_path: Path) -> None:
     assert code == 3
     assert said[-1]["event"] == "refused"
     assert said[-1]["reason"] == "training.recipe_invalid"
+
+
+def test_a_disk_that_is_full_is_said_also_where_torch_says_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fill(*_: object) -> None:
+        with Path("/dev/full").open("wb") as full:
+            torch.save({"weights": torch.zeros(100_000)}, full)
+
+    monkeypatch.setattr(process, "run", fill)
+    assert process.main([str(order(tmp_path, quick_training.CLASSIFICATION))]) == process.FAILED
+    said = json.loads(capfd.readouterr().out)
+    assert said == {
+        "event": "failed",
+        "reason": "run.disk_full",
+        "detail": "the disk of the store is full",
+    }
 
 
 def test_a_demonstration_says_so_on_its_card(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_killed_in_eight_places_it_ends_in_the_same_bytes(tmp_path: Path) -> Non
     assert ends == [-signal.SIGKILL] * len(PLACES) + [0]
     name = dying_training.WEIGHTS
     assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    assert not list(killed.rglob("*.partial"))  # of the two that were killed while they wrote
 
 
 def test_a_checkpoint_of_another_version_of_nightshift_is_begun_anew(tmp_path: Path) -> None:
