@@ -19,7 +19,9 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
+from pipeline.errors import ComputeFailed
 from pipeline.models import bundle
+from pipeline.reasons import Reason
 from records import audit, database, models, schedules, training_requests, trainings
 from records.base import Stage, TrainingStatus
 from records.database import reading, unit_of_work
@@ -272,6 +274,30 @@ def test_a_training_lets_go_while_the_disk_is_full_and_waits_with_its_checkpoint
     assert (waiting.status, waiting.attempt) == (TrainingStatus.QUEUED, 0)
     assert waiting.reason == "run.disk_full"
     assert (services.store.root / "trainings" / str(training_id) / "checkpoint").exists()
+
+
+def test_a_disk_that_is_full_before_anybody_looked_costs_no_attempt(
+    services: Services, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(order: object, services: object) -> None:
+        del order, services
+        raise ComputeFailed("the disk of the store is full", Reason.RUN_DISK_FULL)
+
+    monkeypatch.setattr(training.carrying.process, "started", fail)
+    training_id = ask(services, manifest, LONG)
+    training.run(training_id, services)
+    waiting = row(services, training_id)
+    assert (waiting.status, waiting.attempt) == (TrainingStatus.QUEUED, 0)
+    assert waiting.reason == "run.disk_full"
+
+
+def test_no_module_is_taken_from_the_folder_a_trainer_was_started_in(
+    services: Services, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('taken from the wrong place')\n")
+    monkeypatch.chdir(tmp_path)
+    training_id = train(services, manifest, epochs=1)
+    assert row(services, training_id).status is TrainingStatus.SUCCEEDED
 
 
 def test_a_killed_process_costs_an_attempt_and_the_next_goes_on(

@@ -45,7 +45,8 @@ def started(order: Order, services: Services) -> Iterator[subprocess.Popen[bytes
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
-            env={**os.environ, **allocator()},
+            # no module is taken from the folder that the trainer was started in
+            env={**os.environ, **allocator(), "PYTHONSAFEPATH": "1"},
         )
     try:
         yield process
