@@ -33,17 +33,19 @@ def register_shipped(services: Services) -> None:
 
 
 def register_bundle(services: Services, folder: Path) -> None:
-    """Register one bundle; it becomes active where its name has no active version.
+    """Register one bundle; it becomes active where nothing of its name ever was.
 
-    A version that somebody retired stays retired. Other bytes under a version that is registered
+    A version that somebody retired stays retired, and what comes after it waits for a person, as
+    the product of a training does. Other bytes under a version that is registered
     already are logged and left alone: names and versions are never reused.
     """
     loaded = bundle.load(folder)
     new = described(loaded, services.store.put_bundle(folder, loaded.digest))
     try:
         with unit_of_work(services.sessions) as session:
-            row = models.register(session, new, by=REGISTRAR)
-            if row.stage is Stage.CANDIDATE and models.active(session, new.name) is None:
+            models.register(session, new, by=REGISTRAR)
+            stages = {version.stage for version in models.versions(session, new.name)}
+            if stages == {Stage.CANDIDATE}:
                 why = "shipped with Nightshift, the first of its name"
                 models.promote(session, new.name, new.version, by=REGISTRAR, why=why, override=True)
     except models.VersionTaken:

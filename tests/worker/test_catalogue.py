@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
 import analyses
+import models as shipped_models
+from pipeline.models import bundle
 from records import audit, database, models
 from records.base import Stage
 from records.tables import Analysis, ModelVersion
-from worker.catalogue import register_shipped
+from worker.catalogue import register_bundle, register_shipped
 from worker.services import Services
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -35,6 +39,22 @@ def test_registering_again_changes_nothing(here: Services) -> None:
     before = count()
     register_shipped(here)
     assert count() == before
+
+
+@pytest.mark.parametrize("withdraw", [models.retire, models.recall])
+def test_a_new_version_is_no_first_where_another_was_withdrawn(
+    here: Services, tmp_path: Path, withdraw: Callable[..., object]
+) -> None:
+    with database.unit_of_work(here.sessions) as session:
+        withdraw(session, "threshold-lung", "1", by="test", why="test")
+    shipped = next(Path(root) / "threshold-lung" for root in shipped_models.__path__)
+    shutil.copytree(shipped, tmp_path / "next")
+    metadata = tmp_path / "next" / bundle.METADATA
+    metadata.write_text(metadata.read_text().replace('"version": "1"', '"version": "2"'))
+    register_bundle(here, tmp_path / "next")
+    with database.reading(here.sessions) as session:
+        assert models.get(session, "threshold-lung", "2").stage is Stage.CANDIDATE
+        assert models.active(session, "threshold-lung") is None
 
 
 def test_a_shipped_version_that_somebody_retired_stays_retired(here: Services) -> None:
