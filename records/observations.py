@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from records.base import JobStatus
@@ -68,8 +68,9 @@ def analyses(session: Session) -> list[str]:
 
 def last_ended(session: Session, analysis: str) -> datetime | None:
     """Return when the last job of an analysis ended well, or None."""
-    job = _last(session, analysis)
-    return None if job is None else job.finished_at
+    latest = Job.finished_at.desc()
+    query = select(Job.finished_at).where(_has_answered(analysis)).order_by(latest).limit(1)
+    return session.scalars(query).one_or_none()
 
 
 def windows(session: Session, analysis: str, window: Window) -> Windows | None:
@@ -91,14 +92,15 @@ def windows(session: Session, analysis: str, window: Window) -> Windows | None:
 
 
 def _last(session: Session, analysis: str) -> Job | None:
-    query = (
-        select(Job)
-        .join(Analysis, Analysis.id == Job.analysis_id)
-        .where(Analysis.name == analysis, Job.status == JobStatus.SUCCEEDED)
-        .order_by(Job.finished_at.desc(), Job.id)
-        .limit(1)
-    )
+    """Return the job that was bound to its versions last: older ones may end after it."""
+    newest = (Job.created_at.desc(), Job.finished_at.desc(), Job.id)
+    query = select(Job).where(_has_answered(analysis)).order_by(*newest).limit(1)
     return session.scalars(query).one_or_none()
+
+
+def _has_answered(analysis: str) -> ColumnElement[bool]:
+    versions = select(Analysis.id).where(Analysis.name == analysis)
+    return Job.analysis_id.in_(versions) & (Job.status == JobStatus.SUCCEEDED)
 
 
 def _models(session: Session, job_id: uuid.UUID) -> dict[str, ModelVersion]:

@@ -27,6 +27,18 @@ def windows(sessions: Sessions, **window: object) -> Windows:
     return found
 
 
+def newer_version(sessions: Sessions) -> uuid.UUID:
+    promoted = uuid.uuid4()
+    with unit_of_work(sessions) as session:
+        session.add(
+            ModelVersion(
+                id=promoted, name="quick", version="1.1", digest="2" * 64, kind="classification",
+                path="bundles/2", bundle_metadata={}, created_at=AT,
+            )
+        )  # fmt: skip
+    return promoted
+
+
 def ended(observed: tuple[observations.Observed, ...]) -> list[int]:
     return [(one.ended - AT).days for one in observed]
 
@@ -55,20 +67,29 @@ def test_the_reference_may_be_a_time(sessions: Sessions) -> None:
 def test_another_version_of_the_model_begins_anew(sessions: Sessions) -> None:
     world = Answered(sessions)
     world.job(1, scores(0.9), finished_at=day(1))
-    promoted = uuid.uuid4()
-    with unit_of_work(sessions) as session:
-        session.add(
-            ModelVersion(
-                id=promoted, name="quick", version="1.1", digest="2" * 64, kind="classification",
-                path="bundles/2", bundle_metadata={}, created_at=AT,
-            )
-        )  # fmt: skip
+    promoted = newer_version(sessions)
     newer = world.job(2, scores(0.9), finished_at=day(2))
     with unit_of_work(sessions) as session:
         session.get_one(JobModel, (newer, "look")).model_version_id = promoted
     found = windows(sessions)
     assert (ended(found.reference), ended(found.current)) == ([2], [])
     assert found.models == {"look": "quick@1.1"}
+
+
+def test_an_older_job_that_ends_after_a_promotion_does_not_bring_its_version_back(
+    sessions: Sessions,
+) -> None:
+    world = Answered(sessions)
+    world.job(1, scores(0.9), finished_at=day(1))
+    promoted = newer_version(sessions)
+    newer = world.job(2, scores(0.9), created_at=day(2), finished_at=day(3))
+    with unit_of_work(sessions) as session:
+        session.get_one(JobModel, (newer, "look")).model_version_id = promoted
+    world.job(3, scores(0.9), created_at=day(1), finished_at=day(4))
+    found = windows(sessions)
+    assert (ended(found.reference), found.models) == ([3], {"look": "quick@1.1"})
+    with reading(sessions) as session:
+        assert observations.last_ended(session, "light") == day(4)
 
 
 def test_of_a_job_tags_intensities_and_statements_are_known(sessions: Sessions) -> None:
