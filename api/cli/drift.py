@@ -60,11 +60,19 @@ def drift(
             kept = [row for row in listing.drift(session) if analysis in (None, row.analysis)]
     found = _stated(said) if said else kept
     if page is not None:
-        from api.reporting.drift import render
-
-        page.write_text(render(found), encoding="utf-8")
+        _write_page(found, page)
     rows = [vars(row) if as_json else _row(row) for row in found]
     printing.listing(rows, COLUMNS, as_json=as_json, empty="No look was taken yet.")
+
+
+def _write_page(found: list[DriftRow], target: Path) -> None:
+    """Write the page to look at."""
+    from api.reporting.drift import render
+
+    try:
+        target.write_text(render(found), encoding="utf-8")
+    except OSError as fault:
+        raise Problem(f"The page cannot be written: {fault.strerror}.") from fault
 
 
 def _look(

@@ -34,7 +34,29 @@ def read_recipe(named: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         message = f"The recipe {named} is not a mapping of names to values."
         raise Problem(message, ExitCode.USAGE)
+    _require_plain(named, document)
     return document
+
+
+def _require_plain(named: str, document: dict[Any, Any]) -> None:
+    """Refuse what YAML knows and JSON, in which recipes are kept, does not."""
+    odd = next(_not_plain(document, ""), None)
+    if odd is not None:
+        message = f"The recipe {named} gives {odd!r} what is neither text nor number."
+        raise Problem(message, ExitCode.USAGE, mend="Put a date in quotation marks.")
+
+
+def _not_plain(value: Any, field: str) -> Iterator[str]:
+    """Yield the fields that are or hold dates, bytes or sets."""
+    if isinstance(value, dict):
+        for name, held in value.items():
+            yield from _not_plain(name, str(name))
+            yield from _not_plain(held, str(name))
+    elif isinstance(value, list):
+        for held in value:
+            yield from _not_plain(held, field)
+    elif value is not None and not isinstance(value, str | int | float):
+        yield field
 
 
 def _given_twice(node: Any) -> Iterator[str]:

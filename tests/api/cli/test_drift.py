@@ -24,6 +24,15 @@ def test_a_drift_is_told_with_its_values(shell: Shell, home: Home, tmp_path: Pat
     assert shell("drift", "--analysis", "other", "--json").json == []
 
 
+def test_a_page_that_cannot_be_written_is_said_in_a_sentence(
+    shell: Shell, home: Home, tmp_path: Path
+) -> None:
+    look(home.sessions, drifted=True)
+    said = shell("drift", "--page", str(tmp_path / "missing" / "drift.html"))
+    assert said.code == 1
+    assert "The page cannot be written: No such file or directory." in said.err
+
+
 @pytest.mark.system
 def test_a_look_against_a_stated_time_is_shown_and_not_kept(shell: Shell, home: Home) -> None:
     world = Answered(home.sessions)

@@ -26,6 +26,11 @@ def test_a_recipe_is_read_from_a_file_or_from_a_shipped_model(tmp_path: Path) ->
         ("labels: &again [*again]\n", "is not YAML"),
         ("batch: [", "is not YAML"),
         ("- batch\n", "is not a mapping"),
+        ("title: 2026-01-01\n", "'title' .* neither text nor number"),
+        ("network: {arguments: {taken: [1, 2026-01-01 10:00:00]}}\n", "'taken' .* neither"),
+        ("2026-01-01: title\n", "'2026-01-01' .* neither"),
+        ("labels: !!set {a, b}\n", "'labels' .* neither"),
+        ("title: !!binary aGVsbG8=\n", "'title' .* neither"),
     ],
 )
 def test_what_is_no_recipe_is_wrong_usage(tmp_path: Path, text: str, said: str) -> None:
