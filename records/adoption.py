@@ -1,7 +1,8 @@
 """Trainings that a command began with services of its own and did not see to the end.
 
 Each such command has a lane, and nobody wakes the rows of a lane that is gone. The next command
-that asks for the same training moves the row into its own lane, and goes on from its checkpoint.
+that asks for the same training moves the row into its own lane, or into that of the running
+services, and it goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -11,36 +12,46 @@ import uuid
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from records import audit
+from records import audit, training_requests
 from records.base import TrainingStatus
 from records.tables import Training
 from records.trainings import NewTraining
 
 SHARED = "shared"
+_UNFINISHED = (TrainingStatus.QUEUED, TrainingStatus.RUNNING, TrainingStatus.PAUSED)
 
 
 def cut_off_training(session: Session, wish: NewTraining) -> Training | None:
-    """Return the newest unfinished training of the same recipe and manifest outside ``shared``."""
+    """Return the newest unfinished training of the same recipe and manifest outside ``shared``.
+
+    A wish with an idempotency key is for the training of that key alone. The row stays locked, so
+    that it is still unfinished when it is adopted.
+    """
     query = (
         select(Training)
         .where(
-            Training.status.in_((TrainingStatus.QUEUED, TrainingStatus.RUNNING)),
+            Training.status.in_(_UNFINISHED),
             Training.lane != SHARED,
             Training.manifest == wish.manifest,
             Training.cancel_requested.is_(False),
         )
         .order_by(Training.created_at.desc())
+        .with_for_update()
     )
+    if wish.idempotency_key is not None:
+        query = query.where(Training.idempotency_key == wish.idempotency_key)
     same = (row for row in session.scalars(query) if row.recipe == wish.recipe)
     return next(same, None)
 
 
 def adopt_training(session: Session, training_id: uuid.UUID, *, lane: str, by: str) -> None:
-    """Move a training into ``lane``, to be announced there at once.
+    """Move a training into ``lane``, to be announced there at once; a paused one goes on.
 
     A lease that its old trainer still holds runs out first: two never train the same row.
     """
     row = session.get_one(Training, training_id)
+    if row.status == TrainingStatus.PAUSED or row.pause_requested:
+        training_requests.resume(session, training_id, by=by)
     before, row.lane = row.lane, lane
     row.published_at, row.publish_count = None, 0
     audit.append(
@@ -52,3 +63,17 @@ def adopt_training(session: Session, training_id: uuid.UUID, *, lane: str, by: s
         object_id=training_id,
         detail={"from": before, "to": lane},
     )
+
+
+def resume_shared(session: Session, training_id: uuid.UUID, *, by: str) -> TrainingStatus:
+    """Queue a paused training again for the services that run, whichever command began it.
+
+    Raises:
+        NoSuchRecord: there is none of that id.
+        IllegalTransition: it is not paused.
+
+    """
+    status = training_requests.resume(session, training_id, by=by)
+    if session.get_one(Training, training_id).lane != SHARED:
+        adopt_training(session, training_id, lane=SHARED, by=by)
+    return status

@@ -220,7 +220,11 @@ class Lapsed:
 
 
 def lapsed(session: Session, kind: Kind, *, lane: str, limit: int = 500) -> list[Lapsed]:
-    """Return rows of ``lane`` whose lease ran out, locked; rows in other hands are passed over."""
+    """Return rows of ``lane`` whose lease ran out, locked; rows in other hands are passed over.
+
+    One that is to be canceled is returned from any lane: its own may be gone, and nobody goes on
+    with it.
+    """
     rule = RULES[kind]
     table = rule.table
     rows = session.execute(
@@ -237,7 +241,7 @@ def lapsed(session: Session, kind: Kind, *, lane: str, limit: int = 500) -> list
             table.status == rule.held,
             table.owner.is_not(None),
             table.lease_until < now(session),
-            table.lane == lane,
+            or_(table.lane == lane, table.cancel_requested),
         )
         .order_by(table.id)
         .limit(limit)

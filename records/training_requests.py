@@ -20,6 +20,8 @@ from records.transitions import IllegalTransition, NoSuchRecord, is_legal
 def cancel(session: Session, training_id: uuid.UUID, *, by: str) -> TrainingStatus:
     """End a waiting or paused training at once; ask the trainer of a running one to stop.
 
+    One whose trainer went silent ends at once too: nobody may be left to hear of it.
+
     Raises:
         NoSuchRecord: there is none of that id.
         IllegalTransition: it has ended already.
@@ -29,8 +31,11 @@ def cancel(session: Session, training_id: uuid.UUID, *, by: str) -> TrainingStat
     if not is_legal(row.status, TrainingStatus.CANCELED):
         raise IllegalTransition("training", row.id, row.status, TrainingStatus.CANCELED)
     row.cancel_requested = True
-    if row.status != TrainingStatus.RUNNING:
-        row.status, row.finished_at = TrainingStatus.CANCELED, now(session)
+    at = now(session)
+    is_silent = row.lease_until is not None and row.lease_until < at
+    if row.status != TrainingStatus.RUNNING or is_silent:
+        row.status, row.finished_at = TrainingStatus.CANCELED, at
+        row.owner = row.lease_until = None
     _audit(session, "training.cancel_requested", row, by)
     return row.status
 

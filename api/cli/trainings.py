@@ -18,12 +18,12 @@ from api.cli.naming import collect, training_id
 from api.cli.outcome import ExitCode, Problem, sentence_of
 from api.cli.printing import AsJson, Column, Limit
 from api.cli.recipes import manifest_path, read_recipe
-from api.cli.training_here import train_here
+from api.cli.training_here import begin, train_here
 
 if TYPE_CHECKING:
     from records.base import TrainingStatus
     from records.listing import TrainingDetail, TrainingSummary
-    from records.trainings import NewTraining
+    from worker.queue.settings import Settings
 
 
 class OneOrAll(TyperGroup):
@@ -66,10 +66,10 @@ def train(
 ) -> None:
     """Train a model. Its product is a candidate with a gate; `models promote` makes it active.
 
-    Goes to the running services. Where none run, this command trains by itself and stays.
+    Goes to the running services. Where none run, this command trains by itself and stays. The
+    same command given again goes on where such a one was cut off or paused.
     """
     from records.trainings import NewTraining
-    from worker.queue.embedded import is_up
 
     settings = load_settings()
     wish = NewTraining(
@@ -78,12 +78,12 @@ def train(
         idempotency_key=idempotency_key,
     )
     with open_records(settings) as records:
-        if settings.broker_url is None and not is_up(settings):
-            which, wait = train_here(records, wish), True
-        else:
-            which = _queue(records, wish)
+        if _has_services(settings):
+            which = begin(records, wish)
             if wait:
                 follow(records, which)
+        else:
+            which, wait = train_here(records, wish), True
         ended = read(records, which)
     _say(ended, as_json=as_json)
     if wait and ended.status.value != "succeeded":
@@ -120,7 +120,8 @@ def pause(training: TrainingName) -> None:
     """Let go of the device; the checkpoint is kept."""
     from records import training_requests
 
-    _ask(training, training_requests.pause, "to be paused")
+    with open_records() as records:
+        _ask(records, training, training_requests.pause, "to be paused")
 
 
 @app.command()
@@ -128,7 +129,9 @@ def resume(training: TrainingName) -> None:
     """Go on from the checkpoint, on whichever trainer is free."""
     from records import training_requests
 
-    _ask(training, training_requests.resume, "to go on")
+    with open_records() as records:
+        which = _ask(records, training, training_requests.resume, "to go on")
+        _find_trainer(records, which)
 
 
 @app.command()
@@ -136,33 +139,46 @@ def cancel(training: TrainingName) -> None:
     """End a training without a product."""
     from records import training_requests
 
-    _ask(training, training_requests.cancel, "to be canceled")
+    with open_records() as records:
+        _ask(records, training, training_requests.cancel, "to be canceled")
 
 
-def _ask(name: str, request: Callable[..., TrainingStatus], wish: str) -> None:
+def _ask(
+    records: Records, name: str, request: Callable[..., TrainingStatus], wish: str
+) -> uuid.UUID:
     """Ask something of one training, and say what it is then."""
     from records.database import unit_of_work
     from records.transitions import IllegalTransition
 
-    with open_records() as records, unit_of_work(records.sessions) as session:
+    with unit_of_work(records.sessions) as session:
         which = training_id(session, name)
         try:
             status = request(session, which, by=operator())
         except IllegalTransition as refused:
             raise Problem(sentence_of(refused), ExitCode.USAGE) from refused
     printing.say(f"Training {which} was asked {wish}: {status.value}.")
+    return which
 
 
-def _queue(records: Records, wish: NewTraining) -> uuid.UUID:
-    """Write the row that a trainer of the running services will find."""
-    from records import trainings
+def _find_trainer(records: Records, which: uuid.UUID) -> None:
+    """Bring a training whose own trainer is gone to those of the running services, if any."""
+    from records import adoption, trainings
     from records.database import unit_of_work
 
     with unit_of_work(records.sessions) as session:
-        try:
-            return trainings.create(session, wish, by=operator()).id
-        except trainings.IdempotencyConflict as conflict:
-            raise Problem(sentence_of(conflict), ExitCode.USAGE) from conflict
+        if trainings.get(session, which).lane == adoption.SHARED:
+            return
+        if _has_services(records.settings):
+            adoption.adopt_training(session, which, lane=adoption.SHARED, by=operator())
+            return
+    printing.note("Where its own `nightshift train` command has ended, give it again to go on.")
+
+
+def _has_services(settings: Settings) -> bool:
+    """Say whether services run, or may run elsewhere, that carry out what is asked for."""
+    from worker.queue.embedded import is_up
+
+    return settings.broker_url is not None or is_up(settings)
 
 
 def _row(training: TrainingSummary) -> dict[str, Any]:

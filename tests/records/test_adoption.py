@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import uuid
+from dataclasses import replace
 from datetime import timedelta
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
 from records import adoption, training_requests, trainings
-from records.database import unit_of_work
+from records.base import TrainingStatus
+from records.database import now, unit_of_work
 from records.tables import Training
 
 WISH = trainings.NewTraining(recipe={"name": "r", "epochs": 3}, manifest="/cases.csv", lane="old")
@@ -40,6 +44,68 @@ def test_an_adopted_training_is_announced_in_its_new_lane_only(
         assert _announced(session, "old") == []
         assert _announced(session, "new") == [made]
         assert session.get_one(Training, made).lane == "new"
+
+
+def test_a_paused_training_is_found_and_goes_on_where_it_is_adopted(
+    sessions: sessionmaker[Session],
+) -> None:
+    with unit_of_work(sessions) as session:
+        made = trainings.create(session, WISH, by="me").id
+        training_requests.pause(session, made, by="me")
+    with unit_of_work(sessions) as session:
+        found = adoption.cut_off_training(session, WISH)
+        assert found is not None
+        assert found.id == made
+        adoption.adopt_training(session, made, lane="new", by="me")
+        assert found.status is TrainingStatus.QUEUED
+    with unit_of_work(sessions) as session:
+        assert _announced(session, "new") == [made]
+
+
+def test_a_training_whose_command_was_killed_before_it_paused_goes_on_where_it_is_adopted(
+    sessions: sessionmaker[Session],
+) -> None:
+    with unit_of_work(sessions) as session:
+        made = trainings.create(session, WISH, by="me").id
+        _claim(session, made)
+        training_requests.pause(session, made, by="me")
+        past = now(session) - timedelta(seconds=1)
+        session.execute(update(Training).values(lease_until=past))
+    with unit_of_work(sessions) as session:
+        adoption.adopt_training(session, made, lane="new", by="me")
+    with unit_of_work(sessions) as session:
+        _claim(session, made)
+
+
+def test_a_training_resumed_by_running_services_comes_to_their_lane(
+    sessions: sessionmaker[Session],
+) -> None:
+    with unit_of_work(sessions) as session:
+        made = trainings.create(session, WISH, by="me").id
+        training_requests.pause(session, made, by="me")
+        assert adoption.resume_shared(session, made, by="me") is TrainingStatus.QUEUED
+    with unit_of_work(sessions) as session:
+        assert _announced(session, "old") == []
+        assert _announced(session, adoption.SHARED) == [made]
+
+
+def test_another_idempotency_key_asks_for_another_training(
+    sessions: sessionmaker[Session],
+) -> None:
+    keyed = replace(WISH, idempotency_key="monday")
+    with unit_of_work(sessions) as session:
+        made = trainings.create(session, keyed, by="me").id
+        tuesday = replace(WISH, idempotency_key="tuesday")
+        assert adoption.cut_off_training(session, tuesday) is None
+        for wish in (keyed, WISH):
+            found = adoption.cut_off_training(session, wish)
+            assert found is not None
+            assert found.id == made
+
+
+def _claim(session: Session, training: uuid.UUID) -> None:
+    lease = timedelta(seconds=30)
+    assert trainings.claim(session, training, owner="host:1:a", lease=lease) is not None
 
 
 def _announced(session: Session, lane: str) -> list[object]:

@@ -6,14 +6,14 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from records import leases, listing, training_requests, trainings
 from records.base import TrainingStatus
 from records.database import now, reading, unit_of_work
 from records.leases import Fenced, Lease
-from records.tables import Training
+from records.tables import AuditRecord, Training
 from records.trainings import IdempotencyConflict, NewTraining
 from records.transitions import IllegalTransition, NoSuchRecord
 
@@ -162,6 +162,40 @@ def test_the_trainer_of_a_running_training_hears_of_the_cancellation(sessions: S
         assert leases.renew(session, [lease], LEASE).cancel == {training}
         trainings.finish_canceled(session, lease)
     assert row(sessions, training).status is TrainingStatus.CANCELED
+
+
+def test_a_training_whose_trainer_is_gone_is_canceled_at_once(sessions: Sessions) -> None:
+    training = create(sessions, lane="gone")
+    lease = must_claim(sessions, training)
+    silence(sessions, training)
+    with unit_of_work(sessions) as session:
+        assert training_requests.cancel(session, training, by="ada") is TrainingStatus.CANCELED
+    ended = row(sessions, training)
+    assert (ended.status, ended.owner, ended.lease_until) == (TrainingStatus.CANCELED, None, None)
+    assert ended.finished_at is not None
+    with reading(sessions) as session:
+        (told,) = session.scalars(
+            select(AuditRecord).where(AuditRecord.event_id == "training.cancel_requested")
+        )
+    assert (told.active_participant, told.detail) == ("ada", {"status": "canceled"})
+    with pytest.raises(Fenced), unit_of_work(sessions) as session:
+        trainings.note_progress(session, lease, {})
+
+
+def test_a_training_that_was_to_be_canceled_when_its_trainer_was_lost_is_so_from_any_lane(
+    sessions: Sessions,
+) -> None:
+    training = create(sessions, lane="gone")
+    must_claim(sessions, training)
+    with unit_of_work(sessions) as session:
+        assert training_requests.cancel(session, training, by="ada") is TrainingStatus.RUNNING
+        assert trainings.expire(session, lane="shared") == 0
+    silence(sessions, training)
+    with unit_of_work(sessions) as session:
+        assert trainings.expire(session, lane="shared") == 1
+    ended = row(sessions, training)
+    assert ended.status is TrainingStatus.CANCELED
+    assert ended.finished_at is not None
 
 
 @pytest.mark.parametrize(

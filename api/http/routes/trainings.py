@@ -14,7 +14,7 @@ from api.http.once import Idempotent
 from api.http.parsing import Body, StrictRoute
 from api.http.problems import Kind, Problem
 from api.http.services import Cursor, Held, Limit, Services
-from records import listing, schedules, training_requests, trainings
+from records import adoption, listing, schedules, training_requests, trainings
 from records.base import TrainingStatus
 from records.database import reading
 from records.listing import Page, ScheduleRow, TrainingDetail, TrainingSummary
@@ -126,7 +126,7 @@ def pause(training_id: uuid.UUID, caller: Trainer, once: Idempotent) -> Response
 )
 def resume(training_id: uuid.UUID, caller: Trainer, once: Idempotent) -> Response:
     """Queue it again; any trainer goes on from its checkpoint."""
-    return once.answer(caller.name, _asked(training_requests.resume, training_id, by=caller.name))
+    return once.answer(caller.name, _asked(adoption.resume_shared, training_id, by=caller.name))
 
 
 @router.post(
