@@ -57,10 +57,24 @@ def start_attempt(session: Session, lease: Lease, at: datetime) -> None:
     )
 
 
-def owner_of_open_attempt(session: Session, job_id: uuid.UUID) -> str | None:
-    """Return who tries this job just now, or went silent while trying."""
-    open_attempt = select(Attempt.owner).where(Attempt.job_id == job_id, Attempt.ended_at.is_(None))
-    return session.scalars(open_attempt).one_or_none()
+def lost_before(session: Session, taken: Lease, *, reason: str) -> list[Change]:
+    """Return the change that nobody wrote when this claim took over from a lost worker."""
+    open_attempt = select(Attempt.owner).where(
+        Attempt.job_id == taken.id, Attempt.ended_at.is_(None)
+    )
+    owner = session.scalars(open_attempt).one_or_none()
+    if owner is None:
+        return []
+    return [
+        Change(
+            job_id=taken.id,
+            before=JobStatus.RUNNING,
+            after=JobStatus.QUEUED,
+            attempt=taken.attempt - 1,
+            by=owner,
+            reason=reason,
+        )
+    ]
 
 
 def end_attempts(

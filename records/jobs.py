@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from records import history, leases, wakes
+from records import bindings, history, leases, wakes
 from records.base import JobStatus
 from records.database import now
 from records.history import Change
@@ -72,12 +72,15 @@ class NewArtifact:
 
 
 def claim(session: Session, job_id: uuid.UUID, *, owner: str, lease: timedelta) -> Lease | None:
-    """Take a job that waits, or whose worker was lost. None: there is nothing to do."""
+    """Take a job that waits, or whose worker was lost. None: there is nothing to do.
+
+    No job is handed out with a recalled version: the active one stands in, or it is canceled.
+    """
     taken = leases.claim(session, Kind.JOB, job_id, owner=owner, lease=lease)
     if taken is None:
         return None
     at = now(session)
-    lost = _lost_before(session, taken)
+    lost = history.lost_before(session, taken, reason=WORKER_LOST)
     claimed = Change(
         job_id=job_id,
         before=JobStatus.QUEUED,
@@ -88,7 +91,12 @@ def claim(session: Session, job_id: uuid.UUID, *, owner: str, lease: timedelta) 
     history.end_attempts(session, [job_id], outcome="lost", at=at, reason=WORKER_LOST)
     history.start_attempt(session, taken, at)
     history.note(session, [*lost, claimed], at)
+    # a person, a scan or a worker may have let it wait since the recall
+    without = bindings.rebind(session, [job_id], by=owner)
     history.attest(session, lost, event_id="job.expired")
+    if job_id in without:
+        _let_go(session, taken, _Ending(JobStatus.CANCELED, CANCELED, without[job_id]))
+        return None
     return taken
 
 
@@ -277,23 +285,6 @@ def _write_lost(session: Session, silent: Lapsed) -> Change:
         reason=ending.reason,
         detail=detail,
     )
-
-
-def _lost_before(session: Session, taken: Lease) -> list[Change]:
-    """Return the change that nobody wrote when this claim took over from a lost worker."""
-    owner = history.owner_of_open_attempt(session, taken.id)
-    if owner is None:
-        return []
-    return [
-        Change(
-            job_id=taken.id,
-            before=JobStatus.RUNNING,
-            after=JobStatus.QUEUED,
-            attempt=taken.attempt - 1,
-            by=owner,
-            reason=WORKER_LOST,
-        )
-    ]
 
 
 def _columns(lease: Lease, new: NewResult | NewArtifact) -> dict[str, Any]:

@@ -231,33 +231,6 @@ def retire(session: Session, name: str, version: str, *, by: str, why: str) -> M
     return row
 
 
-def recall(session: Session, name: str, version: str, *, by: str, why: str) -> ModelVersion:
-    """Take back a version and everything it ever said; it cannot become active again.
-
-    Where it is active, the version before it is active again, unless that was withdrawn too.
-
-    Raises:
-        ModelVersionMissing: it is not registered.
-        StageRefused: it is recalled already.
-
-    """
-    _lock(session, name)
-    row = get(session, name, version)
-    if row.withdrawn is Withdrawal.RECALLED:
-        sentence = f"{name} {version} is recalled already"
-        raise StageRefused(sentence)
-    before = session.get(ModelVersion, row.previous_id) if row.previous_id else None
-    is_replaced = row.stage is Stage.ACTIVE and before is not None and before.withdrawn is None
-    row.withdrawn, row.is_shadow, row.stage = Withdrawal.RECALLED, False, Stage.RETIRED
-    session.flush()
-    if before is not None and is_replaced:
-        before.stage = Stage.ACTIVE
-        session.flush()
-    detail = {"why": why, "active": before.version if before is not None and is_replaced else None}
-    _audit(session, "model.recalled", "U", row, by, detail)
-    return row
-
-
 def _lock(session: Session, name: str) -> None:
     """Let one stage change of a name happen at a time (PostgreSQL; SQLite has one writer)."""
     rows = select(ModelVersion).where(ModelVersion.name == name).order_by(ModelVersion.id)

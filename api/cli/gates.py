@@ -12,12 +12,13 @@ import typer
 from api.cli import printing
 from api.cli.context import open_records, operator
 from api.cli.outcome import ExitCode, Problem, sentence_of
-from api.cli.printing import AsJson, Column
+from api.cli.printing import AsJson, Column, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from records.listing import GateRow
+    from records.recalls import Recalled
     from worker.queue.settings import Settings
 
 Name = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
@@ -94,17 +95,20 @@ def lineage(name: Name, version: Version, *, jobs: bool = False, as_json: AsJson
             printing.say(f"{heading:<14}{printing.show(shown)}")
 
 
-def recall(name: Name, version: Version, *, why: Why) -> None:
-    """Take back a version and everything it said; where it was active, the one before is again."""
-    from records import models
+def recall(name: Name, version: Version, *, why: Why, as_json: AsJson = False) -> None:
+    """Take back a version and everything it said; where it was active, the one before is again.
+
+    Jobs that wait run the active version instead; where none is active they are canceled.
+    """
+    from records import recalls
     from records.database import unit_of_work
 
     with open_records() as records, unit_of_work(records.sessions) as session, refusals():
-        models.recall(session, name, version, by=operator(), why=why)
-        active = models.active(session, name)
-        now = "none is active" if active is None else f"{active.version} is active"
-    printing.say(f"{name} {version} is recalled with all its results; {now}.")
-    printing.say(f"`nightshift models rerun {name} {version}` analyses its studies again.")
+        done = recalls.recall(session, name, version, by=operator(), why=why)
+    if as_json:
+        printing.say_json(vars(done))
+    else:
+        _say_recalled(name, version, done)
 
 
 def rerun(name: Name, version: Version, *, as_json: AsJson = False) -> None:
@@ -178,6 +182,22 @@ def _write_page(store: Path, sha256: str, target: Path) -> None:
         target.write_bytes((store / "blobs" / sha256[:2] / sha256).read_bytes())
     except OSError as fault:
         raise Problem(f"The page cannot be written: {fault.strerror}.") from fault
+
+
+def _say_recalled(name: str, version: str, done: Recalled) -> None:
+    """Print what a recall did, and what is left to do."""
+    now = "none is active" if done.active is None else f"{done.active} is active"
+    printing.say(f"{name} {version} is recalled with all its results; {now}.")
+    if done.rebound:
+        waited = plural(done.rebound, "job")
+        printing.say(f"Waiting for {done.active} now instead of it: {waited}.")
+    if done.canceled:
+        canceled = plural(done.canceled, "job")
+        printing.say(f"Canceled, because none is: {canceled}. `nightshift retry` runs them later.")
+    if done.running:
+        running = plural(done.running, "job")
+        printing.say(f"Running with it still: {running}. Wait for their end before the rerun.")
+    printing.say(f"`nightshift models rerun {name} {version}` analyses its studies again.")
 
 
 def _say(row: GateRow) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from records.base import BatchStatus
 from records.database import unit_of_work
 from records.tables import Analysis, Batch, Job, ModelVersion, Study
+from tests.records.nights import Nights
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -89,3 +90,11 @@ class Rows:
 def rows(sessions: sessionmaker[Session]) -> Rows:
     """An analysis, a model version and a running batch, on each kind of database."""
     return Rows(sessions)
+
+
+@pytest.fixture
+def nights(sessions: sessionmaker[Session]) -> Nights:
+    """Two versions of a model, the first one active, on each kind of database."""
+    made = Nights(sessions)
+    made.promote("1.0")
+    return made

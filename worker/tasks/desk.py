@@ -6,20 +6,24 @@ from uuid import UUID
 
 from celery import Celery
 
-from worker import dispatch, scanning, upkeep
+from worker import dispatch, rerunning, scanning, upkeep
 from worker.queue import messages
 from worker.services import Services
 from worker.tasks.edge import edge
 
 
 def carry_scan(batch_id: UUID, services: Services) -> None:
-    """Scan and plan one batch. Nothing to do where somebody else has it."""
+    """Scan and plan one batch, or plan a rerun. Nothing to do where somebody else has it."""
     flight = scanning.claim(batch_id, services)
     if flight is None:
         return
     with services.flights.hold(flight):
         try:
-            scanning.carry(flight, services)
+            again = rerunning.asked(flight, services)
+            if again is None:
+                scanning.carry(flight, services)
+            else:
+                rerunning.carry(again, flight, services)
         except Exception as error:  # noqa: BLE001 - the task edge: every end is recorded
             scanning.settle(error, flight, services)
 

@@ -1,5 +1,6 @@
 """Where model versions come from and what came of them: gates, snapshots, recall, rerun."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
@@ -12,9 +13,10 @@ from api.http.parsing import Body, StrictRoute
 from api.http.problems import Kind, Problem
 from api.http.routes.catalogue import VERSION, Name, StageRequest, Version
 from api.http.services import Cursor, Held, Limit, Services
-from records import gates, listing, models, reruns, shadows
+from records import gates, listing, models, recalls, reruns, shadows
 from records.database import reading
 from records.listing import ArtifactRow, GateRow, LineageDetail, Page, SnapshotRow
+from records.recalls import Recalled
 from records.shadows import ShadowReport
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute)
@@ -26,6 +28,11 @@ class ShadowRequest(Body):
     """Whether a candidate runs beside the active version."""
 
     on: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallDetail(LineageDetail, Recalled):
+    """The way of a version that was recalled, and what became of its jobs that had not ended."""
 
 
 @router.get(
@@ -71,17 +78,19 @@ def lineage(name: Name, version: Version, services: Held) -> LineageDetail:
     f"{VERSION}/recall",
     tags=["models"],
     summary="Take back a model version and everything it said",
-    response_model=LineageDetail,
+    response_model=RecallDetail,
 )
 def recall(
     name: Name, version: Version, request: StageRequest, caller: Approver, once: Idempotent
 ) -> Response:
-    """Mark all its results as recalled. Where it was active, the one before it is again."""
+    """Mark all its results as recalled. Where it was active, the one before it is again.
+
+    Jobs that wait run the active version instead, or are canceled where none is.
+    """
 
     def work(session: Session) -> dict[str, Any]:
-        models.recall(session, name, version, by=caller.name, why=request.why)
-        session.flush()
-        return vars(listing.lineage_of(session, name, version))
+        done = recalls.recall(session, name, version, by=caller.name, why=request.why)
+        return vars(listing.lineage_of(session, name, version)) | vars(done)
 
     return once.answer(caller.name, work)
 
@@ -95,7 +104,10 @@ def recall(
 def rerun(
     name: Name, version: Version, caller: Submitter, services: Held, once: Idempotent
 ) -> Response:
-    """Queue just its jobs again, with the versions that are active now; return the batches."""
+    """Run just its jobs again, with the versions that are active now; return the batches.
+
+    Workers write their studies, as they do those of a scan: a batch is `scanning` until all are.
+    """
 
     def work(session: Session) -> dict[str, Any]:
         made = reruns.rerun(session, name, version, by=caller.name, lane=services.settings.lane)

@@ -6,11 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from api.cli import results
 from records import gates, models, standing
-from records.base import GateDecision
+from records.base import GateDecision, JobStatus
 from records.database import unit_of_work
 from records.gates import NewGate
+from records.tables import Job
 from tests.api.cli.conftest import Home, Shell
 
 NAME = "threshold-lung"
@@ -93,6 +96,7 @@ def test_a_recall_marks_the_results_and_its_studies_are_queued_again(
     assert {row["standing"] for row in rows} == {"in force"}
     said = shell("models", "recall", NAME, "1", "--why", "wrong labels")
     assert "recalled with all its results; none is active" in said.out
+    assert "Canceled, because none is: 1 job." in said.out
     assert {row["standing"] for row in shell("results", "--format", "json").json} == {"recalled"}
     recalled = shell("results", "--format", "json", "--standing", "recalled").json
     assert len(recalled) == len(rows)
@@ -100,10 +104,26 @@ def test_a_recall_marks_the_results_and_its_studies_are_queued_again(
     assert shell("models", "rerun", NAME, "1").code == 1
     assert shell("models", "promote", NAME, "2", "--why", "instead", "--override").code == 0
     (batch,) = shell("models", "rerun", NAME, "1", "--json").json["batches"]
-    (job,) = shell("jobs", "--batch", batch, "--json").json
-    assert (job["status"], job["study_instance_uid"]) == ("queued", "1.2.1")
+    assert shell("status", batch, "--json").json["status"] == "scanning"
     (version, _) = shell("models", "list", NAME, "--json").json
     assert (version["stage"], version["withdrawn"]) == ("retired", "recalled")
+
+
+def test_a_recall_tells_of_the_jobs_that_had_not_ended(shell: Shell, home: Home) -> None:
+    add_candidate(home)
+    assert shell("models", "promote", NAME, "2", "--why", "newer", "--override").code == 0
+    with unit_of_work(home.sessions) as session:
+        succeeded = session.scalars(select(Job).where(Job.status == JobStatus.SUCCEEDED)).one()
+        succeeded.status = JobStatus.RUNNING
+    recall = ("--why", "wrong labels")
+    assert shell("models", "recall", NAME, "1", *recall).out.splitlines() == [
+        f"{NAME} 1 is recalled with all its results; 2 is active.",
+        "Waiting for 2 now instead of it: 1 job.",
+        "Running with it still: 1 job. Wait for their end before the rerun.",
+        f"`nightshift models rerun {NAME} 1` analyses its studies again.",
+    ]
+    said = shell("models", "recall", NAME, "2", *recall, "--json").json
+    assert said == {"active": None, "rebound": 0, "canceled": 1, "running": 0}
 
 
 def test_results_are_asked_for_by_the_words_of_the_records() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 
 from fastapi.testclient import TestClient
 
-from records import gates
-from records.base import GateDecision
+from records import gates, reruns
+from records.base import GateDecision, JobStatus
 from records.database import unit_of_work
 from records.gates import NewGate
 from records.keys import Role
+from records.tables import Batch, Job, JobModel
 from tests.api.http.conftest import Clients, World, problem
 
 WHY = {"why": "trained on wrong labels"}
@@ -74,13 +76,29 @@ def test_lineage_leads_to_the_results_and_a_recall_takes_them_back(
     problem(approver.post(f"{ACTIVE}/recall", json=WHY), 409, "conflict")
 
 
+def test_a_recall_says_what_became_of_the_jobs_that_had_not_ended(
+    admin: TestClient, world: World
+) -> None:
+    with unit_of_work(world.sessions) as session:
+        for job, status in ((world.failed, "queued"), (world.rejected, "running")):
+            session.get_one(Job, job).status = JobStatus(status)
+            session.add(JobModel(job_id=job, step="lungs", model_version_id=world.first_id))
+    admin.post(f"{CANDIDATE}/promote", json=WHY | {"override": True})
+    said = admin.post(f"{ACTIVE}/recall", json=WHY).json()
+    told = {name: said[name] for name in ("active", "rebound", "canceled", "running")}
+    assert told == {"active": "2", "rebound": 1, "canceled": 0, "running": 1}
+
+
 def test_studies_are_run_again_with_what_is_active_now(admin: TestClient, world: World) -> None:
     admin.post(f"{ACTIVE}/recall", json=WHY)
     problem(admin.post(f"{ACTIVE}/rerun"), 404, "not-found")  # nothing is active to run instead
     admin.post(f"{CANDIDATE}/promote", json=WHY | {"override": True})
     (batch,) = admin.post(f"{ACTIVE}/rerun").json()["batches"]
-    (job,) = admin.get(f"/v1/batches/{batch}/jobs").json()["items"]
-    assert (job["status"], job["study_instance_uid"]) == ("queued", "1.2.10")
+    assert admin.get(f"/v1/batches/{batch}").json()["status"] == "scanning"
+    with unit_of_work(world.sessions) as session:
+        again = reruns.asked(session.get_one(Batch, uuid.UUID(batch)))
+        assert again is not None
+        assert len(reruns.studies(session, again)) == 1
 
 
 def test_a_candidate_is_let_run_beside_the_active_version(clients: Clients, world: World) -> None:
