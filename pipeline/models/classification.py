@@ -201,11 +201,19 @@ class ClassificationPredictor:
         self._device.enter_thread()
         where = self._device.torch, self._plan.dtype
         inputs = network_input(checked, self.spec).to(*where)
-        its = beside.moved(beside.of(checked, self.spec).tensors, *where)
+        takes = explaining.Takes(
+            beside=beside.moved(beside.of(checked, self.spec).tensors, *where),
+            are_apart=self._options.activation == "sigmoid",
+        )
         try:
             with self._device.hold(checkpoint):
                 found = explaining.explain(
-                    self._network, inputs, number, asked, checkpoint=checkpoint, beside=its
+                    self._network,
+                    inputs,
+                    number,
+                    asked,
+                    checkpoint=checkpoint,
+                    takes=takes,
                 )
         except (RuntimeError, MemoryError) as error:
             if not sliding.is_out_of_memory(error):

@@ -8,6 +8,8 @@ that others use at the same time is not touched.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import torch
@@ -55,6 +57,16 @@ def last_convolution(network: nn.Module) -> str | None:
     return found[-1] if found else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Takes:
+    """What belongs to a network: what it takes beside inputs, and how its logits are scores."""
+
+    #: beside every input, (1, ...) by argument, on the device of the network; it is not explained
+    beside: Mapping[str, Tensor] = field(default_factory=lambda: NOTHING)
+    #: labels do not exclude each other: each has a sigmoid of its own, and there is no softmax
+    are_apart: bool = False
+
+
 def explain(
     network: nn.Module,
     inputs: Tensor,
@@ -62,7 +74,7 @@ def explain(
     asked: Explain,
     *,
     checkpoint: Checkpoint,
-    beside: Mapping[str, Tensor] = NOTHING,
+    takes: Takes = Takes(),
 ) -> Tensor:
     """Return one map for each input.
 
@@ -77,8 +89,7 @@ def explain(
             channels of the size of what the layer gives, in the network's own unit. attention: of
             each slice the weight that the network gives it; those of an input sum to 1.
         checkpoint: called before each pass through the network.
-        beside: what the network takes beside every input, (1, ...) by argument, on its device. It
-            is not explained.
+        takes: how the network is asked, and how its answer is taken.
 
     Returns:
         float32 on the CPU, (frames, *spatial).
@@ -88,11 +99,13 @@ def explain(
 
     """
     make = _METHODS[asked.method]
+    if asked.method == "occlusion" and takes.are_apart:
+        make = _occlusion(torch.sigmoid)
     every = []
     with torch.inference_mode(mode=False), torch.enable_grad():
         # tensors made in inference mode cannot have gradients
         seen = inputs.clone()
-        besides = {name: one.clone() for name, one in beside.items()}
+        besides = {name: one.clone() for name, one in takes.beside.items()}
         for member in _members(network):
             prepared = _prepared(member, besides, checkpoint)
             layer = _layer(member, asked)
@@ -201,27 +214,35 @@ def _in_place(make: Callable[[], Tensor], frame: Tensor, layer: str) -> Tensor:
     return found[0, 0]
 
 
-def _occlusion(network: nn.Module, frame: Tensor, label: int, layer: str) -> Tensor:
+def _occlusion(scores_of: Callable[[Tensor], Tensor]) -> _Map:
     """Cover boxes up with zeros; a voxel has the mean of those that cover it.
 
     Zero is what lies below the window or in the background. A box of the image's mean would be
-    something to see where the background is dark.
+    something to see where the background is dark. ``scores_of``: logits (B, labels).
     """
-    del layer
+
+    def found(network: nn.Module, frame: Tensor, label: int, layer: str) -> Tensor:
+        del layer
+        return _fallen(lambda seen: scores_of(network(seen).float())[:, label], frame)
+
+    return found
+
+
+def _fallen(score: Callable[[Tensor], Tensor], frame: Tensor) -> Tensor:
+    """Return by how much a score (B,) of inputs falls where boxes of ``frame`` are covered up."""
     shape = tuple(frame.shape[2:])
     sides = [max(1, side // _COVERED[len(shape)]) for side in shape]
     boxes = sliding.lay(shape, sides, _OVERLAP)
     total, times = torch.zeros(shape), torch.zeros(shape)
     with torch.no_grad():
-        whole = float(network(frame).float().softmax(1)[0, label])
+        whole = float(score(frame))
         for first in range(0, len(boxes), _BATCH):
             group = boxes[first : first + _BATCH]
             covered = frame.repeat(len(group), *[1] * (frame.ndim - 1))
             for image, box in zip(covered, group, strict=True):
                 image[(slice(None), *box)] = 0.0
-            scores = network(covered).float().softmax(1)[:, label]
-            for box, score in zip(group, scores.tolist(), strict=True):
-                total[box] += whole - score
+            for box, left in zip(group, score(covered).tolist(), strict=True):
+                total[box] += whole - left
                 times[box] += 1
     return total / times
 
@@ -257,7 +278,7 @@ def _as_it_is(values: Tensor) -> Tensor:
 _METHODS: Final[Mapping[Method, _Map]] = {
     "grad-cam": _activation_map(GradCAM),
     "grad-cam++": _activation_map(GradCAMpp),
-    "occlusion": _occlusion,
+    "occlusion": _occlusion(partial(torch.softmax, dim=1)),
     "feature-maps": _feature_map,
     "integrated-gradients": _integrated_gradients,
     "attention": _attention,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from monai.data.utils import compute_importance_map
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from pipeline.models.options import SegmentationOptions
 from pipeline.models.predictor import Checkpoint
 from pipeline.models.segmentation import Laps, SegmentationPredictor, moments
 from pipeline.models.spec import InputSpec, ModelSpec
+from pipeline.models.stitching import window_weights
 from pipeline.models.tuned import choice_for
 from pipeline.models.uncertainty import VoxelUncertainty
 from pipeline.results import Prediction
@@ -85,7 +85,7 @@ def tile(
 ) -> Tiled:
     """Run a network over windows of an image (channels, *spatial) and join what it answers.
 
-    Overlapping answers are weighted by a gaussian, as ``sliding`` does. Beyond that, an answer may
+    Overlapping answers are weighted as the plan says, as ``sliding`` does. Beyond that, one may
     be finer than its window: ``scale`` voxels for one, along each axis. And a window may show the
     network ``beside`` more planes at both ends of the first axis than it answers for.
 
@@ -104,7 +104,7 @@ def tile(
 
     def attempt(tried: sliding.Plan) -> Tensor:
         moved = sliding.on(network, tried, plan)
-        weight = compute_importance_map(size, mode="gaussian", sigma_scale=0.125)
+        weight = window_weights(size, plan.blend, torch.device("cpu"))
         total, weights = torch.zeros(0), torch.zeros(whole)
         for group, pixels in sliding.batches(seen, windows, tried, beside=beside):
             checkpoint()
@@ -154,6 +154,7 @@ class PlanesPredictor:
             batch=self._options.batch or 4,
             device=device.torch,
             dtype=DTYPES[choice_for(spec, device).dtype],
+            blend=self._options.blend,
         )
         self._network = flat.to(device.torch, self._plan.dtype)
 
@@ -212,6 +213,7 @@ class PlanesPredictor:
             clock.lap("wait")
             tiled = tile(network, values, self._plan, scale=(1, 1, 1), checkpoint=checkpoint)
         clock.lap("model")
+        checks.finite(tiled.values, self.spec)
         return tiled, clock
 
     def _stated(

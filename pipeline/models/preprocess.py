@@ -85,6 +85,8 @@ def prepare_channels(
         if found is None:
             return Prepared(image=torch.zeros(count, *grid.shape), grid=grid, is_empty=True)
         grid, bounds = grids.cut(grid, found), found
+        if min(grid.shape) == 0:  # what there is lies between the samples
+            return Prepared(image=torch.zeros(count, 1, 1, 1), grid=grid, is_empty=True)
     images, warnings = [], list[str]()
     for volume in volumes:
         low, high, said = value_range(volume, spec)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.errors import ModelMismatch
 from pipeline.models import checks, planes, preprocess, sliding
 from pipeline.models.devices import Device
 from pipeline.models.engines import DTYPES
@@ -91,8 +89,7 @@ class RestorationPredictor:
                 beside=self._options.beside,
             )
         clock.lap("model")
-        if not torch.isfinite(tiled.values).all():
-            raise ModelMismatch(f"model {self.spec.name} answered with values that are not finite")
+        checks.finite(tiled.values, self.spec)
         return tiled
 
 

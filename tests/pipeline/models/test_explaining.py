@@ -115,6 +115,22 @@ def test_what_decides_loses_most_where_it_is_covered(axes: int) -> None:
     assert (fallen[far].abs() < 1e-6).all()
 
 
+def test_a_label_that_excludes_no_other_falls_by_its_own_score() -> None:
+    class Bright(nn.Module):
+        """Says one label alone, by the mean of the image."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return 40 * images.flatten(1).mean(1, keepdim=True) - 1
+
+    image, inside = scene(2)
+    asked, apart = Explain(method="occlusion"), explaining.Takes(are_apart=True)
+    (fallen,) = explaining.explain(Bright().eval(), image, 0, asked, checkpoint=go_on, takes=apart)
+    whole, nothing = (float(Bright()(one).sigmoid()) for one in (image, torch.zeros_like(image)))
+    # in the middle of the square boxes of a quarter of it are covered up
+    assert 0 < float(fallen.max()) < whole - nothing
+    assert (fallen[inside] > 0).all()
+
+
 @pytest.mark.parametrize("axes", [2, 3])
 def test_integrated_gradients_sum_to_the_logit_less_that_of_zeros(axes: int) -> None:
     image, inside = scene(axes)

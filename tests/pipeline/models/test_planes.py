@@ -69,6 +69,39 @@ def test_the_slices_of_a_volume_are_labelled_as_a_network_of_three_axes_would(
     assert found.findings == other.predict(image, checkpoint=go_on).findings
 
 
+def test_an_answer_that_is_no_number_is_refused_for_images_too() -> None:
+    class Nothing(nn.Module):
+        """Answers what is no number."""
+
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.full((len(image), 2, *image.shape[2:]), torch.nan)
+
+    with pytest.raises(ModelMismatch, match="not finite"):
+        label(Image(pixels=np.zeros((1, 20, 30), np.float32)), Nothing())
+
+
+def test_windows_of_an_image_are_blended_as_the_bundle_says() -> None:
+    class FirstColumns(nn.Module):
+        """Answers by where in its window a pixel lies: 1 left of its twelfth column."""
+
+        def forward(self, image: Tensor) -> Tensor:
+            left = torch.zeros_like(image)
+            left[..., :12] = 1.0
+            return torch.cat([torch.full_like(image, 0.4), left], 1)
+
+    image = Image(pixels=np.zeros((1, 16, 28), np.float32))
+    maps = [
+        label(image, FirstColumns(), options={"blend": blend}).label_map
+        for blend in ("constant", "gaussian")
+    ]
+    # columns 12 to 15 are seen by two windows, of which one says 1: a half of the votes, but near
+    # the border of the other, which says 1, a smaller share of the weight
+    assert maps[0] is not None
+    assert maps[1] is not None
+    assert maps[0][0, 0, 12:16].all()
+    assert not np.array_equal(maps[0], maps[1])
+
+
 def test_planes_do_not_see_each_other() -> None:
     class Most(nn.Module):
         """Answers 1 everywhere in a plane whose mean is above a half."""
