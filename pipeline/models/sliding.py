@@ -200,7 +200,17 @@ def on(network: nn.Module, tried: Plan, planned: Plan) -> nn.Module:
     plain = network if tried.batch == planned.batch else engines.eager(network)
     if tried.device == planned.device:
         return plain
-    return copy.deepcopy(engines.eager(network)).to(tried.device)
+    return copied(engines.eager(network), tried.device)
+
+
+def copied(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return a copy of a network on another device, which takes no room where the network is."""
+    moved: dict[int, object] = {
+        id(one): nn.Parameter(one.detach().to(device), requires_grad=False)
+        for one in network.parameters()
+    }
+    moved |= {id(one): one.detach().to(device) for one in network.buffers()}
+    return copy.deepcopy(network, moved).to(device)
 
 
 def batches(

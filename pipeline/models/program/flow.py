@@ -35,6 +35,7 @@ from pipeline.models.predictor import Checkpoint
 from pipeline.models.program.handing import Handing
 from pipeline.models.program.layout import Layout
 from pipeline.models.program.resolving import resolver
+from pipeline.models.sampling import shared_copy
 from pipeline.networks.vista3d import Vista3dInferer
 
 IMAGE: Final[str] = CommonKeys.IMAGE
@@ -95,17 +96,17 @@ class Run:
         """
         image = data[IMAGE].to(self.device)
         batch = [image] if as_list else list_data_collate([{IMAGE: image}])[IMAGE]
-        hook = self.network.register_forward_pre_hook(lambda *_: checkpoint())
+        # of its own: the network is shared, and may be copied while this job runs it
+        network = shared_copy(self.network)
+        network.register_forward_pre_hook(lambda *_: checkpoint())
         try:
             with torch.no_grad(), self._precision():
-                return self.inferer(batch, self.network)
+                return self.inferer(batch, network)
         except _REFUSALS as error:
             if sliding.is_out_of_memory(error):
                 raise
             sentence = f"the network cannot take an image of {tuple(image.shape)}: "
             raise ModelMismatch(sentence + _first_line(error)) from error
-        finally:
-            hook.remove()
 
     def finish(self, data: Mapping[str, Any], answer: Any) -> dict[str, Any]:
         """Return the data with what the postprocessing makes of the answer.

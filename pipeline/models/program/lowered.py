@@ -15,6 +15,11 @@ from pipeline.results import Prediction
 from pipeline.volume import Channels, Input, Volume
 
 _WAY: Final = "by ours for programs of this form, with the same labels"
+_OUR_GRID: Final = "by ours for programs of this form, on a grid of ours"
+_ELSEWHERE: Final = (
+    "labels and probabilities are of a grid beside the one that the program would lay; without "
+    "probabilities it runs as written"
+)
 #: mm by which MONAI may lay its grid elsewhere before labels differ
 _SAME_GRID: Final = 1e-4
 
@@ -45,10 +50,16 @@ class LoweredPredictor:
         return self.predict(channels, checkpoint=checkpoint)
 
     def predict_with_probabilities(self, image: Input, *, checkpoint: Checkpoint) -> Prediction:
-        """Answer with one map per label too: see ``KeepsProbabilities``."""
+        """Answer with one map per label too: see ``KeepsProbabilities``.
+
+        A program as written keeps none, so that this is our way wherever MONAI lays its grid.
+        """
         fit.check(image, self.spec, takes_volume=True)
-        found = self._usual.predict_with_probabilities(image, checkpoint=checkpoint)
-        return self._checked(found)
+        found = self._checked(self._usual.predict_with_probabilities(image, checkpoint=checkpoint))
+        if not isinstance(image, Volume) or not self._is_shifted(image):
+            return found
+        said = (*found.warnings, _ELSEWHERE)
+        return replace(found, warnings=said, options={**found.options, "way": _OUR_GRID})
 
     def _is_shifted(self, volume: Volume) -> bool:
         return grids.shift_of_monai(volume, self._usual.spec.input) > _SAME_GRID

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,8 +78,9 @@ class ProgramPredictor:
     ) -> tuple[Answer, list[str]]:
         """Run once; when memory runs out, again in ever more modest ways."""
         warnings: list[str] = []
-        for run, way in self._ways(files):
+        for make, way in self._ways(files):
             try:
+                run = make()
                 return self._once(run, clock, checkpoint), [*run.warnings, *warnings]
             except (RuntimeError, MemoryError) as error:
                 if not sliding.is_out_of_memory(error):
@@ -90,20 +90,23 @@ class ProgramPredictor:
                 torch.cuda.empty_cache()
         raise OutOfMemory("; ".join(warnings))
 
-    def _ways(self, files: Mapping[str, Any]) -> Iterator[tuple[flow.Run, str]]:
-        """Yield a run as stated, one that keeps its sums on the CPU, and one on the CPU."""
+    def _ways(self, files: Mapping[str, Any]) -> Iterator[tuple[Callable[[], flow.Run], str]]:
+        """Yield what makes a run as stated, one that keeps its sums on the CPU, and one there."""
         document, parts = self._program.document, self._program.layout
         device, cpu = self._device.torch, torch.device("cpu")
-        yield flow.build(document, parts, files, self._network, device), f"on the {device.type}"
+
+        def build(network: nn.Module, where: torch.device) -> flow.Run:
+            return flow.build(document, parts, files, network, where)
+
+        yield lambda: build(self._network, device), f"on the {device.type}"
         if device.type == "cpu":
             return
-        run = flow.build(document, parts, files, self._network, device)
+        run = build(self._network, device)
         if isinstance(run.inferer, SlidingWindowInferer):
             run.inferer.device = cpu
             run.inferer.sw_device = device
-            yield run, f"on the {device.type}, stitched on the cpu"
-        network = copy.deepcopy(self._network).to(cpu)
-        yield flow.build(document, parts, files, network, cpu), "on the cpu"
+            yield lambda: run, f"on the {device.type}, stitched on the cpu"
+        yield lambda: build(sliding.copied(self._network, cpu), cpu), "on the cpu"
 
     def _once(self, run: flow.Run, clock: Laps, checkpoint: Checkpoint) -> Answer:
         prepared = run.prepare()

@@ -138,6 +138,52 @@ def test_nothing_in_the_foreground_is_background_and_said() -> None:
     assert found.warnings == ("nothing lies above the model's window",)
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_what_lies_between_the_samples_of_a_coarse_grid_is_nothing(axis: int) -> None:
+    stored = np.full((40, 40, 40), -1000, np.int16)
+    for place in range(10, 16):
+        stored[:] = -1000
+        np.moveaxis(stored, axis, 0)[place : place + 2] = 200
+        image = tiny.volume(stored=stored, affine=np.diag([0.6, 0.6, 0.6, 1.0]))
+        spec = tiny.unet_spec(
+            input=InputSpec(
+                modalities=("CT",),
+                spatial_dims=3,
+                orientation="RAS",
+                spacing=(3.0, 3.0, 3.0),
+                window=(-57.0, 164.0),
+                size=(16, 16, 16),
+            ),
+            options={"crop_foreground": True},
+        )
+        found = SegmentationPredictor(spec, Brightness(), Device()).predict(image, checkpoint=go_on)
+        assert found.label_map is not None
+        assert found.label_map.shape == stored.shape
+
+
+def test_an_answer_that_is_no_number_is_no_background() -> None:
+    class Overflows(nn.Module):
+        """Answers what is no number for one voxel of a window."""
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            logits = torch.cat([image, image], 1)
+            logits[0, 1, 8, 8, 8] = torch.nan
+            return logits
+
+    predictor = SegmentationPredictor(tiny.unet_spec(), Overflows(), Device())
+    with pytest.raises(ModelMismatch, match="not finite"):
+        predictor.predict(tiny.volume(), checkpoint=go_on)
+
+
+def test_a_network_is_copied_elsewhere_without_room_where_it_is() -> None:
+    network = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2))
+    network[1].weight = network[0].bias  # shared, and so it stays
+    moved = sliding.copied(network, torch.device("meta"))
+    assert {one.device.type for one in moved.state_dict().values()} == {"meta"}
+    assert {one.device.type for one in network.state_dict().values()} == {"cpu"}
+    assert moved[1].weight is moved[0].bias
+
+
 def test_cropping_changes_no_label_where_air_is_background() -> None:
     stored = np.full((20, 24, 22), -1000, np.int16)
     stored[6:15, 5:19, 8:17] = tiny.volume((9, 14, 9)).stored

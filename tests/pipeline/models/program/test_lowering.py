@@ -133,6 +133,16 @@ def test_probabilities_are_those_that_decide_the_label(tmp_path: Path) -> None:
     assert (largest == found.label_map).mean() > 0.999
 
 
+def test_probabilities_on_a_grid_that_monai_lays_elsewhere_say_so(tmp_path: Path) -> None:
+    predictor: Any = predictors.open(cases.ORGANS.write(tmp_path / "bundle"), device=CPU)
+    oblique = bundles.volume(affine=affine((3.0, 1.1, 0.9), degrees=(12, -20, 9)))
+    shifted = predictor.predict_with_probabilities(oblique, checkpoint=go_on)
+    assert shifted.options["way"].endswith("on a grid of ours")
+    assert any("beside the one" in sentence for sentence in shifted.warnings)
+    straight = predictor.predict_with_probabilities(bundles.volume(), checkpoint=go_on)
+    assert not any("beside the one" in sentence for sentence in straight.warnings)
+
+
 def test_more_channels_than_labels_are_refused_here_too(tmp_path: Path) -> None:
     case = replace(cases.ORGANS, labels=("liver",))
     predictor = predictors.open(case.write(tmp_path / "bundle"), device=CPU)
