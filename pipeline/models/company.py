@@ -36,6 +36,8 @@ class _Request(Generic[Asked]):
     #: it failed in company, so that it is not known whose fault that was
     is_alone: bool = False
     is_answered: bool = False
+    #: nobody waits for its answer any more
+    is_gone: bool = False
     made: object = None
     #: free when there is an answer, or when it is this request's turn to lead. One for each, and of
     #: C: thirty threads that all wake for every answer cost as much as a small network
@@ -118,6 +120,7 @@ class Batcher(Generic[Asked, Made]):
     def _leave(self, request: _Request[Asked]) -> None:
         """Forget a request that waits no longer; what it was woken for is the next one's."""
         with self._lock:
+            request.is_gone = True
             if request in self._waiting:
                 self._waiting.remove(request)
             self._wake_next()
@@ -190,7 +193,7 @@ class Batcher(Generic[Asked, Made]):
 
     def _put_back(self, requests: Sequence[_Request[Asked]]) -> None:
         with self._lock:
-            self._waiting[:0] = requests
+            self._waiting[:0] = [one for one in requests if not one.is_gone]
 
     def _pass(self, group: Sequence[_Request[Asked]], checkpoint: Checkpoint) -> None:
         every = self._answer([one.asked for one in group], checkpoint)

@@ -145,6 +145,44 @@ def test_a_job_that_is_stopped_while_it_waits_harms_nobody() -> None:
     assert ask(shared, 3) == 3
 
 
+def test_a_job_that_gave_up_while_its_pass_failed_does_not_come_back() -> None:
+    meeting, gone = threading.Event(), threading.Event()
+
+    class Fails(Sum):
+        def __call__(self, asked: Sequence[Numbers], checkpoint: Checkpoint) -> list[float]:
+            if len(asked) > 1:
+                meeting.set()
+                assert gone.wait(30)
+            return super().__call__(asked, checkpoint)
+
+    shared = batcher(Fails(), most=2)
+
+    def give_up() -> None:
+        if meeting.is_set():
+            raise Interrupted("canceled")
+
+    ready = threading.Barrier(2)
+
+    def leads() -> float:
+        assert ready.wait(30) >= 0
+        return ask(shared, math.nan)
+
+    def gives_up() -> float:
+        with shared.coming():  # so that the other waits for it
+            ready.wait(30)
+            time.sleep(0.05)
+            try:
+                return ask(shared, 2, checkpoint=give_up)
+            finally:
+                gone.set()
+
+    said = at_once(leads, gives_up)
+    assert isinstance(said[0], ValueError)
+    assert isinstance(said[1], Interrupted)
+    assert not shared._waiting
+    assert ask(shared, 3) == 3
+
+
 def test_a_leader_that_is_stopped_leaves_the_others_to_the_next() -> None:
     answer = Sum()
     shared = batcher(answer, most=2, patience=0.2)
