@@ -85,7 +85,11 @@ def _check_power(base: Any, exponent: Any) -> None:
 
 
 def _check_repetition(sequence: Any, times: Any) -> None:
-    if not isinstance(sequence, str | list | tuple) or not isinstance(times, int):
+    if not isinstance(sequence, str | list | tuple):
+        return
+    if members.is_array(times) and math.prod(times.shape) == 1:  # it repeats as a number would
+        raise ConfigRefused("an expression repeats by an array; write the number of times")
+    if not isinstance(times, int):
         return
     if len(sequence) * times > LARGEST_SEQUENCE:
         raise ConfigRefused(f"an expression makes more than {LARGEST_SEQUENCE} items")

@@ -206,6 +206,13 @@ def test_arrays_are_measured_before_they_are_made() -> None:
         assert "array of more than" in _refused(f"${text}", big=big)
 
 
+@pytest.mark.parametrize("times", ["np.array([10**9])[0]", "torch.tensor(10**9)", "np.array(9)"])
+@pytest.mark.parametrize("sequence", ["'a'", "[1]", "(1, 2)"])
+def test_nothing_is_repeated_by_an_array(sequence: str, times: str) -> None:
+    assert "repeats by an array" in _refused(f"${sequence} * {times}")
+    assert "repeats by an array" in _refused(f"${times} * {sequence}")
+
+
 def test_many_small_expressions_share_one_budget() -> None:
     many = [f"$sum([{number} for a in range(2000)])" for number in range(20)]
     assert Resolver(Document({"it": many[:3]})).get("it") == [0, 2000, 4000]
