@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from pipeline.deidentify.pixels import masked
 from pipeline.dicom.refusal import FileRefused
 from pipeline.reasons import Reason
 
@@ -27,21 +28,32 @@ class Blanked:
     attributes: dict[str, Any]
 
 
-def blank(dataset: Dataset, syntax: str, rectangles: Sequence[Rectangle]) -> Blanked:
+def blank(
+    dataset: Dataset,
+    syntax: str,
+    rectangles: Sequence[Rectangle],
+    mask: NDArray[Any] | None = None,
+) -> Blanked:
     """Decode every frame, set the rectangles to 0, encode nothing again.
 
     Args:
         dataset: the whole instance, pixel data included, as it was read.
         syntax: its transfer syntax.
         rectangles: in pixels of the stored image; what reaches beyond it is cut.
+        mask: bits of each stored value that belong to the image; None = all.
 
     Raises:
         FileRefused: the pixels cannot be decoded.
 
     """
     try:
+        if mask is not None:
+            # Before decoding: a conversion of colours would mix what is to go into what stays.
+            dataset.PixelData = masked(dataset.PixelData, mask)
         decoder = get_decoder(UID(syntax))
-        array, described = decoder.as_array(dataset)
+        # The decoder takes the image to lie in the lowest bits; the mask knows better.
+        options: dict[str, Any] = {"correct_unused_bits": mask is None}
+        array, described = decoder.as_array(dataset, **options)
     except Exception as error:  # noqa: BLE001
         # The edge to decoders: each raises what it likes, and quotes what it likes.
         sentence = f"the pixels cannot be decoded ({type(error).__name__})"

@@ -81,13 +81,14 @@ def deidentify(file: OpenFile, method: Method) -> Made:
     mark(made, deidentifier, is_clean=rule is not None)
     written = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
     data: Iterable[bytes] = ()
+    mask = None if parsed.pixels is None else pixels.mask_of(source, syntax)
     if rule is not None and rule.blank:
-        blanked = blanking.blank(_whole(file), syntax, rule.blank)
+        blanked = blanking.blank(_whole(file), syntax, rule.blank, mask)
         _describe(made, blanked)
         written = ExplicitVRLittleEndian
         data = [pixels.plain_element(blanked.value, blanked.attributes["BitsAllocated"])]
     elif parsed.pixels is not None:
-        data = pixels.pixel_stream(parsed, parsed.pixels, written, identity).chunks()
+        data = pixels.pixel_stream(parsed, parsed.pixels, written, identity, mask).chunks()
     return Made(
         name=name_of(made),
         header=encoded(made, written),

@@ -54,12 +54,15 @@ class PixelStream:
     def _masked(self, chunk: bytes) -> bytes:
         assert self.mask is not None  # noqa: S101 - its one caller has asked
         whole = len(chunk) - len(chunk) % self.mask.dtype.itemsize
-        values = np.frombuffer(chunk[:whole], self.mask.dtype) & self.mask
-        return bytes(values.astype(self.mask.dtype, copy=False).tobytes()) + chunk[whole:]
+        return masked(chunk[:whole], self.mask) + chunk[whole:]
 
 
 def pixel_stream(
-    parsed: Parsed, pixels: PixelElement, syntax: UID, identity: Identity
+    parsed: Parsed,
+    pixels: PixelElement,
+    syntax: UID,
+    identity: Identity,
+    mask: NDArray[Any] | None,
 ) -> PixelStream:
     """Return the pixel data of an instance as they will be written.
 
@@ -68,16 +71,13 @@ def pixel_stream(
         pixels: where its pixel data lie.
         syntax: the transfer syntax that will be written; its byte order is the file's.
         identity: who is looked for in the comments of compressed pixels.
+        mask: as ``mask_of`` returned it.
 
     Raises:
-        FileRefused: their length is not what the header says, they end early, an overlay lies
-            in unused bits of compressed pixels, or a comment in these names the patient.
+        FileRefused: their length is not what the header says, they end early, or a comment in
+            compressed ones names the patient.
 
     """
-    dataset = parsed.dataset
-    if dataset.original_encoding[1] is not syntax.is_little_endian:
-        sentence = "its bytes run the other way than its transfer syntax says"
-        raise FileRefused(sentence, Reason.FILE_BAD_HEADER)
     length = _length(parsed, pixels, syntax, identity)
     declared = _UNDEFINED if pixels.length is None else length
     header = _element_header(parsed, pixels, declared, syntax)
@@ -86,8 +86,46 @@ def pixel_stream(
         stream=parsed.stream,
         offset=pixels.offset,
         length=length,
-        mask=_mask(dataset, syntax, is_native=pixels.length is not None),
+        mask=mask,
     )
+
+
+def mask_of(dataset: Dataset, syntax: UID) -> NDArray[Any] | None:
+    """Return the bits of the image where an overlay lies in the bits beside them (PS3.3 C.9.2).
+
+    Such overlays are retired, and old scanners wrote the patient's name with them.
+
+    Raises:
+        FileRefused: the pixels are compressed: what lies beside the image cannot be cut out. Or
+            their bytes run the other way than their transfer syntax says.
+
+    """
+    if dataset.original_encoding[1] is not syntax.is_little_endian:
+        sentence = "its bytes run the other way than its transfer syntax says"
+        raise FileRefused(sentence, Reason.FILE_BAD_HEADER)
+    groups = {tag.group for tag in dataset.keys() if 0x6000 <= tag.group <= 0x60FF}  # noqa: SIM118
+    if all((group, 0x3000) in dataset for group in groups):
+        return None
+    if syntax.is_encapsulated:
+        sentence = "an overlay in unused bits of compressed pixels"
+        raise FileRefused(sentence, Reason.DEIDENTIFY_UNSUPPORTED)
+    allocated = integer_of(dataset, "BitsAllocated") or 0
+    stored = integer_of(dataset, "BitsStored") or allocated
+    high = integer_of(dataset, "HighBit")
+    lowest = (stored - 1 if high is None else high) - stored + 1
+    if allocated not in (8, 16, 32) or not 0 <= lowest <= allocated - stored:
+        sentence = "an overlay in unused bits of pixels of another layout"
+        raise FileRefused(sentence, Reason.DEIDENTIFY_UNSUPPORTED)
+    if stored == allocated:
+        return None  # nothing lies beside the image
+    dtype = np.dtype(f"{'<' if syntax.is_little_endian else '>'}u{allocated // 8}")
+    return np.array(((1 << stored) - 1) << lowest, dtype)
+
+
+def masked(values: bytes, mask: NDArray[Any]) -> bytes:
+    """Return stored values without the bits that a mask leaves out, in its byte order."""
+    left = np.frombuffer(values, mask.dtype) & mask
+    return bytes(left.astype(mask.dtype, copy=False).tobytes())
 
 
 def plain_element(value: bytes, bits_allocated: int) -> bytes:
@@ -161,29 +199,3 @@ def _element_header(parsed: Parsed, pixels: PixelElement, length: int, syntax: U
     if syntax.is_implicit_VR:
         return struct.pack(f"{order}HHI", 0x7FE0, element, length)
     return struct.pack(f"{order}HH2s2xI", 0x7FE0, element, vr, length)
-
-
-def _mask(dataset: Dataset, syntax: UID, *, is_native: bool) -> NDArray[Any] | None:
-    """Return the bits of the image where an overlay lies in the bits beside them (PS3.3 C.9.2).
-
-    Such overlays are retired, and old scanners wrote the patient's name with them.
-
-    Raises:
-        FileRefused: the pixels are compressed: what lies beside the image cannot be cut out.
-
-    """
-    groups = {tag.group for tag in dataset.keys() if 0x6000 <= tag.group <= 0x60FF}  # noqa: SIM118
-    if all((group, 0x3000) in dataset for group in groups):
-        return None
-    if not is_native:
-        sentence = "an overlay in unused bits of compressed pixels"
-        raise FileRefused(sentence, Reason.DEIDENTIFY_UNSUPPORTED)
-    allocated = integer_of(dataset, "BitsAllocated") or 0
-    stored = integer_of(dataset, "BitsStored") or allocated
-    high = integer_of(dataset, "HighBit")
-    lowest = (stored - 1 if high is None else high) - stored + 1
-    if allocated not in (8, 16, 32) or not 0 <= lowest <= allocated - stored:
-        sentence = "an overlay in unused bits of pixels of another layout"
-        raise FileRefused(sentence, Reason.DEIDENTIFY_UNSUPPORTED)
-    dtype = np.dtype(f"{'<' if syntax.is_little_endian else '>'}u{allocated // 8}")
-    return np.array(((1 << stored) - 1) << lowest, dtype)

@@ -10,9 +10,11 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import ExplicitVRBigEndian, JPEGLSLossless
 
 from pipeline.deidentify import pixel_rules
 from pipeline.deidentify.burned_in import risk_of
+from pipeline.deidentify.instance import Method
 from pipeline.dicom.refusal import FileRefused
 from pipeline.reasons import Reason
 from tests.pipeline.deidentify.copies import copied, copied_file, method
@@ -131,18 +133,71 @@ def test_untouched_pixels_are_copied_byte_for_byte(name: str, tmp_path: Path) ->
     assert copy.file_meta.TransferSyntaxUID == source.file_meta.TransferSyntaxUID
 
 
-def test_an_overlay_in_unused_bits_is_masked_out(tmp_path: Path) -> None:
+def _drawn_on(values: np.ndarray, *, high_bit: int = 11, bit: int = 15) -> Dataset:
+    """An image of 12 bits with an overlay in one of those beside them, set everywhere."""
     dataset = made_series.instance(0)
-    values = made_series.pixels(0).astype(np.uint16) % 4096
-    drawn = values | np.uint16(0x8000)
-    dataset.PixelData, dataset.PixelRepresentation = drawn.tobytes(), 0
-    dataset.BitsStored, dataset.HighBit = 12, 11
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, high_bit, 0
+    stored = values.astype(np.uint16) << (high_bit - 11) | np.uint16(1 << bit)
+    dataset.PixelData = stored.tobytes()
     dataset.add_new(0x60000010, "US", made_series.ROWS)
     dataset.add_new(0x60000100, "US", 16)
-    dataset.add_new(0x60000102, "US", 15)
-    copy = copied(dataset, tmp_path)
+    dataset.add_new(0x60000102, "US", bit)
+    return dataset
+
+
+def _blanking() -> Method:
+    return method(rules=pixel_rules.parse(RULE % (made_series.ROWS, made_series.COLUMNS)))
+
+
+def _blanked(values: np.ndarray) -> np.ndarray:
+    values = values.copy()
+    values[1:3, 2:5] = values[0, 0] = 0
+    return values
+
+
+def test_an_overlay_in_unused_bits_is_masked_out(tmp_path: Path) -> None:
+    values = made_series.pixels(0).astype(np.uint16)
+    copy = copied(_drawn_on(values), tmp_path)
     assert np.array_equal(np.frombuffer(copy.PixelData, "<u2").reshape(values.shape), values)
     assert not [tag for tag in copy.keys() if tag.group == 0x6000]  # noqa: SIM118
+
+
+@pytest.mark.parametrize(("high_bit", "bit"), [(11, 15), (11, 12), (15, 0), (13, 15)])
+@pytest.mark.parametrize("is_little", [True, False])
+def test_an_overlay_in_unused_bits_is_masked_out_where_a_rule_blanks(
+    tmp_path: Path, *, high_bit: int, bit: int, is_little: bool
+) -> None:
+    values = made_series.pixels(3).astype(np.uint16)
+    dataset = _drawn_on(values, high_bit=high_bit, bit=bit)
+    if not is_little:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").byteswap().tobytes()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    copy = copied(dataset, tmp_path, how=_blanking())
+    found = np.frombuffer(copy.PixelData, "<u2").reshape(values.shape)
+    assert np.array_equal(found, _blanked(values) << (high_bit - 11))
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+def test_an_overlay_in_unused_bits_of_compressed_pixels_is_refused_whatever_the_rule(
+    sign: int, tmp_path: Path
+) -> None:
+    dataset = _drawn_on(made_series.pixels(3))
+    dataset.BitsStored, dataset.HighBit = 16, 15  # of the code stream
+    dataset.compress(JPEGLSLossless, generate_instance_uid=False)
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, sign
+    clean = method(rules=pixel_rules.parse("rules: [{match: {modality: CT}, clean: true}]"))
+    for how in (clean, _blanking()):
+        with pytest.raises(FileRefused, match="an overlay in unused bits") as refused:
+            copied(dataset, tmp_path, how=how)
+        assert refused.value.reason is Reason.DEIDENTIFY_UNSUPPORTED
+
+
+def test_an_overlay_with_data_of_its_own_keeps_no_image_from_being_blanked(tmp_path: Path) -> None:
+    values = made_series.pixels(3)
+    dataset = made_series.instance(3)
+    dataset.add_new(0x60003000, "OW", bytes(6))
+    copy = copied(dataset, tmp_path, how=_blanking())
+    assert np.array_equal(copy.pixel_array, _blanked(values))
 
 
 def test_pixel_data_longer_than_the_header_says_hide_nothing(tmp_path: Path) -> None:
