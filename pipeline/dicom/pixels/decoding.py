@@ -31,7 +31,7 @@ from pipeline.dicom.pixels.memory import Target, shared_array
 from pipeline.dicom.pixels.parallel import WorkerRefused, share
 from pipeline.dicom.pixels.scaling import VALUES, layout_of, scale_of
 from pipeline.dicom.pixels.stored import Frames
-from pipeline.dicom.pixels.voxels import Grey, Share, fill_colour, invert
+from pipeline.dicom.pixels.voxels import Grey, Share, ends_of, fill_colour
 from pipeline.dicom.pixels.warm import read_once
 from pipeline.dicom.processes import allow_open_files, confine, quieten
 from pipeline.dicom.refusal import FileRefused
@@ -177,10 +177,11 @@ def _image(order: Order, target: Target) -> dict[str, Any]:
     else:
         dtype, scale = VALUES.dtype, scale_of(frames, reader, order.policies)
         out, unit = target.array(shape, dtype), scale.unit
-        grey = Grey(reader=reader, slices=frames, scale=scale, layout=VALUES, out=out)
+        is_inverted = header.photometric == "MONOCHROME1"
+        ends = ends_of(header, scale) if is_inverted else None
+        grey = Grey(reader=reader, slices=frames, scale=scale, layout=VALUES, out=out, ends=ends)
         found += [*scale.warnings, *grey.fill(_share(order))]
-        if header.photometric == "MONOCHROME1":
-            invert(out, header, scale)
+        if is_inverted:
             found.append("MONOCHROME1: inverted so that larger is brighter")
     source, dropped = source_of(reader, frames[:1], is_whole=len(frames) == header.frames)
     return {

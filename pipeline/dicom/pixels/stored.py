@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
+import threading
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
@@ -71,35 +73,58 @@ def is_straight(header: InstanceHeader) -> bool:
     return is_plain and header.bits_allocated >= 8
 
 
+class _Last(threading.local):
+    """The file that a thread opened last, by process.
+
+    A forked process opens its own and leaves its parent's alone: both would move one place in it,
+    even to close it.
+    """
+
+    def __init__(self) -> None:
+        self._by_process: dict[int, tuple[str, OpenFile]] = {}
+
+    def named(self, name: str) -> OpenFile | None:
+        """Return the file where it is the one of this name."""
+        kept = self._by_process.get(os.getpid())
+        return kept[1] if kept is not None and kept[0] == name else None
+
+    def keep(self, name: str, file: OpenFile) -> None:
+        """Keep a file, and close the one before."""
+        before = self._by_process.get(os.getpid())
+        self._by_process[os.getpid()] = name, file
+        if before is not None:
+            before[1].__exit__(None, None, None)
+
+
 class Frames:
     """Reads frames of the instances of one source; several threads may read different ones."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._open: dict[str, OpenFile] = {}
+        self._last = _Last()
         self._most_open = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES
         self._spans: tuple[str, list[Spans]] = ("", [])
         self._dataset: tuple[str, Dataset | None] = ("", None)
 
     def opened(self, name: str) -> AbstractContextManager[OpenFile]:
-        """Return a context of an open file. Files on a disk stay open until the process ends.
+        """Return a context of an open file, which stays open behind it.
+
+        Files on a disk do so until the process ends; of others, such as members of an archive,
+        which inflate when they are opened, each thread keeps the last.
 
         Raises:
             FileRefused: it cannot be opened.
 
         """
-        kept = self.kept(name)
-        if kept is not None:
-            return contextlib.nullcontext(kept)
-        file = self._source.open(name)
-        if isinstance(file, RegularFile) and len(self._open) < self._most_open:
-            self._open[name] = file
-            return contextlib.nullcontext(file)
-        return file
-
-    def kept(self, name: str) -> OpenFile | None:
-        """Return a file that stays open, or None."""
-        return self._open.get(name)
+        file = self._open.get(name) or self._last.named(name)
+        if file is None:
+            file = self._source.open(name)
+            if isinstance(file, RegularFile) and len(self._open) < self._most_open:
+                self._open[name] = file
+            else:
+                self._last.keep(name, file)
+        return contextlib.nullcontext(file)
 
     def read(self, one: Slice, out: NDArray[Any], warnings: set[str]) -> None:
         """Fill ``out`` (rows, columns) with the stored values of a frame of one sample.
@@ -141,12 +166,14 @@ class Frames:
 
     def dataset(self, name: str) -> Dataset:
         """Return a whole file as pydicom reads it; the last one is kept."""
-        if self._dataset[0] != name or self._dataset[1] is None:
+        # One look: between two of them another thread may keep another file.
+        kept, dataset = self._dataset
+        if kept != name or dataset is None:
             # Forcing is safe here: the header reader has already found the structure sound.
             with self.opened(name) as file:
-                self._dataset = (name, dcmread(stream_of(file), force=True))
-        assert self._dataset[1] is not None  # noqa: S101 - set above
-        return self._dataset[1]
+                dataset = dcmread(stream_of(file), force=True)
+            self._dataset = (name, dataset)
+        return dataset
 
     def dataset_head(self, name: str) -> Dataset:
         """Return what stands before the pixels of a file."""
@@ -168,9 +195,11 @@ class Frames:
             out[...] = wide
 
     def _frame_spans(self, file: OpenFile, header: InstanceHeader) -> list[Spans]:
-        if self._spans[0] != header.path:
-            self._spans = (header.path, frames_of(file, header))
-        return self._spans[1]
+        kept, spans = self._spans  # one look, as in ``dataset``
+        if kept != header.path:
+            spans = frames_of(file, header)
+            self._spans = (header.path, spans)
+        return spans
 
     def _decode_native(self, one: Slice) -> tuple[NDArray[Any], str]:
         """Decode big endian, deflated, single-bit or subsampled pixels through pydicom."""

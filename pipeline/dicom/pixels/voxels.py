@@ -44,6 +44,8 @@ class Grey:
     scale: Scale
     layout: Layout
     out: NDArray[Any]
+    #: of MONOCHROME1 values that are to be turned over: what a value and its opposite add up to
+    ends: float | None = None
 
     def fill(self, share: Share, beside: Callable[[], object] = _nothing) -> list[str]:
         """Write every voxel of ``out``; return warnings.
@@ -85,6 +87,9 @@ class Grey:
         else:
             np.multiply(stored, self.scale.slopes[index], out=out, casting="unsafe")
             out += np.float32(self.scale.intercepts[index])
+        if self.ends is not None:
+            # Before padding is masked: its value is the least of what the image shows.
+            np.subtract(np.float32(self.ends), out, out=out)
         padding = padding_of(self.slices[index].header)
         if padding is None or padded == out.size:
             out[...] = np.nan if padded else out
@@ -125,16 +130,14 @@ class Grey:
         return is_padding(self.out[index], padding)
 
 
-def invert(values: NDArray[np.float32], header: InstanceHeader, scale: Scale) -> None:
-    """Turn MONOCHROME1 values over within their range, so that larger is brighter."""
+def ends_of(header: InstanceHeader, scale: Scale) -> float:
+    """Return the sum of the ends of a range of values, which turns these over within it."""
     table = scale.tables[0]
     if table is not None:
-        ends = float(table.values.min()) + float(table.values.max())
-    elif header.pixels.is_float:
-        ends = 0.0
-    else:
-        ends = sum(stored_range(header)) * scale.slopes[0] + 2 * scale.intercepts[0]
-    np.subtract(np.float32(ends), values, out=values)
+        return float(table.values.min()) + float(table.values.max())
+    if header.pixels.is_float:
+        return 0.0
+    return sum(stored_range(header)) * scale.slopes[0] + 2 * scale.intercepts[0]
 
 
 def fill_colour(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import RLELossless
+from pydicom.uid import ComputedRadiographyImageStorage, RLELossless
 
 from tests.pipeline.dicom import made_series as series
 
@@ -79,6 +79,70 @@ def test_padding_is_masked_across_slices_of_different_rescale(tmp_path: Path) ->
 def test_padding_of_an_image_is_masked_in_its_unit(tmp_path: Path) -> None:
     image = series.read_image(series.write(tmp_path, _padded(-2000, -2000, count=1)))
     assert image.pixels[0, 0, 0] == image.pixels.min() == 1 - 1024
+
+
+def _radiograph(stored: np.ndarray, padding: int, limit: int | None = None) -> Dataset:
+    """One MONOCHROME1 image of 12 bits, or a loop of several, without a rescale."""
+    one = series.instance(0)
+    one.SOPClassUID, one.Modality = ComputedRadiographyImageStorage, "CR"
+    one.PhotometricInterpretation, one.PixelRepresentation = "MONOCHROME1", 0
+    one.BitsStored, one.HighBit = 12, 11
+    del one.RescaleSlope, one.RescaleIntercept
+    one.PixelPaddingValue = padding
+    if limit is not None:
+        one.PixelPaddingRangeLimit = limit
+    if stored.ndim == 3:
+        one.NumberOfFrames = len(stored)
+    one.Rows, one.Columns = stored.shape[-2:]
+    one.PixelData = stored.astype(np.uint16).tobytes()
+    return series.with_meta(one)
+
+
+def _exposed(frames: int) -> np.ndarray:
+    """Stored values of 500 to 2000, the corner of each frame outside the collimator."""
+    stored = np.full((frames, series.ROWS, series.COLUMNS), 1000)
+    stored[:, 1, 1], stored[-1, 2, 2] = 500, 2000
+    stored[:, 0, :3] = 4095
+    return stored
+
+
+@pytest.mark.parametrize(("padding", "limit"), [(4095, None), (4090, 4095), (4095, 4090)])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_padding_of_an_inverted_image_is_its_least_value_too(
+    frames: int, padding: int, limit: int | None, tmp_path: Path
+) -> None:
+    stored = _exposed(frames)
+    one = _radiograph(stored if frames > 1 else stored[0], padding, limit)
+    image = series.read_image(series.write(tmp_path, [one]))
+    expected = 4095.0 - stored
+    expected[:, 0, :3] = 4095 - 2000  # the darkest of all frames
+    np.testing.assert_array_equal(image.pixels, expected)
+
+
+def test_padding_of_an_inverted_image_follows_a_falling_rescale(tmp_path: Path) -> None:
+    one = _radiograph(_exposed(1)[0], 4095)
+    one.RescaleSlope, one.RescaleIntercept = -2, 100
+    image = series.read_image(series.write(tmp_path, [one]))
+    assert image.pixels[0, 0, 0] == image.pixels.min() == -2 * (4095 - 500) + 100
+    assert image.pixels.max() == -2 * (4095 - 2000) + 100
+
+
+def test_padding_of_an_inverted_image_with_a_table_is_its_least_value_too(tmp_path: Path) -> None:
+    one = _radiograph(_exposed(1)[0], 4095)
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [4096, 0, 16], list(range(0, 3 * 4096, 3))
+    table["LUTDescriptor"].VR = table["LUTData"].VR = "US"
+    one.ModalityLUTSequence = [table]
+    image = series.read_image(series.write(tmp_path, [one]))
+    assert image.pixels[0, 0, 0] == image.pixels.min() == 3 * (4095 - 2000)
+    assert image.pixels.max() == 3 * (4095 - 500)
+
+
+def test_an_inverted_frame_of_nothing_but_padding_is_dark(tmp_path: Path) -> None:
+    stored = _exposed(3)
+    stored[0] = 4095
+    image = series.read_image(series.write(tmp_path, [_radiograph(stored, 4095)]))
+    assert (image.pixels[0] == 4095 - 2000).all()
 
 
 def test_padding_beyond_bits_stored_is_masked_and_no_stray_bit(tmp_path: Path) -> None:

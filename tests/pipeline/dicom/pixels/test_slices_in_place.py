@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian
 
 from pipeline.dicom.reading import SeriesFiles, read
 from pipeline.errors import StudyRejected
@@ -59,6 +60,16 @@ def test_slices_of_another_rescale_are_values_all_the_same(tmp_path: Path) -> No
     slices[9].RescaleSlope = 2
     found = _levels(_files(tmp_path, slices))
     assert found == [(10 * n + 1) * (2 if n == 9 else 1) - 1024 for n in range(COUNT)]
+
+
+def test_slices_of_big_endian_files_hold_their_own_pixels(tmp_path: Path) -> None:
+    slices = [_slice(number) for number in range(COUNT)]
+    for one in slices:
+        one.PixelData = np.frombuffer(one.PixelData, "<i2").byteswap().tobytes()
+        one.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    files = _files(tmp_path, slices)
+    for _ in range(3):
+        assert _levels(files) == [10 * number + 1 for number in range(COUNT)]
 
 
 def test_padding_is_masked_in_large_series(tmp_path: Path) -> None:
