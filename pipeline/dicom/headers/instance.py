@@ -51,7 +51,8 @@ class InstanceHeader:
     transfer_syntax_uid: str
     modality: str
     image_type: tuple[str, ...]
-    #: keyed digest of the patient's identity: tells patients apart, says nothing of them
+    #: tells patients apart, says nothing of them: a keyed digest of the id; behind a "/", where
+    #: the issuer of the id is stated, one of both
     patient_key: str
     series_number: int | None
     instance_number: int | None

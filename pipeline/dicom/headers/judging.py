@@ -168,6 +168,13 @@ def check_count(count: int, limits: HeaderLimits) -> None:
 
 
 def patient_key_of(stated: Stated, salt: bytes) -> str:
-    """Return the keyed digest of whose images these are."""
-    identity = f"{stated.text('PatientID')}\0{stated.text('IssuerOfPatientID')}"
+    """Return whose images these are, as ``InstanceHeader.patient_key`` says it."""
+    known, issuer = stated.text("PatientID"), stated.text("IssuerOfPatientID")
+    key = _digest(known, salt)
+    # The id goes into both: the digests of two patients do not tell whether one house issued them.
+    return f"{key}/{_digest(known, salt, issuer)}" if issuer else key
+
+
+def _digest(known: str, salt: bytes, issuer: str = "") -> str:
+    identity = f"{known}\0{issuer}"
     return hashlib.blake2b(identity.encode(), key=salt, digest_size=8).hexdigest()

@@ -48,8 +48,8 @@ def form(number: int, names: Iterable[str]) -> bytes:
     return bytes([number]) + digest
 
 
-_FACTS: Final = form(1, (*NAMES, *_PLACE_NAMES))
-_STATED: Final = form(4, (*_VARYING, *_SHARED))
+_FACTS: Final = form(2, (*NAMES, *_PLACE_NAMES))
+_STATED: Final = form(5, (*_VARYING, *_SHARED))
 #: Headers packed under another version cannot be unpacked: an index on disk keeps it.
 VERSION: Final = (_FACTS + _STATED).hex()
 #: form, size of the file, offset and length of the pixel data; then the lengths of the name and of

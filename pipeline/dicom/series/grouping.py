@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -86,12 +87,23 @@ def index(
 def _study(
     uid: str, by_series: Mapping[str, list[InstanceHeader]], lost: Mapping[str, Reason]
 ) -> IndexedStudy:
-    patients = {h.patient_key for headers in by_series.values() for h in headers}
+    is_mixed = _are_mixed({h.patient_key for headers in by_series.values() for h in headers})
     series: list[IndexedSeries] = []
     for series_uid in sorted(by_series, key=lambda u: (_series_number(by_series[u]), u)):
         for number, part in enumerate(split(by_series[series_uid])):
-            series.append(_series(part, number, lost.get(series_uid), is_mixed=len(patients) > 1))
+            series.append(_series(part, number, lost.get(series_uid), is_mixed=is_mixed))
     return IndexedStudy(study_instance_uid=uid, series=tuple(series))
+
+
+def _are_mixed(patient_keys: AbstractSet[str]) -> bool:
+    """Say whether keys are of different patients.
+
+    An issuer that is not stated is no other issuer: archives add it to some objects of a study
+    and not to the rest.
+    """
+    ids = {key.partition("/")[0] for key in patient_keys}
+    issued = {key for key in patient_keys if "/" in key}
+    return len(ids) > 1 or len(issued) > 1
 
 
 def _series_number(headers: Sequence[InstanceHeader]) -> float:

@@ -81,6 +81,27 @@ def test_a_lost_file_costs_the_volume_of_slices_but_no_other_instance(tmp_path: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("identities", "verdict"),
+    [
+        ([("P1", ""), ("P1", "HOUSE"), ("P1", "")], Reason.OK),
+        ([("P1", "HOUSE"), ("P1", "HOUSE"), ("P1", "HOUSE")], Reason.OK),
+        ([("P1", "HOUSE"), ("P1", ""), ("P1", "OTHER")], Reason.STUDY_MIXED_PATIENTS),
+        ([("P1", "HOUSE"), ("P2", "HOUSE"), ("P1", "HOUSE")], Reason.STUDY_MIXED_PATIENTS),
+        ([("P1", "HOUSE"), ("P2", ""), ("P1", "HOUSE")], Reason.STUDY_MIXED_PATIENTS),
+        ([("", ""), ("P1", ""), ("P1", "")], Reason.STUDY_MIXED_PATIENTS),
+    ],
+)
+def test_an_issuer_that_is_not_stated_makes_no_other_patient(
+    tmp_path: Path, identities: list[tuple[str, str]], verdict: Reason
+) -> None:
+    slices = made_series.stack(3)
+    for one, (known, issuer) in zip(slices, identities, strict=True):
+        one.PatientID, one.IssuerOfPatientID = known, issuer
+    (found,) = _series([made.header_of(tmp_path, one) for one in slices])
+    assert found.verdict is verdict
+
+
 def test_phases_are_counted() -> None:
     headers = [
         made.header(10 * t + n, position=(0, 0, 5.0 * n), phases=(("TriggerTime", str(40 * t)),))
