@@ -47,6 +47,8 @@ class SourceHeader:
     #: (row cosine, column cosine) and (between rows, between columns) in mm, as stated
     orientation: tuple[float, ...] | None = None
     pixel_spacing: tuple[float, ...] | None = None
+    #: of a projection that states no other: what lies in the patient is smaller than it says
+    is_spacing_of_detector: bool = False
     #: of the other series that a result on these slices rests on
     beside: tuple[SourceHeader, ...] = field(default=(), repr=False)
 

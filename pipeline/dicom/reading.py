@@ -196,6 +196,7 @@ def _source(answer: dict[str, Any]) -> SourceHeader:
         modality=answer["modality"],
         orientation=_numbers(answer["orientation"]),
         pixel_spacing=_numbers(answer["pixel_spacing"]),
+        is_spacing_of_detector=bool(answer["is_spacing_of_detector"]),
     )
 
 

@@ -25,7 +25,9 @@ def source_of(
     """
     first = frames[0]
     with reader.opened(first.header.path) as file:
-        template, dropped = encode_template(file)
+        template, warnings = encode_template(file)
+    if first.is_spacing_of_detector:
+        warnings.append("its spacing is that of the detector plane, where the patient is magnified")
     fields = {
         "template": base64.b64encode(template).decode(),
         "study_instance_uid": first.header.study_instance_uid,
@@ -34,6 +36,7 @@ def source_of(
         "modality": first.header.modality,
         "orientation": _finite(first.orientation),
         "pixel_spacing": _finite(first.pixel_spacing),
+        "is_spacing_of_detector": first.is_spacing_of_detector,
         "instances": [
             {
                 "sop_class_uid": frame.header.sop_class_uid,
@@ -46,7 +49,7 @@ def source_of(
             for frame in frames
         ],
     }
-    return fields, dropped
+    return fields, warnings
 
 
 def _finite(numbers: tuple[float, ...] | None) -> tuple[float, ...] | None:

@@ -60,12 +60,12 @@ class Frame:
     @property
     def spacing(self) -> tuple[float, float] | None:
         """The valid (between rows, between columns) in mm, or None."""
-        for spacing in (self.pixel_spacing, self.header.imager_pixel_spacing):
-            if spacing is not None and all(
-                SMALLEST_SPACING <= s <= LARGEST_SPACING for s in spacing
-            ):
-                return spacing[0], spacing[1]
-        return None
+        return _valid(self.pixel_spacing) or _valid(self.header.imager_pixel_spacing)
+
+    @property
+    def is_spacing_of_detector(self) -> bool:
+        """Say whether the spacing is that of the detector plane (PS3.3 10.7.1.3)."""
+        return self.spacing is not None and _valid(self.pixel_spacing) is None
 
 
 def is_placed(header: InstanceHeader) -> bool:
@@ -100,6 +100,12 @@ def normal_of(orientation: Sequence[float]) -> NDArray[np.float64]:
     """Return the slice normal of six direction cosines: row cosine x column cosine."""
     cosines = np.asarray(orientation, np.float64)
     return np.cross(cosines[:3], cosines[3:])
+
+
+def _valid(spacing: tuple[float, ...] | None) -> tuple[float, float] | None:
+    if spacing is None or not all(SMALLEST_SPACING <= s <= LARGEST_SPACING for s in spacing):
+        return None
+    return spacing[0], spacing[1]
 
 
 def _placed(header: InstanceHeader, number: int, place: FramePlace) -> Frame:

@@ -118,7 +118,9 @@ def _frames(work: _Work, source: Image) -> Iterator[bytes]:
     dataset.PatientOrientation = work.template.get("PatientOrientation", "")
     if source.spacing is not None:
         shrunk = np.array(source.pixels.shape[1:3]) / np.array(values.shape[1:3])
-        dataset.PixelSpacing = _decimals(np.asarray(source.spacing) * shrunk)
+        of_detector = work.header.is_spacing_of_detector
+        keyword = "ImagerPixelSpacing" if of_detector else "PixelSpacing"
+        setattr(dataset, keyword, _decimals(np.asarray(source.spacing) * shrunk))
     is_loop = len(source.pixels) == len(values) > 1
     for index, pixels in enumerate(stored.pixels):
         (item,) = source_images(work.header, [0], is_same_grid=is_same_grid)

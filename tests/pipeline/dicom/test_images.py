@@ -99,6 +99,22 @@ def test_a_spacing_of_zero_is_no_spacing(tmp_path: Path) -> None:
     assert _read_one(series.write(tmp_path, [one])).spacing is None
 
 
+@pytest.mark.parametrize("stated", [None, [0, 0], [0.2, 0.1]])
+def test_a_spacing_of_the_detector_is_said_to_be_one(
+    tmp_path: Path, stated: list[float] | None
+) -> None:
+    one = series.instance(0)
+    one.SOPClassUID, one.Modality = ComputedRadiographyImageStorage, "CR"
+    del one.ImagePositionPatient, one.ImageOrientationPatient
+    one.PixelSpacing, one.ImagerPixelSpacing = stated, [0.4, 0.3]
+    image = _read_one(series.write(tmp_path, [series.with_meta(one)]))
+    is_of_detector = stated != [0.2, 0.1]
+    assert image.spacing == ((0.4, 0.3) if is_of_detector else (0.2, 0.1))
+    assert image.header is not None
+    assert image.header.is_spacing_of_detector is is_of_detector
+    assert any("detector plane" in warning for warning in image.warnings) is is_of_detector
+
+
 def test_broken_compressed_pixels_are_refused(tmp_path: Path) -> None:
     one = series.instance(0)
     one.compress("1.2.840.10008.1.2.5", generate_instance_uid=False)

@@ -223,6 +223,22 @@ def test_colour_images_stay_in_colour(tmp_path: Path) -> None:
     assert file.PixelSpacing == [0.5, 0.25]
 
 
+@needs_dciodvfy
+def test_a_spacing_of_the_detector_stays_one(tmp_path: Path) -> None:
+    source = SOURCES["radiograph"](tmp_path)
+    assert not isinstance(source, Volume)
+    assert source.header is not None
+    header = replace(source.header, is_spacing_of_detector=True)
+    projected = replace(source, spacing=(1.0, 0.5), header=header)
+    values = np.zeros((1, 96, 80), np.float32)
+    derived = DerivedImage(name="super resolution", values=values, affine=None)
+    (data,) = write_derived(projected, derived, PROVENANCE)
+    file = strictly(data)
+    assert file.ImagerPixelSpacing == [0.5, 0.25]
+    assert "PixelSpacing" not in file
+    assert errors(data, tmp_path) == []
+
+
 def test_a_loop_becomes_one_picture_per_frame(tmp_path: Path) -> None:
     loop = SOURCES["ultrasound loop"](tmp_path)
     files = [strictly(data) for data in write_derived(loop, denoised(loop), PROVENANCE)]
