@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
 class Trouble(enum.StrEnum):
@@ -18,6 +19,7 @@ class Trouble(enum.StrEnum):
     REFUSED = "refused"
     BEHIND = "behind"
     DAMAGED = "damaged"
+    READ_ONLY = "read_only"
 
 
 _SENTENCES = {
@@ -26,6 +28,7 @@ _SENTENCES = {
     Trouble.REFUSED: "The database cannot be reached; check that it runs and its address is right.",
     Trouble.BEHIND: "The tables do not fit this version; run `nightshift db upgrade`.",
     Trouble.DAMAGED: "The database file is damaged or cannot be read or written; restore a backup.",
+    Trouble.READ_ONLY: "The database is read-only: a standby, or a file that may not be written.",
 }
 
 
@@ -47,6 +50,8 @@ def translated() -> Iterator[None]:
         if trouble is None:
             raise
         raise DatabaseUnavailable(trouble) from error
+    except PoolTimeout as error:  # every connection of this process is in use
+        raise DatabaseUnavailable(Trouble.REFUSED) from error
 
 
 _SQLITE_TROUBLES = {
@@ -58,8 +63,11 @@ _SQLITE_TROUBLES = {
     sqlite3.SQLITE_IOERR: Trouble.DAMAGED,
     sqlite3.SQLITE_CORRUPT: Trouble.DAMAGED,
     sqlite3.SQLITE_NOTADB: Trouble.DAMAGED,
+    sqlite3.SQLITE_READONLY: Trouble.READ_ONLY,
 }
 _POSTGRESQL_TROUBLES: dict[str, Trouble] = {
+    "25006": Trouble.READ_ONLY,  # read_only_sql_transaction
+    "25P03": Trouble.REFUSED,  # idle_in_transaction_session_timeout: the server hung up
     "53100": Trouble.FULL,  # disk_full
     "53300": Trouble.REFUSED,  # too_many_connections
     "55P03": Trouble.LOCKED,  # lock_not_available

@@ -15,6 +15,7 @@ from records import leases
 from records.database import DatabaseUnavailable, unit_of_work
 from worker import metrics
 from worker.flights import Flight, Flights, Stop
+from worker.queue.processes import WIND_UP_SECONDS
 
 log = structlog.get_logger(__name__)
 
@@ -22,8 +23,6 @@ log = structlog.get_logger(__name__)
 LONGEST_BEAT_SECONDS = 3.0
 #: after its deadline a job has this long to reach a checkpoint
 DEADLINE_GRACE_SECONDS = 30.0
-#: after the grace of a shutdown the process has this long to wind up
-WIND_UP_SECONDS = 10.0
 
 EXIT_HUNG = 70
 
@@ -58,11 +57,8 @@ class Heartbeat:
                     self._closing_since = time.monotonic()
             else:
                 time.sleep(min(interval, 0.5))
-            self.renew_all()
-            self._shut_down()
-            self._end_hung()
-            for chore in self._chores:
-                chore()
+            for step in (self.renew_all, self._shut_down, self._end_hung, *self._chores):
+                _do(step)
 
     def renew_all(self) -> None:
         """Renew once; tell flights whose lease is lost or whose work is canceled."""
@@ -126,3 +122,13 @@ class Heartbeat:
                     flight.release(session, flight.lease)
             except (DatabaseUnavailable, leases.Fenced) as error:
                 log.warning("release.failed", why=str(error))
+            except Exception:  # the process has to end, and its other leases to be given back
+                log.exception("release.failed")
+
+
+def _do(step: Callable[[], None]) -> None:
+    """Do one step of a beat. Without the thread a process would go on and keep no lease."""
+    try:
+        step()
+    except Exception:  # the edge of the thread: the next beat tries again
+        log.exception("heartbeat.step_failed")

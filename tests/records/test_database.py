@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -145,10 +146,34 @@ class TestTroubles:
             assert caught.value.trouble is Trouble.REFUSED
             assert _names(sessions) == []  # the next unit of work has a new connection
 
+    def test_a_server_that_hangs_up_on_an_idle_transaction(self, postgresql_url: str) -> None:
+        with _sessions(postgresql_url) as sessions:
+            with pytest.raises(DatabaseUnavailable) as caught, unit_of_work(sessions) as session:
+                _idle_too_long(session)
+            assert caught.value.trouble is Trouble.REFUSED
+
+    def test_a_database_that_takes_no_writes(self, sessions: sessionmaker[Session]) -> None:
+        with pytest.raises(DatabaseUnavailable) as caught, reading(sessions) as session:
+            session.execute(_DELETE)  # refused as by a server that became a standby
+        assert caught.value.trouble is Trouble.READ_ONLY
+
+    def test_a_pool_without_a_free_connection(self, sqlite_url: str) -> None:
+        engine = create_engine(sqlite_url, pool_size=1, max_overflow=0, pool_timeout=0.01)
+        with engine.connect(), pytest.raises(DatabaseUnavailable) as caught:
+            _names(database.session_factory(engine))
+        assert caught.value.trouble is Trouble.REFUSED
+        engine.dispose()
+
 
 def _hang_up(session: Session, server: PostgresServer) -> None:
     backend = session.scalar(text("SELECT pg_backend_pid()"))
     server._say(f"SELECT pg_terminate_backend({backend})")
+    session.execute(text("SELECT 1"))
+
+
+def _idle_too_long(session: Session) -> None:
+    session.execute(text("SET idle_in_transaction_session_timeout = '10ms'"))
+    time.sleep(0.5)
     session.execute(text("SELECT 1"))
 
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import NoReturn
 from uuid import UUID
 
 import pytest
+from sqlalchemy.exc import InternalError
 
 from records import database
 from records.base import JobStatus
@@ -86,3 +89,63 @@ def test_a_neighbour_that_was_fenced_does_not_stop_the_end(
     with here.flights.hold(hung), here.flights.hold(fenced), pytest.raises(Ended):
         pulse._end_hung()
     assert endings == [EXIT_HUNG]
+
+
+def failing_once(then: Callable[..., object]) -> Callable[..., object]:
+    """Raise what no mapping knows, as a server with a fault does; from then on do ``then``."""
+    failures = iter([InternalError("SELECT 1", {}, Exception("a fault of the server"))])
+
+    def call(*words: object) -> object:
+        for failure in failures:
+            raise failure
+        return then(*words)
+
+    return call
+
+
+def end_after(beats: int) -> Callable[[], None]:
+    """Return a chore that ends the beat the so-manieth time it is done."""
+    left = iter(range(beats - 1))
+
+    def chore() -> None:
+        if next(left, None) is None:
+            raise Ended
+
+    return chore
+
+
+def test_a_renewal_that_fails_in_an_unknown_way_does_not_end_the_beat(
+    here: Services, planned: Planned, pulse: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "LONGEST_BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat.leases, "renew", failing_once(heartbeat.leases.renew))
+    flight = taken(here, planned.jobs[0])
+    claimed = flight._renewed
+    pulse.add_chore(end_after(2))
+    with here.flights.hold(flight), pytest.raises(Ended):
+        pulse._beat()
+    assert flight._renewed > claimed
+
+
+def test_a_chore_that_fails_does_not_end_the_beat(
+    pulse: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "LONGEST_BEAT_SECONDS", 0.01)
+    done: list[int] = []
+    pulse.add_chore(partial(failing_once(done.append), 1))
+    pulse.add_chore(end_after(2))
+    with pytest.raises(Ended):
+        pulse._beat()
+    assert done == [1]
+
+
+def test_a_lease_that_cannot_be_given_back_does_not_stop_the_end(
+    here: Services, planned: Planned, pulse: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = taken(here, planned.jobs[0]), taken(here, planned.jobs[1])
+    monkeypatch.setattr(first, "release", failing_once(first.release))
+    pulse._closing_since = 0.0
+    with here.flights.hold(first), here.flights.hold(second), pytest.raises(Ended):
+        pulse._shut_down()
+    assert status(here, planned.jobs[0]) == (JobStatus.RUNNING, 1)
+    assert status(here, planned.jobs[1]) == (JobStatus.QUEUED, 0)

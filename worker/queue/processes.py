@@ -25,6 +25,10 @@ FUTILE_STARTS = 4
 #: a command of others, which has no word for "ready", counts as ready once it lived this long
 QUIET_READY_SECONDS = 3.0
 LONGEST_BACKOFF_SECONDS = 30.0
+#: after the grace of a shutdown a process has this long to wind up
+WIND_UP_SECONDS = 10.0
+#: and after that its supervisor leaves it this long to give its leases back and end
+STOP_MARGIN_SECONDS = 5.0
 #: a log larger than this is put aside when its process starts
 LOG_BYTES = 20 * 2**20
 
@@ -135,12 +139,13 @@ class Supervisor:
         """Return how many children were started again."""
         return sum(child.restarts for child in self._children)
 
-    def stop(self, *, grace: float = 20.0) -> None:
-        """Ask the children to end, the last started first; kill what is left after ``grace``.
+    def stop(self) -> None:
+        """Ask the children to end; kill what is left once they had their time to wind up.
 
         Servers that others depend on are started first, so they end last.
         """
-        give_up = time.monotonic() + grace
+        grace = self._settings.stop_grace.total_seconds()
+        give_up = time.monotonic() + grace + WIND_UP_SECONDS + STOP_MARGIN_SECONDS
         others = [child for child in self._children if not child.name.startswith("broker-")]
         brokers = [child for child in self._children if child.name.startswith("broker-")]
         for group in (others, brokers):

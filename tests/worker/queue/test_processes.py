@@ -8,11 +8,17 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from worker.queue.processes import RoleCannotStart, Supervisor, environment_of
+from worker.queue.processes import (
+    WIND_UP_SECONDS,
+    RoleCannotStart,
+    Supervisor,
+    environment_of,
+)
 from worker.queue.settings import Settings
 
 READY = "import os, time; os.write(int(os.environ['NIGHTSHIFT_READY_FD']), b'1'); time.sleep(600)"
@@ -76,6 +82,21 @@ def test_stopping_takes_the_children_of_children_along(settings: Settings, tmp_p
         eventually(lambda: noted.exists() and noted.read_text().isdigit())
     grandchild = int(noted.read_text())
     eventually(lambda: not is_alive(grandchild))
+
+
+def test_a_stop_waits_for_the_grace_of_running_jobs_and_until_they_have_wound_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def end(supervisor: Supervisor, child: Any, give_up: float) -> None:
+        waits.append(give_up - time.monotonic())
+        supervisor._forget(child)
+
+    monkeypatch.setattr(Supervisor, "_await_end", end)
+    with Supervisor(Settings(home=tmp_path, stop_grace=timedelta(seconds=60))) as supervisor:
+        supervisor.start("sleeper", command=(sys.executable, "-c", READY))
+    assert waits[0] > 60 + WIND_UP_SECONDS
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the tie to the parent is Linux's")
