@@ -68,20 +68,39 @@ def _run(
     settings: Settings, source: str, out: Path, analyses: list[str], *, as_json: bool
 ) -> ExitCode:
     """Analyse ``source``, export into ``out`` and return how the command ends."""
-    from api.cli import ending
-    from api.cli.batches import read_detail
     from api.cli.children import require_pipeline
     from api.cli.context import open_records
-    from api.cli.results import export
     from api.cli.submitting import Order
 
     require_pipeline()
+    _require_room(settings)
     with open_records(settings) as records:
         order = Order(source, str(out), require_analyses(records, analyses))
-        which = _carry(records, order)
+        return _deliver(records, _carry(records, order), out, as_json=as_json)
+
+
+def _require_room(settings: Settings) -> None:
+    """Refuse to begin where no worker would take a job."""
+    from api.cli.checks.machine import shortage
+
+    if sentence := shortage(settings):
+        raise Problem(sentence, mend="Free some space, then run the same command again.")
+
+
+def _deliver(records: Records, which: uuid.UUID, out: Path, *, as_json: bool) -> ExitCode:
+    """Export what the batch left, tell how it ended and return how the command ends."""
+    from api.cli import ending
+    from api.cli.batches import read_detail
+    from api.cli.results import export
+    from records.database import DatabaseUnavailable
+
+    try:
         export(records, which, out)
         detail = read_detail(records, which)
         ending.say(records, detail, out, as_json=as_json)
+    except DatabaseUnavailable as gone:  # the same command again would analyse all anew
+        mend = f"The batch has ended: `nightshift results {str(which)[:8]} --out {out}` exports it."
+        raise Problem(str(gone), mend=mend) from gone
     return of_batch(detail.status.value, detail.reason, detail.jobs)
 
 
@@ -99,8 +118,14 @@ def _carry(records: Records, order: Order) -> uuid.UUID:
     try:
         with stoppable(), open_run(records.settings) as services, _farewell():
             which = begin(records, order, lane=services.settings.lane)
+            room = watching.Room(records.settings)
+
+            def tend() -> None:
+                services.poll()
+                room.look()
+
             with watching.display(started) as shown:
-                watching.watch(lambda: read_snapshot(records, which), shown, tend=services.poll)
+                watching.watch(lambda: read_snapshot(records, which), shown, tend=tend)
             return which
     except KeyboardInterrupt as stopped:
         message = "Stopped before the end; what is done is kept."

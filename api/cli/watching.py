@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.live import Live
 
+    from worker.queue.settings import Settings
+
 LOOK_EVERY = 0.5
 TELL_CHANGES_EVERY = 5.0
 TELL_ANYHOW_EVERY = 60.0
+TELL_SHORTAGE_EVERY = 600.0
+#: the workers outlast a database that is away, so who watches them waits so long for it
+OUTAGE_SECONDS = 300.0
 
 
 class Display(Protocol):
@@ -127,6 +132,24 @@ def display(started: float) -> Iterator[Display]:
         yield Drawing(live, started)
 
 
+class Room:
+    """Tells now and then that the disk of the store is short of room: jobs wait, unseen."""
+
+    def __init__(self, settings: Settings, tell: Callable[[str], None] = printing.note) -> None:
+        self._settings = settings
+        self._tell = tell
+        self._not_before = 0.0
+
+    def look(self) -> None:
+        """Tell it, if it is so and was not told of late."""
+        from api.cli.checks.machine import shortage
+
+        sentence = shortage(self._settings)
+        if sentence and time.monotonic() >= self._not_before:
+            self._not_before = time.monotonic() + TELL_SHORTAGE_EVERY
+            self._tell(f"{sentence} Jobs wait until there is room.")
+
+
 def watch(
     read: Callable[[], Snapshot],
     shown: Display,
@@ -141,11 +164,39 @@ def watch(
         shown: where it is shown.
         tend: called before each look; an embedded run looks after its processes here.
         every: seconds between two looks.
+
+    Raises:
+        DatabaseUnavailable: the records were out of reach for ``OUTAGE_SECONDS`` in a row.
     """
+    look = _patient(read)
     while True:
         tend()
-        snapshot = read()
-        shown.show(snapshot)
-        if snapshot.ended:
-            return snapshot
+        snapshot = look()
+        if snapshot is not None:
+            shown.show(snapshot)
+            if snapshot.ended:
+                return snapshot
         time.sleep(every)
+
+
+def _patient(read: Callable[[], Snapshot]) -> Callable[[], Snapshot | None]:
+    """Return ``read`` that says once that the records are out of reach, and then gives None."""
+    from records.database import DatabaseUnavailable
+
+    since: float | None = None
+
+    def look() -> Snapshot | None:
+        nonlocal since
+        try:
+            snapshot = read()
+        except DatabaseUnavailable as gone:
+            if since is None:
+                since = time.monotonic()
+                printing.note(f"{gone} Waiting for it, at most {printing.span(OUTAGE_SECONDS)}.")
+            if time.monotonic() - since > OUTAGE_SECONDS:
+                raise
+            return None
+        since = None
+        return snapshot
+
+    return look

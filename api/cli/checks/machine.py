@@ -36,7 +36,7 @@ def machine(settings: Settings) -> Iterator[Finding]:
 
 def folder(area: str, name: str, path: Path, reserve: int) -> Iterator[Finding]:
     """Say whether a folder can be written, how private it is, and how much room it has."""
-    there = next(each for each in (path, *path.parents) if each.exists())
+    there = _existing(path)
     if not os.access(there, os.W_OK | os.X_OK):
         mend = "Change its owner, or set NIGHTSHIFT_HOME to a folder that you may write."
         yield Finding(area, name, "problem", f"{there} cannot be written", mend)
@@ -49,6 +49,23 @@ def folder(area: str, name: str, path: Path, reserve: int) -> Iterator[Finding]:
     if path.exists() and path.stat().st_mode & 0o077:
         mend = f"Results are patient data: chmod 700 {path}"
         yield Finding(area, f"{name} privacy", "warning", "others on this machine may read", mend)
+
+
+def shortage(settings: Settings) -> str:
+    """Return in a sentence that the disk of the store is below the reserve; empty if it is not."""
+    reserve = settings.disk_reserve_bytes
+    try:
+        free = shutil.disk_usage(_existing(settings.store_path)).free
+    except OSError:  # a share that is away for a moment ends no run; workers say what they miss
+        return ""
+    if free >= reserve:
+        return ""
+    return f"The disk of the store has {size(free)} left; below {size(reserve)} no job is started."
+
+
+def _existing(path: Path) -> Path:
+    """Return the folder, or the nearest above it that is there."""
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def _shared_memory(area: str) -> Iterator[Finding]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -39,6 +40,17 @@ def test_a_home_that_others_may_read_is_a_warning(home_path: Path) -> None:
 def test_a_disk_below_the_reserve_is_a_problem(home_path: Path) -> None:
     found = by_name(list(machine.folder("Machine", "home", home_path, 2**62)))
     assert found["home folder"].verdict == "problem"
+
+
+def test_a_disk_that_does_not_answer_is_not_taken_for_one_without_room(
+    home_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(path: Path) -> NoReturn:
+        raise OSError(116, "Stale file handle", str(path))
+
+    assert machine.shortage(Settings(disk_reserve_bytes=2**62))
+    monkeypatch.setattr(machine.shutil, "disk_usage", hang)
+    assert not machine.shortage(Settings(disk_reserve_bytes=2**62))
 
 
 def test_a_fresh_home_needs_no_database_yet(home_path: Path) -> None:

@@ -1,7 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from api.cli import watching
 from api.cli.progress import Pace, Snapshot, plain_line
-from api.cli.watching import Lines, watch
+from api.cli.watching import Lines, Room, watch
+from records.database import DatabaseUnavailable, Trouble
+from worker.queue.settings import Settings
 
 
 def at(seconds: float, done: int = 0, total: int = 10, **more: object) -> Snapshot:
@@ -73,3 +81,50 @@ def test_watching_ends_with_the_batch_and_tends_the_processes_before_each_look()
     )
     assert last.done == 10
     assert len(tended) == 2
+
+
+def answering(*moments: Snapshot | None) -> Callable[[], Snapshot]:
+    """Read these moments one by one; None stands for a database that does not answer."""
+    left = iter(moments)
+
+    def read() -> Snapshot:
+        moment = next(left)
+        if moment is None:
+            raise DatabaseUnavailable(Trouble.REFUSED)
+        return moment
+
+    return read
+
+
+def test_watching_outlasts_a_database_that_is_away_and_says_so_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told: list[str] = []
+    tended: list[int] = []
+    last = watch(
+        answering(at(0, 0), None, None, at(3, 10, status="finished")),
+        Lines(told.append, started=0),
+        tend=lambda: tended.append(1),
+        every=0,
+    )
+    assert last.done == 10
+    assert len(told) == 2
+    assert len(tended) == 4
+    assert capsys.readouterr().err.count("The database cannot be reached") == 1
+
+
+def test_watching_gives_up_when_the_database_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "OUTAGE_SECONDS", 0.0)
+    with pytest.raises(DatabaseUnavailable):
+        watch(answering(at(0, 0), None, None), Lines(lambda _: None, started=0), every=0.01)
+
+
+def test_a_disk_that_becomes_short_of_room_is_told_and_not_at_every_look(tmp_path: Path) -> None:
+    told: list[str] = []
+    room = Room(Settings(home=tmp_path, disk_reserve_bytes=2**62), told.append)
+    for _ in range(3):
+        room.look()
+    assert len(told) == 1
+    assert "no job is started" in told[0]
+    Room(Settings(home=tmp_path, disk_reserve_bytes=0), told.append).look()
+    assert len(told) == 1

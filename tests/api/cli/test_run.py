@@ -13,14 +13,17 @@ import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import yaml
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.cli import results, run
 from records import analyses, database
 from records.tables import Job
+from tests.api.cli.conftest import Home, Shell
 from tests.machine import LUNGS, living_children_of_init, write_studies
 
 pytestmark = pytest.mark.system
@@ -209,6 +212,35 @@ def test_a_folder_that_another_run_writes_into_is_refused(desk: Desk) -> None:
         first.communicate(timeout=240)
     assert second.returncode == 1
     assert "Another `nightshift run` is writing to out." in second.stderr
+
+
+def test_a_disk_without_room_is_told_before_anything_starts(desk: Desk) -> None:
+    write_studies(desk.source, 1)
+    desk.environment["NIGHTSHIFT_DISK_RESERVE_BYTES"] = str(2**62)
+    with desk.start(*desk.words()) as process:
+        try:
+            _, complained = process.communicate(timeout=60)
+        finally:
+            process.terminate()
+    assert process.returncode == 1
+    assert "The disk of the store has" in complained
+    assert "Free some space" in complained
+    assert desk.ended() is None
+
+
+def test_a_database_that_goes_away_before_the_export_is_told_with_what_to_do(
+    shell: Shell, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> NoReturn:
+        raise database.DatabaseUnavailable(database.Trouble.REFUSED)
+
+    monkeypatch.setattr(run, "_carry", lambda *_: home.batch)
+    monkeypatch.setattr(results, "export", gone)
+    source = tmp_path / "one.dcm"
+    source.touch()
+    said = shell("run", str(source), "--out", str(tmp_path / "out"))
+    assert said.code == 1
+    assert f"nightshift results {str(home.batch)[:8]} --out" in said.err
 
 
 def test_a_dry_run_tells_every_clause_and_writes_nothing(desk: Desk) -> None:
