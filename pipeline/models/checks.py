@@ -6,8 +6,6 @@ from dataclasses import replace
 from typing import TypeGuard
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pipeline.errors import ModelMismatch
 from pipeline.models import networks
@@ -103,17 +101,6 @@ def takes_loops(spec: InputSpec) -> bool:
 def is_sequence(image: Input, spec: InputSpec) -> TypeGuard[Image]:
     """Say whether an image is a loop whose frames are the first axis of a classifier of three."""
     return takes_loops(spec) and isinstance(image, Image) and len(image.pixels) > 1
-
-
-def finite(values: Tensor, spec: ModelSpec) -> None:
-    """Check what a network answered with: one value that is no number makes their sum none.
-
-    Raises:
-        ModelMismatch: values are not finite.
-
-    """
-    if not torch.isfinite(values.sum()):
-        raise ModelMismatch(f"model {spec.name} answered with values that are not finite")
 
 
 def _modality(image: Input, spec: ModelSpec) -> None:

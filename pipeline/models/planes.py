@@ -213,7 +213,7 @@ class PlanesPredictor:
             clock.lap("wait")
             tiled = tile(network, values, self._plan, scale=(1, 1, 1), checkpoint=checkpoint)
         clock.lap("model")
-        checks.finite(tiled.values, self.spec)
+        sliding.require_finite(tiled.values, self.spec)
         return tiled, clock
 
     def _stated(

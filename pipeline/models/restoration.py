@@ -89,7 +89,7 @@ class RestorationPredictor:
                 beside=self._options.beside,
             )
         clock.lap("model")
-        checks.finite(tiled.values, self.spec)
+        sliding.require_finite(tiled.values, self.spec)
         return tiled
 
 

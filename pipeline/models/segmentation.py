@@ -173,7 +173,7 @@ class SegmentationPredictor:
 
         def fill(box: Box, logits: Tensor) -> None:
             filling.restart()
-            checks.finite(logits, self.spec)
+            sliding.require_finite(logits, self.spec)
             logits = logits.softmax(0) if is_scaled else logits
             try:
                 canvas.fill(box, logits)

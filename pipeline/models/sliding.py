@@ -21,10 +21,11 @@ import torch.nn.functional as F  # noqa: N812, the name everybody knows it by
 from monai.data.utils import dense_patch_slices
 from torch import Tensor, nn
 
-from pipeline.errors import OutOfMemory
+from pipeline.errors import ModelMismatch, OutOfMemory
 from pipeline.models import batching, engines, stitching
 from pipeline.models.batching import Passage, Queue, Shape
 from pipeline.models.predictor import Checkpoint
+from pipeline.models.spec import ModelSpec
 from pipeline.models.stitching import Blend, Finish, Sweep
 
 Window = tuple[slice, ...]
@@ -165,6 +166,17 @@ def pass_over(
             "stitch": outside,
         },
     )
+
+
+def require_finite(values: Tensor, spec: ModelSpec) -> None:
+    """Check what a network answered with: one value that is no number makes their sum none.
+
+    Raises:
+        ModelMismatch: values are not finite.
+
+    """
+    if not torch.isfinite(values.sum()):
+        raise ModelMismatch(f"model {spec.name} answered with values that are not finite")
 
 
 def step_down(plan: Plan, attempt: Callable[[Plan], T]) -> tuple[T, Plan, tuple[str, ...]]:
