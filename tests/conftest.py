@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -24,6 +25,15 @@ def pytest_collection() -> Generator[None, object, object]:
     """Load all tests as the program loads, unseen by the garbage collector."""
     with loading():
         return (yield)
+
+
+@pytest.fixture(autouse=True)
+def _no_chance_is_fixed_for_others() -> Iterator[None]:
+    """Let a test that trains here not make torch warn in the next one, whichever that is."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(mode=False)
 
 
 @pytest.fixture(scope="session")
