@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeAlias
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
@@ -86,6 +87,7 @@ class Flights:
         self.last_heard = time.monotonic()
         self._lock = threading.Lock()
         self._held: dict[tuple[str, int], Flight] = {}
+        self._unleased: list[tuple[float, UUID]] = []
         self._closing = threading.Event()
 
     @contextmanager
@@ -103,6 +105,25 @@ class Flights:
                 self.last_heard = time.monotonic()
             metrics.IN_FLIGHT.dec()
 
+    @contextmanager
+    def watch(self, job_id: UUID, seconds: float) -> Iterator[float]:
+        """Yield the deadline of work that has no lease, beside a job that has ended."""
+        entry = (time.monotonic() + seconds, job_id)
+        with self._lock:
+            self._unleased.append(entry)
+        try:
+            yield entry[0]
+        finally:
+            with self._lock:
+                self._unleased.remove(entry)
+                self.last_heard = time.monotonic()
+
+    def overdue(self, grace: float) -> list[UUID]:
+        """Return beside which jobs work without a lease goes on ``grace`` after its deadline."""
+        latest = time.monotonic() - grace
+        with self._lock:
+            return [job_id for deadline, job_id in self._unleased if deadline < latest]
+
     def note_heard(self) -> None:
         """Remember that a message arrived."""
         self.last_heard = time.monotonic()
@@ -111,6 +132,12 @@ class Flights:
         """Return the flights in the air."""
         with self._lock:
             return list(self._held.values())
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any work goes on here, with a lease or without."""
+        with self._lock:
+            return bool(self._held or self._unleased)
 
     @property
     def is_closing(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import structlog
@@ -95,7 +95,7 @@ class Heartbeat:
                 flight.ask_to_stop(Stop.SHUTDOWN)
         if waited > self._stop_grace + WIND_UP_SECONDS:
             log.warning("shutdown.insisted", held=len(self._flights.held()))
-            self._release(self._flights.held())
+            give_back(self._flights.held(), self._sessions)
             os._exit(0)
 
     def _end_hung(self) -> None:
@@ -111,19 +111,20 @@ class Heartbeat:
             return
         for flight in hung:
             log.error("job.hung", job=str(flight.lease.id), attempt=flight.lease.attempt)
-        self._release([flight for flight in flights if flight not in hung])
+        give_back([flight for flight in flights if flight not in hung], self._sessions)
         os._exit(EXIT_HUNG)
 
-    def _release(self, flights: list[Flight]) -> None:
-        """Give leases back before the process ends, as far as the database answers."""
-        for flight in flights:
-            try:
-                with unit_of_work(self._sessions) as session:
-                    flight.release(session, flight.lease)
-            except (DatabaseUnavailable, leases.Fenced) as error:
-                log.warning("release.failed", why=str(error))
-            except Exception:  # the process has to end, and its other leases to be given back
-                log.exception("release.failed")
+
+def give_back(flights: Iterable[Flight], sessions: sessionmaker[Session]) -> None:
+    """Give leases back before the process ends, as far as the database answers."""
+    for flight in flights:
+        try:
+            with unit_of_work(sessions) as session:
+                flight.release(session, flight.lease)
+        except (DatabaseUnavailable, leases.Fenced) as error:
+            log.warning("release.failed", why=str(error))
+        except Exception:  # the process has to end, and its other leases to be given back
+            log.exception("release.failed")
 
 
 def _do(step: Callable[[], None]) -> None:

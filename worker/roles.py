@@ -23,7 +23,7 @@ from worker.services import Services, make_services
 
 log = structlog.get_logger(__name__)
 
-#: two scans may run while one thread stays free for upkeep
+#: two scans at once; ``worker.tasks.desk`` keeps one thread free for upkeep
 DESK_THREADS = 3
 
 
@@ -42,6 +42,7 @@ def infer(words: argparse.Namespace) -> int:
     inference.register(services.app, services)
     heartbeat = _heartbeat(services)
     heartbeat.add_chore(watchdog.Stall(services).check)
+    heartbeat.add_chore(watchdog.Overdue(services).check)
     return _work(services, heartbeat, messages.INFER_QUEUES, services.settings.jobs_in_flight)
 
 
@@ -54,7 +55,7 @@ def desk(words: argparse.Namespace) -> int:
         from worker.tasks import desk as scans
 
     catalogue.register_shipped(services)
-    scans.register(services.app, services)
+    scans.register(services.app, services, threads=DESK_THREADS)
     return _work(services, _heartbeat(services), (messages.UPKEEP, messages.SCAN), DESK_THREADS)
 
 

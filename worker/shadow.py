@@ -87,9 +87,10 @@ def _analyze(
             checkpoint=checkpoint,
             yields=partial(sharing.is_to_yield, order.queue, services.settings),
         ),
+        services.flights.watch(order.job_id, seconds) as until,
         services.models.use({**order.models, **bound}) as used,
     ):
-        deadline = time.monotonic() + seconds
+        deadline = until
         return analyze(
             analysis,
             delivered.inputs,

@@ -1,7 +1,8 @@
-"""Notices that this process has silently stopped receiving work, and ends it.
+"""Notices what the heartbeat cannot see in its leases, and ends this process.
 
 Celery consumers can hang on a half-open connection or leak a slot and then wait for ever. The
 database knows better: jobs of our lane are announced every minute, and we have heard of none.
+A candidate that hangs beside a job has no lease, and would keep the gate for ever.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import structlog
 
 from records import wakes
 from records.database import DatabaseUnavailable, reading
+from worker.heartbeat import DEADLINE_GRACE_SECONDS, EXIT_HUNG, give_back
 from worker.services import Services
 
 log = structlog.get_logger(__name__)
@@ -36,7 +38,7 @@ class Stall:
     def check(self) -> None:
         """End the process where jobs wait that it should have heard of long ago."""
         flights, now = self._services.flights, time.monotonic()
-        if now < self._next_look or flights.is_closing or flights.held():
+        if now < self._next_look or flights.is_closing or flights.is_busy:
             return
         self._next_look = now + PATIENCE.total_seconds() / 6
         silence = now - flights.last_heard
@@ -50,3 +52,24 @@ class Stall:
         if waiting:
             log.error("worker.stalled", silent_seconds=round(silence))
             os._exit(EXIT_STALLED)
+
+
+class Overdue:
+    """Looks whether a candidate hangs beside a job that has ended."""
+
+    def __init__(self, services: Services) -> None:
+        """Watch the work of these services that has no lease."""
+        self._services = services
+
+    def check(self) -> None:
+        """End the process where a candidate is past its deadline and reaches no checkpoint.
+
+        Its job has ended and loses nothing; the jobs beside it are given back, uncounted.
+        """
+        hung = self._services.flights.overdue(DEADLINE_GRACE_SECONDS)
+        if not hung:
+            return
+        for job in hung:
+            log.error("shadow.hung", job=str(job))
+        give_back(self._services.flights.held(), self._services.sessions)
+        os._exit(EXIT_HUNG)

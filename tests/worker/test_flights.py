@@ -65,6 +65,18 @@ def test_flights_are_held_only_inside_their_block() -> None:
     assert flights.held() == []
 
 
+def test_work_without_a_lease_is_overdue_when_it_outlasts_its_deadline_and_the_grace() -> None:
+    flights, job = Flights(lease=timedelta(seconds=30)), uuid.uuid4()
+    with flights.watch(uuid.uuid4(), 60.0), flights.watch(job, -10.0) as deadline:
+        assert deadline < time.monotonic()
+        assert flights.is_busy
+        assert flights.held() == []
+        assert flights.overdue(5.0) == [job]
+        assert flights.overdue(15.0) == []
+    assert flights.overdue(5.0) == []
+    assert not flights.is_busy
+
+
 def test_jobs_pass_the_gate_together_and_a_suspect_alone() -> None:
     gate = Gate()
     inside, together = threading.Barrier(3, timeout=10), []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ import pytest
 from sqlalchemy import select
 
 import models as shipped
+from pipeline.answers import StudyResult
 from pipeline.models import bundle
+from pipeline.study import analyze
 from records import models, shadows
 from records.base import JobStatus
 from records.database import reading, unit_of_work
 from records.models import StageRefused
 from records.tables import Artifact, Job, Result, ShadowRun
 from tests.worker.conftest import Planned
+from worker import shadow
 from worker.catalogue import described
 from worker.services import Services
 from worker.tasks import inference
@@ -121,6 +125,23 @@ def test_whatever_a_shadow_raises_the_job_has_ended(
     monkeypatch.setattr(shadows, "record", explode)
     inference.carry_job(planned.jobs[0], here)
     assert len(what_was_delivered(here, planned.jobs[0])[0]) == 1
+
+
+def test_a_candidate_is_watched_while_it_runs_from_its_turn_to_its_end(
+    here: Services, planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_candidate(here, tmp_path, "2")
+    job, seen = planned.jobs[0], list[list[UUID]]()
+
+    def watched(*words: Any, **named: Any) -> StudyResult:
+        seen.extend([here.flights.overdue(-math.inf), here.flights.overdue(0)])
+        return analyze(*words, **named)
+
+    monkeypatch.setattr(shadow, "analyze", watched)
+    inference.carry_job(job, here)
+    assert seen == [[job], []]
+    assert not here.flights.is_busy
+    assert [run.reason for run in runs_of(here)] == [None]
 
 
 def test_only_a_candidate_runs_beside_and_it_ends_when_it_is_promoted(
