@@ -7,6 +7,7 @@ published again with back-off, so neither a broken broker nor an empty one loses
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import structlog
 from kombu.exceptions import OperationalError
@@ -42,6 +43,11 @@ def dispatch_jobs(services: Services) -> int:
             resend_after=settings.resend_after,
         )
     return _publish(services, messages.RUN_JOB, wakes)
+
+
+def announce_scan(services: Services, batch_id: UUID) -> None:
+    """Publish one scan at once, whenever it was last: there is room for it now."""
+    _publish(services, messages.SCAN_BATCH, [Wake(batch_id, messages.SCAN)])
 
 
 def _publish(services: Services, task: str, wakes: Sequence[Wake]) -> int:

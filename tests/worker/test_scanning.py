@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import create_autospec
 from uuid import UUID, uuid4
 
 import pytest
+from celery import Celery
 from sqlalchemy import select
 
 from pipeline.dicom import scan
@@ -21,6 +24,7 @@ from records.tables import Analysis, Batch, File, Job
 from tests.machine import LUNGS
 from worker import scan_indexes, scanning
 from worker.catalogue import register_analysis
+from worker.queue import messages
 from worker.queue.settings import Settings
 from worker.services import Services
 from worker.tasks import desk
@@ -92,6 +96,12 @@ def state_of(here: Services, batch: UUID) -> tuple[BatchStatus, str | None]:
     with database.reading(here.sessions) as session:
         row = session.get_one(Batch, batch)
         return row.status, row.reason
+
+
+def owner_of(here: Services, batch: UUID) -> str | None:
+    """Who scans a batch."""
+    with database.reading(here.sessions) as session:
+        return session.get_one(Batch, batch).owner
 
 
 def test_the_index_of_a_scan_is_gone_with_its_end(here: Services, studies: Path) -> None:
@@ -166,6 +176,49 @@ def test_a_source_that_must_be_unpacked_fails_the_batch_with_what_to_do(
     batch = new_batch(here, str(tmp_path / "export.tar.gz"))
     desk.carry_scan(batch, here)
     assert state_of(here, batch) == (BatchStatus.FAILED, "source.unreadable")
+
+
+def tasks_of_desk(here: Services, threads: int) -> dict[str, Callable[..., None]]:
+    """What a desk answers for, by name. Celery would share it with the apps of other tests."""
+    named: dict[str, Callable[..., None]] = {}
+    app = create_autospec(Celery, instance=True)
+    app.task.side_effect = lambda name, **_: lambda task: named.setdefault(name, task)
+    desk.register(app, here, threads=threads)
+    return named
+
+
+def test_scans_leave_upkeep_a_thread_and_the_next_is_announced_when_one_ends(
+    here: Services, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end, sent = threading.Event(), threading.Event(), list[str]()
+
+    def slow(*_: object) -> None:
+        begun.set()
+        may_end.wait(60)
+
+    monkeypatch.setattr(scanning, "carry", slow)
+    monkeypatch.setattr(here.app, "send_task", lambda _, task_id, **__: sent.append(task_id))
+    scan_batch = tasks_of_desk(here, threads=2)[messages.SCAN_BATCH]
+    first, second = new_batch(here, str(studies)), new_batch(here, str(studies))
+    scanner = threading.Thread(target=scan_batch, args=[str(first)])
+    scanner.start()
+    assert begun.wait(60)
+    scan_batch(str(second))
+    assert owner_of(here, second) is None
+    sent.clear()
+    may_end.set()
+    scanner.join(60)
+    assert sent == [str(second)]
+    scan_batch(str(second))
+    assert owner_of(here, second) == here.owner
+
+
+def test_who_was_turned_away_is_told_once_and_in_turn() -> None:
+    turns, (first, second, third) = desk.Turns(1), (uuid4() for _ in range(3))
+    assert [turns.take(one) for one in (first, second, third, second)] == [True, *[False] * 3]
+    assert turns.end() == second
+    assert turns.take(third)
+    assert turns.end() is None
 
 
 def test_a_full_disk_is_said_so_and_a_damaged_index_is_thrown_away(tmp_path: Path) -> None:

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import threading
 from uuid import UUID
 
+import structlog
 from celery import Celery
 
 from worker import dispatch, rerunning, scanning, upkeep
 from worker.queue import messages
 from worker.services import Services
 from worker.tasks.edge import edge
+
+log = structlog.get_logger(__name__)
+
+
+class Turns:
+    """Lets so many scans into this process at once, and remembers whom it turned away."""
+
+    def __init__(self, at_once: int) -> None:
+        """Let ``at_once`` in."""
+        self._lock = threading.Lock()
+        self._free = at_once
+        self._turned_away: dict[UUID, None] = {}  # in the order they came
+
+    def take(self, batch_id: UUID) -> bool:
+        """Say whether the batch may be scanned now."""
+        with self._lock:
+            if not self._free:
+                self._turned_away[batch_id] = None
+                return False
+            self._free -= 1
+            self._turned_away.pop(batch_id, None)
+            return True
+
+    def end(self) -> UUID | None:
+        """Give a turn back; return who was turned away first and has not been told since."""
+        with self._lock:
+            self._free += 1
+            following = next(iter(self._turned_away), None)
+            if following is not None:
+                del self._turned_away[following]
+            return following
 
 
 def carry_scan(batch_id: UUID, services: Services) -> None:
@@ -28,15 +61,29 @@ def carry_scan(batch_id: UUID, services: Services) -> None:
             scanning.settle(error, flight, services)
 
 
-def register(app: Celery, services: Services) -> None:
-    """Let ``app`` answer for scans and upkeep."""
+def carry_in_turn(batch_id: UUID, turns: Turns, services: Services) -> None:
+    """Scan and plan one batch if there is a turn left; otherwise it is announced when one ends."""
+    if not turns.take(batch_id):
+        log.info("scan.turned_away")
+        return
+    try:
+        carry_scan(batch_id, services)
+    finally:
+        following = turns.end()
+        if following is not None:  # its wake-ups may have become as rare as one a minute
+            dispatch.announce_scan(services, following)
+
+
+def register(app: Celery, services: Services, *, threads: int) -> None:
+    """Let ``app`` answer for scans and upkeep: scans leave it one of its ``threads``."""
     at_hand = upkeep.Upkeep(services)
+    turns = Turns(threads - 1)
 
     @app.task(name=messages.SCAN_BATCH)
     def scan_batch(batch_id: str) -> None:
         """Scan and plan one batch."""
         with edge(messages.SCAN_BATCH, batch=batch_id):
-            carry_scan(UUID(batch_id), services)
+            carry_in_turn(UUID(batch_id), turns, services)
             dispatch.dispatch_all(services)
 
     # one a second would bury the jobs in Flower's list
