@@ -1,8 +1,9 @@
-"""Trainings that a command began with services of its own and did not see to the end.
+"""Trainings and batches that a command began with services of its own and did not see to the end.
 
 Each such command has a lane, and nobody wakes the rows of a lane that is gone. The next command
 that asks for the same training moves the row into its own lane, or into that of the running
-services, and it goes on from its checkpoint.
+services, and it goes on from its checkpoint. A batch comes to the running services where they are
+asked to try it, or one of its jobs, again.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import uuid
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from records import audit, training_requests
+from records import audit, batches, requests, training_requests
 from records.base import TrainingStatus
-from records.tables import Training
+from records.batches import Retried
+from records.tables import Batch, Job, Training
 from records.trainings import NewTraining
 
 SHARED = "shared"
@@ -77,3 +79,37 @@ def resume_shared(session: Session, training_id: uuid.UUID, *, by: str) -> Train
     if session.get_one(Training, training_id).lane != SHARED:
         adopt_training(session, training_id, lane=SHARED, by=by)
     return status
+
+
+def retry_shared(
+    session: Session, batch_id: uuid.UUID, *, by: str, cause: str | None = None
+) -> Retried:
+    """Let a batch be tried again by the services that run, whichever command began it.
+
+    Raises:
+        NoSuchRecord: there is none of that id.
+
+    """
+    _bring_batch(session, batch_id, by=by)
+    return batches.retry(session, batch_id, by=by, cause=cause)
+
+
+def retry_job_shared(session: Session, job_id: uuid.UUID, *, by: str) -> None:
+    """Let a job be tried again by the services that run; the rest of its batch comes with it.
+
+    Raises:
+        NoSuchRecord: there is none of that id.
+        IllegalTransition: it waits, runs, or succeeded.
+
+    """
+    batch_id = session.scalar(select(Job.batch_id).where(Job.id == job_id))
+    if batch_id is not None:
+        _bring_batch(session, batch_id, by=by)
+    requests.retry(session, job_id, by=by)
+
+
+def _bring_batch(session: Session, batch_id: uuid.UUID, *, by: str) -> None:
+    """Move a batch into the shared lane, before its retry: the audit is locked after the jobs."""
+    lane = session.scalar(select(Batch.lane).where(Batch.id == batch_id))
+    if lane not in {None, SHARED}:
+        batches.adopt(session, batch_id, lane=SHARED, by=by)

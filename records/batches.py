@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, exists, select, update
+from sqlalchemy import ColumnElement, case, exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -44,6 +44,7 @@ __all__ = [
     "PlannedJob",
     "PlannedSeries",
     "PlannedStudy",
+    "Retried",
     "ScannedFile",
     "adopt",
     "cancel",
@@ -85,6 +86,14 @@ class NewBatch:
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What waits again: how many jobs, and whether the scan of a batch that was never planned."""
+
+    jobs: int
+    scan: bool
+
+
 def create(session: Session, new: NewBatch, *, by: str) -> Batch:
     """Make a batch that waits to be scanned; or return the one its idempotency key made before.
 
@@ -119,8 +128,11 @@ def create(session: Session, new: NewBatch, *, by: str) -> Batch:
 
 
 def close_finished(session: Session, *, lane: str) -> list[uuid.UUID]:
-    """Close the planned batches of which no job waits or runs; return their ids."""
-    return _close(session, Batch.lane == lane)
+    """Close the batches of ``lane`` of which no job waits or runs; return their ids.
+
+    One that is to be canceled is closed from any lane, as its jobs are: its own may be gone.
+    """
+    return _close(session, or_(Batch.lane == lane, Batch.cancel_requested))
 
 
 def cancel(session: Session, batch_id: uuid.UUID, *, by: str) -> BatchStatus:
@@ -146,8 +158,8 @@ def cancel(session: Session, batch_id: uuid.UUID, *, by: str) -> BatchStatus:
     return row.status
 
 
-def retry(session: Session, batch_id: uuid.UUID, *, by: str, cause: str | None = None) -> int:
-    """Let jobs that did not succeed be tried again; return how many.
+def retry(session: Session, batch_id: uuid.UUID, *, by: str, cause: str | None = None) -> Retried:
+    """Let jobs that did not succeed be tried again; return what waits again.
 
     Without a cause: those that failed or were canceled. With one, a reason code or the part
     before its dot: also the rejected ones, for when a decoder or a setting has changed.
@@ -160,13 +172,14 @@ def retry(session: Session, batch_id: uuid.UUID, *, by: str, cause: str | None =
     which = Job.batch_id == batch_id
     if cause is None:
         which &= Job.status.in_((JobStatus.FAILED, JobStatus.CANCELED))
-    if row.planned_at is None and row.status in BATCH_ENDS:
+    scan = row.planned_at is None and row.status in BATCH_ENDS
+    if scan:
         _scan_again(row)
     count = requests.retry_jobs(session, which, by=by, cause=cause)
     if count:
         requests.reopen(session, batch_id)
     attest(session, "batch.retried", "U", batch_id, by, {"jobs": count, "cause": cause})
-    return count
+    return Retried(jobs=count, scan=scan)
 
 
 def adopt(session: Session, batch_id: uuid.UUID, *, lane: str, by: str) -> None:

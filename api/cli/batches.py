@@ -114,7 +114,7 @@ def retry(
         typer.Option("--cause", help="Only this reason code, or what is before its dot."),
     ] = None,
 ) -> None:
-    """Queue the failed and canceled jobs of a batch again.
+    """Queue the failed and canceled jobs of a batch again, or its scan where it was never planned.
 
     With --cause also rejected ones, for when a decoder or a setting has changed.
     """
@@ -124,11 +124,14 @@ def retry(
     with open_records() as records:
         with unit_of_work(records.sessions) as session:
             which = batch_id(session, batch)
-            count = batches.retry(session, which, by=operator(), cause=cause)
-        if not count:
+            again = batches.retry(session, which, by=operator(), cause=cause)
+        if not (again.scan or again.jobs):
             message = "No job of that batch waits for another try."
             raise Problem(message, ExitCode.NOTHING_TO_ANALYSE)
-        printing.say(f"{printing.plural(count, 'job')} queued again.")
+        if again.scan:
+            printing.say("The scan is queued again.")
+        if again.jobs:
+            printing.say(f"{printing.plural(again.jobs, 'job')} queued again.")
         _find_workers(records, which)
 
 

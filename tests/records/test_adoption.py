@@ -4,13 +4,15 @@ import uuid
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from records import adoption, training_requests, trainings
-from records.base import TrainingStatus
-from records.database import now, unit_of_work
-from records.tables import Training
+from records import adoption, jobs, training_requests, trainings
+from records.base import BatchStatus, JobStatus, TrainingStatus
+from records.batches import Retried
+from records.database import now, reading, unit_of_work
+from records.tables import AuditRecord, Batch, Training
+from tests.records.conftest import Rows
 
 WISH = trainings.NewTraining(recipe={"name": "r", "epochs": 3}, manifest="/cases.csv", lane="old")
 
@@ -101,6 +103,46 @@ def test_another_idempotency_key_asks_for_another_training(
             found = adoption.cut_off_training(session, wish)
             assert found is not None
             assert found.id == made
+
+
+def test_a_batch_tried_again_by_running_services_comes_to_their_lane(rows: Rows) -> None:
+    failed = _failed_in_a_lane_that_is_gone(rows)
+    with unit_of_work(rows.sessions) as session:
+        again = adoption.retry_shared(session, rows.batch_id, by="me")
+    assert again == Retried(jobs=1, scan=False)
+    assert _announced_jobs(rows) == [failed]
+
+
+def test_a_job_tried_again_by_running_services_brings_its_batch_to_their_lane(rows: Rows) -> None:
+    failed = _failed_in_a_lane_that_is_gone(rows)
+    with unit_of_work(rows.sessions) as session:
+        adoption.retry_job_shared(session, failed, by="me")
+    assert _announced_jobs(rows) == [failed]
+    with reading(rows.sessions) as session:
+        assert session.get_one(Batch, rows.batch_id).lane == adoption.SHARED
+
+
+def test_a_batch_that_is_in_the_shared_lane_is_not_adopted_again(rows: Rows) -> None:
+    rows.job(status=JobStatus.FAILED, reason="run.error")
+    with unit_of_work(rows.sessions) as session:
+        adoption.retry_shared(session, rows.batch_id, by="me")
+    with reading(rows.sessions) as session:
+        events = session.scalars(select(AuditRecord.event_id))
+        assert "batch.adopted" not in set(events)
+
+
+def _failed_in_a_lane_that_is_gone(rows: Rows) -> uuid.UUID:
+    failed = rows.job(status=JobStatus.FAILED, reason="run.worker_lost", lane="gone")
+    with unit_of_work(rows.sessions) as session:
+        session.execute(update(Batch).values(lane="gone", status=BatchStatus.FINISHED))
+    return failed
+
+
+def _announced_jobs(rows: Rows) -> list[uuid.UUID]:
+    resend_after = timedelta(seconds=8)
+    with unit_of_work(rows.sessions) as session:
+        wakes = jobs.to_publish(session, lane=adoption.SHARED, window=8, resend_after=resend_after)
+    return [wake.id for wake in wakes]
 
 
 def _claim(session: Session, training: uuid.UUID) -> None:

@@ -18,6 +18,7 @@ from records.batches import (
     PlannedJob,
     PlannedSeries,
     PlannedStudy,
+    Retried,
     ScannedFile,
 )
 from records.database import reading, unit_of_work
@@ -257,6 +258,18 @@ class TestClose:
         assert _batch(rows, batch).status is BatchStatus.FINISHED
         assert _close(rows, "mine") == []
 
+    def test_a_canceled_batch_whose_machine_died_is_closed_from_any_lane(self, rows: Rows) -> None:
+        batch = _planned(rows, "1.2", lane="gone")
+        with unit_of_work(rows.sessions) as session:
+            jobs.claim(session, _jobs(rows, batch)[0].id, owner="w", lease=OVER)
+        with unit_of_work(rows.sessions) as session:
+            assert batches.cancel(session, batch, by="tester") is BatchStatus.RUNNING
+        with unit_of_work(rows.sessions) as session:
+            jobs.expire(session, lane="shared")
+
+        assert batch in _close(rows, "shared")
+        assert _batch(rows, batch).status is BatchStatus.CANCELED
+
     def test_a_batch_that_is_still_scanned_is_not_closed(self, rows: Rows) -> None:
         _create(rows, lane="mine")
         assert _close(rows, "mine") == []
@@ -318,7 +331,8 @@ class TestRetry:
         self, rows: Rows, ended: uuid.UUID, cause: str | None, count: int
     ) -> None:
         with unit_of_work(rows.sessions) as session:
-            assert batches.retry(session, ended, by="tester", cause=cause) == count
+            again = batches.retry(session, ended, by="tester", cause=cause)
+        assert again == Retried(jobs=count, scan=False)
 
         expected = BatchStatus.RUNNING if count else BatchStatus.FINISHED
         assert _batch(rows, ended).status is expected
@@ -330,7 +344,7 @@ class TestRetry:
         with unit_of_work(rows.sessions) as session:
             batches.cancel(session, batch, by="tester")
         with unit_of_work(rows.sessions) as session:
-            assert batches.retry(session, batch, by="tester") == 1
+            assert batches.retry(session, batch, by="tester") == Retried(jobs=1, scan=True)
 
         assert _batch(rows, batch).status is BatchStatus.SCANNING
         again = _claim(rows, batch)

@@ -13,7 +13,7 @@ from api.http.once import Idempotent
 from api.http.parsing import Body, StrictRoute
 from api.http.problems import Kind, Problem
 from api.http.services import Cursor, Held, Limit
-from records import analyses, batches, listing
+from records import adoption, analyses, batches, listing
 from records.base import BatchStatus, JobStatus
 from records.database import reading
 from records.listing import BatchDetail, BatchSummary, JobSummary, Page
@@ -168,7 +168,7 @@ def retry(
     cause = request.cause if request else None
 
     def work(session: Session) -> dict[str, Any]:
-        batches.retry(session, batch_id, by=caller.name, cause=cause)
+        adoption.retry_shared(session, batch_id, by=caller.name, cause=cause)
         return _shown(session, batch_id)
 
     return once.answer(caller.name, work)

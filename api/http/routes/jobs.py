@@ -12,7 +12,7 @@ from api.http.once import Idempotent
 from api.http.parsing import StrictRoute
 from api.http.problems import Kind, Problem
 from api.http.services import Held
-from records import listing, requests
+from records import adoption, listing, requests
 from records.database import reading
 from records.listing import ArtifactRow, Explanation, JobDetail
 
@@ -104,7 +104,7 @@ def retry(job_id: uuid.UUID, caller: Submitter, once: Idempotent) -> Response:
     """Queue it again with its attempts reset."""
 
     def work(session: Session) -> dict[str, Any]:
-        requests.retry(session, job_id, by=caller.name)
+        adoption.retry_job_shared(session, job_id, by=caller.name)
         return _shown(session, job_id)
 
     return once.answer(caller.name, work)

@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+from records import batches, database
 from tests.api.cli.conftest import Home, Shell
 
 
@@ -167,6 +168,16 @@ def test_a_canceled_batch_can_be_tried_again(shell: Shell, home: Home) -> None:
     assert shell("jobs", "--status", "canceled", "--json").json[0]["id"] == str(home.queued)
     assert "1 job queued again." in shell("retry", "latest").out
     assert shell("retry", "latest", "--cause", "no.such_reason").code == 3
+
+
+def test_a_batch_canceled_before_it_was_planned_is_scanned_again(shell: Shell, home: Home) -> None:
+    with database.unit_of_work(home.sessions) as session:
+        new = batches.NewBatch(source="/exports/day", analyses=["ct-chest"], lane="run-gone")
+        batch = batches.create(session, new, by="tester").id
+        batches.cancel(session, batch, by="tester")
+    said = shell("retry", str(batch))
+    assert (said.code, said.out) == (0, "The scan is queued again.\n")
+    assert "Give the `nightshift run` command of that batch again" in said.err
 
 
 def test_a_fresh_home_has_empty_listings(shell: Shell) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.http.app import create_app
@@ -80,6 +81,17 @@ class World:
         with unit_of_work(self.sessions) as session:
             session.add_all(rows)
         return [row.id for row in rows]
+
+    def move(self, lane: str) -> None:
+        """Put the batch and its jobs into a lane."""
+        with unit_of_work(self.sessions) as session:
+            session.execute(update(Batch).values(lane=lane))
+            session.execute(update(Job).values(lane=lane))
+
+    def lane_of(self, job_id: uuid.UUID) -> str:
+        """Return the lane of a job."""
+        with unit_of_work(self.sessions) as session:
+            return session.get_one(Job, job_id).lane
 
     def training(self) -> uuid.UUID:
         """Add a queued training."""

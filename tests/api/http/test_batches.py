@@ -195,6 +195,15 @@ def test_retrying_queues_failed_jobs_and_with_a_cause_rejected_ones(
     problem(admin.post(address, json={"cause": "DROP TABLE"}), 422, "invalid")
 
 
+def test_retrying_a_batch_of_a_lane_that_is_gone_brings_it_to_the_running_services(
+    admin: TestClient, world: World
+) -> None:
+    world.move("run-gone")
+    body = admin.post(f"/v1/batches/{world.batch_id}/retry").json()
+    assert (body["lane"], body["jobs"]["queued"]) == ("shared", 1)
+    assert world.lane_of(world.failed) == "shared"
+
+
 def test_results_come_by_step_series_and_ordinal(admin: TestClient, world: World) -> None:
     rows = admin.get(f"/v1/batches/{world.batch_id}/results").json()
     assert [row["label"] for row in rows] == ["left lung", "right lung", "trachea, left"]

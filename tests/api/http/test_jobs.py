@@ -97,6 +97,14 @@ def test_a_waiting_job_can_be_canceled_and_tried_again(admin: TestClient, world:
     assert admin.post(f"/v1/jobs/{job}/retry").json()["status"] == "queued"
 
 
+def test_retrying_a_job_of_a_lane_that_is_gone_brings_it_to_the_running_services(
+    admin: TestClient, world: World
+) -> None:
+    world.move("run-gone")
+    assert admin.post(f"/v1/jobs/{world.failed}/retry").json()["status"] == "queued"
+    assert world.lane_of(world.failed) == "shared"
+
+
 def test_a_job_that_succeeded_cannot_be_tried_again(admin: TestClient, world: World) -> None:
     problem(admin.post(f"/v1/jobs/{world.done}/retry"), 409, "conflict")
 
