@@ -193,9 +193,14 @@ def adopt(session: Session, batch_id: uuid.UUID, *, lane: str, by: str) -> None:
     row = _locked(session, batch_id)
     row.lane, row.published_at, row.publish_count = lane, None, 0
     session.flush()
+    theirs = (Job.batch_id == batch_id) & (Job.lane != lane)
+    # in the order in which heartbeats lock them: the old lane may be alive
+    session.execute(
+        select(Job.id).where(theirs).order_by(Job.id).with_for_update(key_share=True)
+    ).all()
     session.execute(
         update(Job)
-        .where(Job.batch_id == batch_id, Job.lane != lane)
+        .where(theirs)
         .values(lane=lane, published_at=None, publish_count=0)
         .execution_options(synchronize_session=False)
     )

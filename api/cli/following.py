@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from api.cli import printing
 from api.cli.epochs import progress_words, share_done
 from api.cli.outcome import Problem
+from api.cli.watching import patient
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -26,14 +27,20 @@ ENDED = frozenset({"succeeded", "rejected", "failed", "canceled"})
 
 
 def follow(records: Records, which: uuid.UUID, *, tend: Callable[[], None] = lambda: None) -> None:
-    """Show how far a training is until it has ended."""
+    """Show how far a training is until it has ended.
+
+    Raises:
+        DatabaseUnavailable: the records were out of reach for minutes in a row.
+
+    """
+    look = patient(lambda: read(records, which))
     with display() as show:
         while True:
             tend()
-            now = read(records, which)
-            if now.progress:
+            now = look()
+            if now is not None and now.progress:
                 show(now.progress)
-            if now.status.value in ENDED:
+            if now is not None and now.status.value in ENDED:
                 return
             time.sleep(LOOK_EVERY)
 

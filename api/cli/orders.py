@@ -54,7 +54,7 @@ def require_source(given: str) -> str:
         message = f"There is nothing to analyse: {source} does not exist."
         raise Problem(message, ExitCode.NOTHING_TO_ANALYSE)
     try:
-        is_empty = source.is_dir() and next(os.scandir(source), None) is None
+        is_empty = source.is_dir() and _is_empty(source)
     except PermissionError as refused:
         message = f"{source} cannot be read: {refused.strerror}."
         raise Problem(message) from refused
@@ -62,6 +62,11 @@ def require_source(given: str) -> str:
         message = f"There is nothing to analyse: {source} is empty."
         raise Problem(message, ExitCode.NOTHING_TO_ANALYSE)
     return str(source.resolve())
+
+
+def _is_empty(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return next(entries, None) is None
 
 
 def require_analyses(records: Records, names: Sequence[str]) -> list[str]:

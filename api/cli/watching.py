@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from api.cli import printing
 from api.cli.progress import (
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from worker.queue.settings import Settings
+
+Seen = TypeVar("Seen")
 
 LOOK_EVERY = 0.5
 TELL_CHANGES_EVERY = 5.0
@@ -168,7 +170,7 @@ def watch(
     Raises:
         DatabaseUnavailable: the records were out of reach for ``OUTAGE_SECONDS`` in a row.
     """
-    look = _patient(read)
+    look = patient(read)
     while True:
         tend()
         snapshot = look()
@@ -179,16 +181,19 @@ def watch(
         time.sleep(every)
 
 
-def _patient(read: Callable[[], Snapshot]) -> Callable[[], Snapshot | None]:
-    """Return ``read`` that says once that the records are out of reach, and then gives None."""
+def patient(read: Callable[[], Seen]) -> Callable[[], Seen | None]:
+    """Return ``read`` that says once that the records are out of reach, and then gives None.
+
+    It raises ``DatabaseUnavailable`` where they were so for ``OUTAGE_SECONDS`` in a row.
+    """
     from records.database import DatabaseUnavailable
 
     since: float | None = None
 
-    def look() -> Snapshot | None:
+    def look() -> Seen | None:
         nonlocal since
         try:
-            snapshot = read()
+            seen = read()
         except DatabaseUnavailable as gone:
             if since is None:
                 since = time.monotonic()
@@ -197,6 +202,6 @@ def _patient(read: Callable[[], Snapshot]) -> Callable[[], Snapshot | None]:
                 raise
             return None
         since = None
-        return snapshot
+        return seen
 
     return look

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from api.cli import following
 from api.cli.epochs import progress_words, share_done
 from api.cli.following import TELL_ANYHOW_EVERY, Lines, display
+from records.base import TrainingStatus
+from records.database import DatabaseUnavailable
+from records.troubles import Trouble
 
 WITHIN: dict[str, Any] = {
     "phase": "training",
@@ -55,6 +61,26 @@ def test_a_log_gets_a_line_for_each_epoch_and_few_within_one() -> None:
     lines.show(WITHIN | {"epoch": 4, "phase": "evaluating"})
     assert told[-2].startswith("epoch 4 of 10, loss")
     assert told[-1] == "evaluating"
+
+
+def test_following_a_training_outlasts_a_database_that_is_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = SimpleNamespace(progress=WITHIN, status=TrainingStatus.SUCCEEDED)
+    answers = iter([None, None, ended])
+
+    def read(*_: object) -> object:
+        answer = next(answers)
+        if answer is None:
+            raise DatabaseUnavailable(Trouble.REFUSED)
+        return answer
+
+    monkeypatch.setattr(following, "read", read)
+    monkeypatch.setattr(following, "LOOK_EVERY", 0.0)
+    following.follow(SimpleNamespace(), uuid.uuid4())  # type: ignore[arg-type]
+    said = capsys.readouterr().err
+    assert said.count("Waiting for it") == 1
+    assert "epoch 3 of 10" in said
 
 
 def test_nothing_new_is_told_twice() -> None:
