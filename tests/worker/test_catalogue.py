@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 import analyses
 import models as shipped_models
 from pipeline.models import bundle
-from records import audit, database, models
+from records import audit, database, models, recalls
 from records.base import Stage
 from records.tables import Analysis, ModelVersion
 from worker.catalogue import register_bundle, register_shipped
@@ -41,7 +41,7 @@ def test_registering_again_changes_nothing(here: Services) -> None:
     assert count() == before
 
 
-@pytest.mark.parametrize("withdraw", [models.retire, models.recall])
+@pytest.mark.parametrize("withdraw", [models.retire, recalls.recall])
 def test_a_new_version_is_no_first_where_another_was_withdrawn(
     here: Services, tmp_path: Path, withdraw: Callable[..., object]
 ) -> None:
