@@ -12,7 +12,13 @@ PipelineError
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
 from pipeline.reasons import Reason
+
+#: errno values that mean "no room": the disk, and the quota of the user
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class PipelineError(Exception):

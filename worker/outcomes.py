@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from pipeline.errors import (
+    NO_ROOM,
     ComputeFailed,
     DeadlineExceeded,
     Interrupted,
@@ -25,7 +26,6 @@ from worker import metrics
 from worker.flights import Flight, Stop
 from worker.logging import places
 from worker.services import Services
-from worker.store import NO_ROOM
 
 log = structlog.get_logger(__name__)
 

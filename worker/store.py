@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from pipeline.errors import ComputeFailed
+from pipeline.errors import NO_ROOM, ComputeFailed
 from pipeline.reasons import Reason
 
 #: the folder of prepared cases that trainings share (``pipeline.training.cache``)
@@ -25,8 +25,6 @@ PREPARED = "prepared"
 #: the folder of running trainings, each by its id, and that of their event files
 TRAININGS = "trainings"
 TENSORBOARD = "tensorboard"
-#: errno values that mean "no room": the disk, and the quota of the user
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class DiskFull(ComputeFailed):

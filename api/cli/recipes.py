@@ -60,7 +60,10 @@ def _not_plain(value: Any, field: str) -> Iterator[str]:
 
 
 def _given_twice(node: Any) -> Iterator[str]:
-    """Yield the fields that YAML gives more than once, of which a reader would take the last."""
+    """Yield the fields that YAML gives more than once, of which a reader would take the last.
+
+    The pipeline refuses them too, but what it knows is not for the command line to import.
+    """
     import yaml
 
     if isinstance(node, yaml.MappingNode):

@@ -19,9 +19,10 @@ from pipeline.dicom.refusal import FileRefused
 from pipeline.dicom.sources.folder import unreadable
 from pipeline.dicom.sources.opening import open_source
 from pipeline.dicom.sources.source import OpenFile, Source
+from pipeline.errors import NO_ROOM
 from pipeline.reasons import Reason
 
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_NO_ROOM: Final = NO_ROOM | {errno.EROFS}
 
 
 class Work(Protocol):

@@ -100,7 +100,7 @@ class MeanTeacher(Wrapping):
         pair = _pair(network)
         with torch.no_grad():
             taught = self._scores(pair.teacher(batch.teacher), batch.teacher)
-        said = self._scores(pair.student(batch.student), batch.student)
+        said = self._scores(network(batch.student), batch.student)
         disagreement = functional.mse_loss(said, taught)
         labelled = named(self.inner.loss(pair.student, batch.labelled), "labelled")
         return labelled | {"disagreement": batch.weight * disagreement}

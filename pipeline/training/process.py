@@ -8,7 +8,6 @@ what went wrong, each that met it.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import Interrupted, PipelineError, StudyRejected, TrainingRefused
+from pipeline.errors import NO_ROOM, Interrupted, PipelineError, StudyRejected, TrainingRefused
 from pipeline.models.bundle import BundleRefused
 from pipeline.reasons import Reason
 from pipeline.training import planning, ranks, recipe
@@ -135,7 +134,7 @@ def _memory(device: torch.device) -> int:
 def _says_disk_full(error: BaseException | None) -> bool:
     """Whether there was no room, also where torch says something else of what it met."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             return True
         error = error.__cause__ or error.__context__
     return False

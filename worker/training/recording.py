@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from pipeline.errors import ComputeFailed, Interrupted, PipelineError, TrainingRefused
+from pipeline.errors import NO_ROOM, ComputeFailed, Interrupted, PipelineError, TrainingRefused
 from pipeline.models import bundle
 from pipeline.reasons import Reason
 from records import models, trainings
@@ -19,7 +19,6 @@ from records.leases import Fenced
 from worker import gating
 from worker.flights import Flight, Stop
 from worker.services import Services
-from worker.store import NO_ROOM
 from worker.training.order import Order
 
 log = structlog.get_logger(__name__)

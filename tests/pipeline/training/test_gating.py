@@ -349,6 +349,19 @@ def of_images(*images: int) -> dict[str, Any]:
     return RECIPE | {"input": RECIPE["input"] | {"images": images}}
 
 
+def held_against(
+    active: Mapping[str, Any],
+    candidate: Mapping[str, Any],
+    folder: Path,
+    write: Callable[[Path], None] | None,
+) -> Trained:
+    """Hold an untrained version of one recipe against that of another, by what ``write`` wrote."""
+    make_key(folder / "key")
+    school = School(folder)
+    old, new = school.untrained("0.8", active), school.untrained("0.9", candidate)
+    return school.hold("1.0", old, made=new, stated=candidate, change=write)
+
+
 @pytest.mark.parametrize(
     ("active", "candidate", "write"),
     [
@@ -368,12 +381,7 @@ def test_an_active_version_that_is_asked_something_else_leaves_nothing_to_decide
     candidate: Mapping[str, Any],
     write: Callable[[Path], None] | None,
 ) -> None:
-    make_key(tmp_path / "key")
-    school = School(tmp_path)
-    old, new = school.untrained("0.8", active), school.untrained("0.9", candidate)
-    decision, sentence = verdict_of(
-        school.hold("1.0", old, made=new, stated=candidate, change=write)
-    )
+    decision, sentence = verdict_of(held_against(active, candidate, tmp_path, write))
     assert decision == "cannot decide"
     assert "quick@0.8 is of another kind, has other labels or other inputs" in sentence
 
@@ -392,10 +400,7 @@ def test_an_active_version_that_only_learnt_otherwise_is_judged(
     candidate: Mapping[str, Any],
     write: Callable[[Path], None] | None,
 ) -> None:
-    make_key(tmp_path / "key")
-    school = School(tmp_path)
-    old, new = school.untrained("0.8", active), school.untrained("0.9", candidate)
-    found = school.hold("1.0", old, made=new, stated=candidate, change=write)
+    found = held_against(active, candidate, tmp_path, write)
     assert found.statement["trouble"] == []
     assert found.statement["verdict"]["comparison"] is not None
 
